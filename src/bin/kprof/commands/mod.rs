@@ -1,0 +1,17 @@
+//! One file per subcommand.
+
+mod ceilings;
+mod logits;
+mod phase;
+mod roofline;
+
+use crate::args::{Cli, Command};
+
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Phase(args) => phase::run(&args),
+        Command::Roofline(args) => roofline::run(&args),
+        Command::Ceilings(args) => ceilings::run(&args),
+        Command::Logits(args) => logits::run(&args),
+    }
+}

@@ -1,0 +1,7 @@
+//! `kprof roofline`.
+
+use crate::args::RooflineArgs;
+
+pub(crate) fn run(_args: &RooflineArgs) -> anyhow::Result<()> {
+    anyhow::bail!("not built yet")
+}

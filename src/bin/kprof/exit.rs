@@ -1,0 +1,26 @@
+//! Exit codes: 0 ok, 1 failure, 2 usage; and the one place that prints an error.
+
+use std::process::ExitCode;
+
+/// A mistake on the command line that clap cannot see, e.g. an unknown version: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(pub(crate) String);
+
+/// Wraps any error as a usage error.
+pub(crate) fn usage(error: impl std::fmt::Display) -> anyhow::Error {
+    UsageError(error.to_string()).into()
+}
+
+/// Prints `error` with its causes and gives its exit code.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    // A closed pipe (`kprof … | head`) is no failure of ours.
+    let broken_pipe = error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    });
+    if broken_pipe {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error:#}");
+    if error.downcast_ref::<UsageError>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}

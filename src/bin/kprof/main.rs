@@ -1,0 +1,18 @@
+//! The `kprof` command line: parse, call the library, write. Nothing else lives here.
+
+#![deny(unsafe_code)]
+
+mod args;
+mod commands;
+mod exit;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    match commands::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}

@@ -1,0 +1,8 @@
+//! What hardware can do at most: ceilings, each with its source, and the specifications of known devices.
+//!
+//! A ceiling is never just "peak": it names the precision, the execution unit and accumulation type or the
+//! memory level, and says whether it comes from a datasheet, a probe, a report or the user.
+
+mod ceiling;
+
+pub use ceiling::{Ceiling, CeilingKind, CeilingSource, ComputeUnit, MemoryLevel, Precision};

@@ -1,0 +1,13 @@
+//! kprof: a profiling and roofline toolkit for LLM inference.
+//!
+//! Everything meets in [`profile::Run`]: passes are measured into one, exports of other profilers are read
+//! into one, and all analysis starts from one.
+
+#![deny(unsafe_code)]
+#![warn(missing_docs, unreachable_pub)]
+
+pub mod hw;
+pub mod llm;
+pub mod profile;
+pub mod stats;
+pub mod units;

@@ -1,0 +1,161 @@
+//! One kernel launch of a profiler's export: what was counted, from which metric, and what is missing.
+
+use super::Finding;
+use crate::hw::Ceiling;
+use crate::llm::{Phase, Stage};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A value with the metric or formula that gave it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The value in base units.
+    pub value: f64,
+    /// The metric, or the formula over metrics.
+    pub source: String,
+    /// Whether part of the quantity was not collected, so that the true value is at least this.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub lower_bound: bool,
+    /// Whether the value is an estimate rather than a count.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub estimated: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl Measured {
+    /// A counted value.
+    pub fn new(value: f64, source: impl Into<String>) -> Self {
+        Self { value, source: source.into(), lower_bound: false, estimated: false }
+    }
+
+    /// The same, marked as a lower bound.
+    #[must_use]
+    pub fn as_lower_bound(mut self) -> Self {
+        self.lower_bound = true;
+        self
+    }
+
+    /// The same, marked as an estimate.
+    #[must_use]
+    pub fn as_estimate(mut self) -> Self {
+        self.estimated = true;
+        self
+    }
+}
+
+/// FLOPs of one launch by precision; `None` where the export cannot say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KernelFlops {
+    /// Double precision on vector units.
+    pub fp64: Option<Measured>,
+    /// Single precision on vector units.
+    pub fp32: Option<Measured>,
+    /// Half precision on vector units, each instruction counted as one lane.
+    pub fp16: Option<Measured>,
+    /// Half precision on vector units, each instruction counted as two packed lanes (HFMA2).
+    pub fp16_packed: Option<Measured>,
+    /// Matrix units, all types.
+    pub tensor: Option<Measured>,
+    /// Matrix units by operand type, e.g. `fp16_dst_fp32`.
+    pub tensor_by_type: BTreeMap<String, Measured>,
+}
+
+impl KernelFlops {
+    /// fp64 + fp32 + fp16_packed + tensor, of those collected; `None` when none was.
+    pub fn total(&self) -> Option<f64> {
+        let parts = [&self.fp64, &self.fp32, &self.fp16_packed, &self.tensor];
+        let known: Vec<f64> = parts.into_iter().flatten().map(|m| m.value).collect();
+        (!known.is_empty()).then(|| known.iter().sum())
+    }
+}
+
+/// A CUDA compute capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ComputeCapability {
+    /// Before the dot.
+    pub major: u32,
+    /// After the dot.
+    pub minor: u32,
+}
+
+impl fmt::Display for ComputeCapability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// One launch, or the sum of several of one kernel in a summary.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KernelRecord {
+    /// The export.
+    pub file: String,
+    /// The export's own ID of the launch.
+    pub launch: Option<String>,
+    /// The kernel's name, byte for byte as exported.
+    pub kernel: String,
+    /// How many launches the record sums (1, except in a summary).
+    pub launches: u64,
+    /// The process's ID.
+    #[serde(default)]
+    pub process: Option<String>,
+    /// The device's name, where the export has it.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// The device's compute capability.
+    #[serde(default)]
+    pub compute_capability: Option<ComputeCapability>,
+    /// The grid as exported, e.g. `(64, 64, 1)`.
+    #[serde(default)]
+    pub grid: Option<String>,
+    /// The block as exported.
+    #[serde(default)]
+    pub block: Option<String>,
+    /// The stream's ID.
+    #[serde(default)]
+    pub stream: Option<String>,
+    /// NVTX ranges around the launch, outermost first.
+    #[serde(default)]
+    pub nvtx: Vec<String>,
+    /// The KV-cache version that launched it, where that is known.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The stage.
+    #[serde(default)]
+    pub stage: Option<Stage>,
+    /// The phase.
+    #[serde(default)]
+    pub phase: Option<Phase>,
+    /// Device time in seconds, summed over `launches`.
+    pub time: Option<Measured>,
+    /// Bytes moved between DRAM and the chip.
+    pub dram_bytes: Option<Measured>,
+    /// Bytes through the L2 cache.
+    #[serde(default)]
+    pub l2_bytes: Option<Measured>,
+    /// Bytes through the L1 caches.
+    #[serde(default)]
+    pub l1_bytes: Option<Measured>,
+    /// FLOPs by precision.
+    pub flops: KernelFlops,
+    /// Whether every precision that the chip has was collected.
+    pub flops_complete: bool,
+    /// What to collect, as metric names, for what is missing.
+    #[serde(default)]
+    pub missing: Vec<String>,
+    /// DRAM throughput as a percentage of peak, where only that is known.
+    #[serde(default)]
+    pub dram_percent: Option<Measured>,
+    /// SM throughput as a percentage of peak: the busiest pipe, not a FLOP rate.
+    #[serde(default)]
+    pub sm_percent: Option<Measured>,
+    /// Ceilings that the report itself has for this launch.
+    #[serde(default)]
+    pub ceilings: Vec<Ceiling>,
+    /// What is odd about this launch.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+}

@@ -1,0 +1,128 @@
+//! What was run, where and how: the first record of every run.
+
+use crate::llm::{DType, ModelSpec, Version};
+use serde::{Deserialize, Serialize};
+
+/// The version of the run format that this kprof writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The provenance of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format's version; the first field, so that it can be read before anything else.
+    pub format_version: u32,
+    /// Which kprof wrote it.
+    pub kprof: KprofInfo,
+    /// The command line.
+    pub command: Vec<String>,
+    /// When it started, RFC 3339 in UTC.
+    pub started: String,
+    /// The machine.
+    pub host: HostInfo,
+    /// What the passes ran on.
+    pub device: DeviceInfo,
+    /// What was measured; `None` for imports.
+    #[serde(default)]
+    pub config: Option<RunConfig>,
+}
+
+/// The program's own identity.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KprofInfo {
+    /// The package's version.
+    pub version: String,
+    /// The git revision it was built from, `-dirty` when the tree was changed; `None` outside a checkout.
+    pub revision: Option<String>,
+}
+
+/// The machine; a field is `None` where the system does not say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostInfo {
+    /// Its name.
+    pub hostname: Option<String>,
+    /// Operating system and kernel.
+    pub os: Option<String>,
+    /// The processor.
+    pub cpu: CpuInfo,
+    /// Main memory.
+    pub memory_bytes: Option<f64>,
+}
+
+/// The processor; a field is `None` where the system does not say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CpuInfo {
+    /// The model's name.
+    pub name: Option<String>,
+    /// Instruction-set architecture, e.g. `x86_64`.
+    pub arch: String,
+    /// Cores.
+    pub physical_cores: Option<usize>,
+    /// Hardware threads that this process may use.
+    pub logical_cores: usize,
+    /// Clock at the time, in Hz: the median over cores.
+    pub clock_hz: Option<f64>,
+    /// The highest clock the system names, in Hz.
+    pub max_clock_hz: Option<f64>,
+    /// SIMD extensions found at run time.
+    pub features: Vec<String>,
+    /// Sizes of the data caches visible to one core, in bytes: L1d, L2, L3.
+    pub cache_bytes: Vec<f64>,
+}
+
+/// What the passes ran on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// `cpu`, `cuda` or `fake`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// How many threads computed; `None` off the CPU.
+    pub threads: Option<usize>,
+}
+
+/// Where weights came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "source", rename_all = "lowercase")]
+pub enum WeightSource {
+    /// Seeded random numbers of the true shape: timing and memory are real, quality is not.
+    Random {
+        /// The seed.
+        seed: u64,
+    },
+    /// A model directory.
+    Directory {
+        /// Its path as given.
+        path: String,
+    },
+}
+
+/// What was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunConfig {
+    /// The benchmark: `phase`, ...
+    pub benchmark: String,
+    /// Who computes: `candle`, ...
+    pub implementation: String,
+    /// The model's shape.
+    pub model: ModelSpec,
+    /// Where its weights came from.
+    pub weights: WeightSource,
+    /// Storage type of weights and activations.
+    pub dtype: DType,
+    /// Prompt tokens per sequence.
+    pub prompt_length: usize,
+    /// Output tokens per sequence (T*): one prefill step and T* - 1 decode steps.
+    pub tokens: usize,
+    /// Sequences side by side.
+    pub batch: usize,
+    /// The seed of weights, prompt and order.
+    pub seed: u64,
+    /// Unrecorded repetitions first.
+    pub warmup: usize,
+    /// Repetitions asked for.
+    pub repetitions: usize,
+    /// The time after which no repetition is begun, in seconds.
+    pub max_time_s: Option<f64>,
+    /// The versions, whole, so that a run is readable without their file.
+    pub versions: Vec<Version>,
+}

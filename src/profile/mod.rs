@@ -1,0 +1,77 @@
+//! The one artefact that passes from measuring to analysis: a [`Run`] and its file format.
+//!
+//! A run file is append-only JSON Lines: a manifest, then records as they come, closed by an `end` record
+//! whose absence means that the run is partial. Raw samples are stored; rates and shares are derived.
+
+mod finding;
+mod kernel;
+mod manifest;
+mod reader;
+mod record;
+mod writer;
+
+pub use finding::{Finding, FindingCode};
+pub use kernel::{ComputeCapability, KernelFlops, KernelRecord, Measured};
+pub use manifest::{
+    CpuInfo, DeviceInfo, FORMAT_VERSION, HostInfo, KprofInfo, Manifest, RunConfig, WeightSource,
+};
+pub use reader::{ProfileError, looks_like_run, read_run};
+pub use record::{CacheRecord, PlanRecord, PlannedOp, Record, StepRecord, TimingMethod, Twin};
+pub use writer::{RunWriter, write_atomically};
+
+use crate::hw::Ceiling;
+
+/// Everything known about one run, measured or imported.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Run {
+    /// What was run, where and how; `None` for an import that has none.
+    pub manifest: Option<Manifest>,
+    /// The file it was read from or written to, as given.
+    pub file: String,
+    /// Ceilings measured beside the run.
+    pub ceilings: Vec<Ceiling>,
+    /// The ops of each version and stage.
+    pub plans: Vec<PlanRecord>,
+    /// Timed steps, plain and instrumented, in the order measured.
+    pub steps: Vec<StepRecord>,
+    /// KV cache sizes by version.
+    pub caches: Vec<CacheRecord>,
+    /// Kernel launches of a profiler's export.
+    pub kernels: Vec<KernelRecord>,
+    /// What a reader should know before believing the numbers.
+    pub findings: Vec<Finding>,
+    /// Whether the run was closed; false for an interrupted one.
+    pub complete: bool,
+}
+
+impl Run {
+    /// Adds a record.
+    pub fn push(&mut self, record: Record) {
+        match record {
+            Record::Manifest(manifest) => self.manifest = Some(*manifest),
+            Record::Ceiling(ceiling) => self.ceilings.push(ceiling),
+            Record::Plan(plan) => self.plans.push(plan),
+            Record::Step(step) => self.steps.push(step),
+            Record::Cache(cache) => self.caches.push(cache),
+            Record::Kernel(kernel) => self.kernels.push(*kernel),
+            Record::Finding(finding) => self.findings.push(finding),
+            Record::End { .. } => self.complete = true,
+        }
+    }
+
+    /// The versions that have steps, in the order first measured.
+    pub fn versions(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for step in &self.steps {
+            if !names.contains(&step.version.as_str()) {
+                names.push(&step.version);
+            }
+        }
+        names
+    }
+
+    /// The ops of `version` in `stage`.
+    pub fn plan(&self, version: &str, stage: crate::llm::Stage) -> Option<&PlanRecord> {
+        self.plans.iter().find(|p| p.version == version && p.stage == stage)
+    }
+}

@@ -1,0 +1,12 @@
+//! Samples and what may be said of them: order statistics, Tukey fences and bootstrap intervals.
+//!
+//! A [`Sample`] is never empty and holds finite values only, so that nothing below has to ask.
+
+mod bootstrap;
+mod sample;
+
+pub use bootstrap::{Interval, median_interval};
+pub use sample::{Fences, Sample, SampleError, Summary};
+
+/// The confidence level used wherever none is named.
+pub const CONFIDENCE: f64 = 0.95;

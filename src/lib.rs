@@ -6,8 +6,11 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
 
+pub mod backend;
 pub mod hw;
 pub mod llm;
+pub mod pass;
 pub mod profile;
+pub mod runner;
 pub mod stats;
 pub mod units;

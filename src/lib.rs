@@ -8,6 +8,7 @@
 
 pub mod hw;
 pub mod llm;
+pub mod probe;
 pub mod profile;
 pub mod stats;
 pub mod units;

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
 
+pub mod host;
 pub mod hw;
 pub mod llm;
 pub mod probe;

@@ -11,5 +11,6 @@ pub mod hw;
 pub mod llm;
 pub mod probe;
 pub mod profile;
+pub mod render;
 pub mod stats;
 pub mod units;

@@ -4,9 +4,7 @@ use super::buffer::{Buffer, fill};
 use super::plan::{CHUNK, Stream, streams, thread_counts};
 use super::simd::{self, BLOCK, Chain, Streams};
 use super::team::{self, Load};
-use crate::hw::{
-    Ceiling, CeilingKind, CeilingSource, ComputeUnit, CpuTopology, MeasuredCeiling, MemoryLevel, Operation,
-};
+use crate::hw::{Ceiling, CeilingKind, CeilingSource, CpuTopology, MeasuredCeiling, MemoryLevel, Operation};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -226,7 +224,7 @@ impl Probe {
             }
             Task::Chain(chain) => {
                 let (precision, accumulate) = (chain.precision, chain.accumulate);
-                let kind = CeilingKind::Compute { precision, unit: ComputeUnit::Vector, accumulate };
+                let kind = CeilingKind::Compute { precision, unit: chain.unit, accumulate };
                 (kind, chain.operation, chain.name.to_string())
             }
         };

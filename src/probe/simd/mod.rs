@@ -3,11 +3,13 @@
 //! The only unsafe code of the probe is in the files below; what leaves this module are safe functions, listed
 //! only when the CPU was found to have what they need.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::hw::{Operation, Precision};
+use crate::hw::{ComputeUnit, Operation, Precision};
 
 /// How to stream through memory.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,7 @@ pub(super) const BLOCK: usize = 512;
 pub(super) struct Chain {
     /// What ran, for the method's text.
     pub(super) name: &'static str,
+    pub(super) unit: ComputeUnit,
     pub(super) operation: Operation,
     pub(super) precision: Precision,
     /// The accumulator's precision where it is another.
@@ -51,11 +54,11 @@ pub(super) fn streams() -> Streams {
     portable::STREAMS
 }
 
-/// The fastest chain of each precision that this CPU computes in.
+/// The fastest chain of each unit and precision that this CPU computes in.
 pub(super) fn chains() -> Vec<Chain> {
     #[cfg(target_arch = "x86_64")]
     if let Some(chains) = x86::chains() {
-        return chains;
+        return [chains, amx::chains()].concat();
     }
     portable::CHAINS.to_vec()
 }

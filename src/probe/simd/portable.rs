@@ -1,7 +1,7 @@
 //! Loops that any compiler vectorises for its baseline: what CPUs without AVX2 use, and those that are not x86-64.
 
 use super::{BLOCK, Chain, Streams};
-use crate::hw::{Operation, Precision};
+use crate::hw::{ComputeUnit, Operation, Precision};
 use std::hint::black_box;
 
 pub(super) const STREAMS: Streams =
@@ -10,6 +10,7 @@ pub(super) const STREAMS: Streams =
 pub(super) const CHAINS: [Chain; 2] = [
     Chain {
         name: "portable f32 multiply-add",
+        unit: ComputeUnit::Vector,
         operation: Operation::Fma,
         precision: Precision::Fp32,
         accumulate: None,
@@ -18,6 +19,7 @@ pub(super) const CHAINS: [Chain; 2] = [
     },
     Chain {
         name: "portable f64 multiply-add",
+        unit: ComputeUnit::Vector,
         operation: Operation::Fma,
         precision: Precision::Fp64,
         accumulate: None,

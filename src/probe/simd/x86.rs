@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::{BLOCK, Chain, Streams};
-use crate::hw::{Operation, Precision};
+use crate::hw::{ComputeUnit, Operation, Precision};
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::hint::black_box;
@@ -201,6 +201,7 @@ macro_rules! chain {
     ) => {
         pub(super) const $entry: Chain = Chain {
             name: $title,
+            unit: ComputeUnit::Vector,
             operation: Operation::$operation,
             precision: Precision::$precision,
             accumulate: $accumulate,

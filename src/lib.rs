@@ -7,10 +7,13 @@
 #![warn(missing_docs, unreachable_pub)]
 
 pub mod backend;
+pub mod host;
 pub mod hw;
 pub mod llm;
 pub mod pass;
+pub mod probe;
 pub mod profile;
+pub mod render;
 pub mod runner;
 pub mod stats;
 pub mod units;

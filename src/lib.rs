@@ -7,6 +7,7 @@
 #![warn(missing_docs, unreachable_pub)]
 
 pub mod hw;
+pub mod ingest;
 pub mod llm;
 pub mod profile;
 pub mod stats;

@@ -52,13 +52,16 @@ pub(super) fn missing(
     names
 }
 
+/// The instructions of a precision that nothing was collected of; all of them where none stands out.
 fn vector_names(letter: char, readings: &Readings<'_>) -> impl Iterator<Item = String> {
     let has = |op: &str| {
         let part = format!("_op_{letter}{op}_pred_on");
         readings.available().any(|r| r.metric.contains(&part) && !r.metric.ends_with(".peak_sustained"))
     };
-    let absent: Vec<&str> = ["add", "mul", "fma"].into_iter().filter(|op| !has(op)).collect();
-    absent.into_iter().map(move |op| format!("sm__sass_thread_inst_executed_op_{letter}{op}_pred_on.sum"))
+    let all = ["add", "mul", "fma"];
+    let absent: Vec<&str> = all.into_iter().filter(|op| !has(op)).collect();
+    let names = if absent.is_empty() { all.to_vec() } else { absent };
+    names.into_iter().map(move |op| format!("sm__sass_thread_inst_executed_op_{letter}{op}_pred_on.sum"))
 }
 
 fn tensor_names(
@@ -108,6 +111,9 @@ pub(super) fn is_tensor_kernel(name: &str) -> bool {
 
 /// What to say about a launch with incomplete FLOPs; nothing when it has none at all, which the file says once.
 pub(super) fn finding(about: &str, kernel: &str, flops: &KernelFlops, missing: &[String]) -> Option<Finding> {
+    if missing.is_empty() {
+        return None;
+    }
     let tensor_missing = flops.tensor.is_none() && missing.iter().any(|m| m.contains("tensor"));
     let message = if tensor_missing && is_tensor_kernel(kernel) {
         "the kernel's name says that it computes on tensor cores, and no tensor metric was collected: its FLOPs \

@@ -40,6 +40,7 @@ pub use error::NcuError;
 use crate::profile::{Finding, FindingCode, KernelRecord, Run};
 use launches::Collected;
 use locale::Locale;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// What binary reports begin with.
@@ -97,13 +98,7 @@ fn device_name(launch: &launches::Launch<'_>) -> Option<String> {
 }
 
 fn file_findings(file: &str, collected: &Collected<'_>, locale: Locale) -> Vec<Finding> {
-    let messages = collected.messages.iter().map(|m| {
-        let kind = if m.error { "error" } else { "warning" };
-        let message =
-            format!("the profiler reported an {kind}: {}", m.text).replace("an warning", "a warning");
-        Finding::new(FindingCode::ProfilerMessage, format!("{file}:{}", m.line), message)
-    });
-    let mut findings: Vec<Finding> = messages.collect();
+    let mut findings = message_findings(file, collected);
     if let Some(first) = collected.damaged.first() {
         let message =
             format!("{} lines of the table are cut short and were left out", collected.damaged.len());
@@ -115,6 +110,24 @@ fn file_findings(file: &str, collected: &Collected<'_>, locale: Locale) -> Vec<F
             Finding::new(FindingCode::ReadingAssumption, file, message)
                 .with_remedy("export with LC_ALL=C, or with --print-units base --print-fp"),
         );
+    }
+    findings
+}
+
+/// The profiler's own messages, each once however often it was printed.
+fn message_findings(file: &str, collected: &Collected<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut said = HashSet::new();
+    for message in &collected.messages {
+        let kind = if message.error { "an error" } else { "a warning" };
+        let text = format!("the profiler reported {kind}: {}", message.text);
+        if said.insert(text.clone()) {
+            findings.push(Finding::new(
+                FindingCode::ProfilerMessage,
+                format!("{file}:{}", message.line),
+                text,
+            ));
+        }
     }
     findings
 }

@@ -78,7 +78,7 @@ impl<'a> Reader<'a, '_> {
             self.records.next(record);
             match layout::header(record) {
                 Header::Table(layout) if record.closed => {
-                    self.begin(layout, record);
+                    self.begin(*layout, record);
                     return Ok(true);
                 }
                 Header::Missing(column) => missing = missing.or(Some(column)),

@@ -27,7 +27,7 @@ const TYPES: &[((u32, u32), &[&str])] = &[
     ((12, 0), &["bf16", "fp16", "tf32", "fp8/", "fp4/", "fp4_fp6/"]),
 ];
 
-/// Parts of kernel names that only kernels on matrix units have.
+/// Parts of kernel names that kernels on matrix units have.
 const TENSOR_KERNELS: &[&str] = &[
     "hmma", "wgmma", "tensorop", "xmma", "s16816", "s1688", "s884", "gmma", "flash", "cutlass", "mma_sync",
     "wmma", "imma", "qgmma", "tcgen05", "utcmma", "nvjet", "fmha",
@@ -103,10 +103,12 @@ fn types_of(capability: Option<ComputeCapability>) -> &'static [&'static str] {
     TYPES.iter().rev().find(|(first, _)| *first <= chip).map_or(TYPES[0].1, |(_, types)| types)
 }
 
-/// Whether a kernel's name says that it works on matrix units.
+/// Whether a kernel's name suggests that it works on matrix units.
 pub(super) fn is_tensor_kernel(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    TENSOR_KERNELS.iter().any(|part| lower.contains(part))
+    // Both CUTLASS and xmma have kernels for vector units too, and say so.
+    !["simt", "f32f32_f32f32"].iter().any(|part| lower.contains(part))
+        && TENSOR_KERNELS.iter().any(|part| lower.contains(part))
 }
 
 /// What to say about a launch with incomplete FLOPs; nothing when it has none at all, which the file says once.
@@ -116,8 +118,8 @@ pub(super) fn finding(about: &str, kernel: &str, flops: &KernelFlops, missing: &
     }
     let tensor_missing = flops.tensor.is_none() && missing.iter().any(|m| m.contains("tensor"));
     let message = if tensor_missing && is_tensor_kernel(kernel) {
-        "the kernel's name says that it computes on tensor cores, and no tensor metric was collected: its FLOPs \
-         are far too low, and its place on a roofline means nothing"
+        "the kernel's name suggests that it computes on tensor cores, and no tensor metric was collected: its \
+         FLOPs are far too low, and its place on a roofline means nothing"
     } else if flops.total().is_none() {
         return None;
     } else if tensor_missing {
@@ -160,5 +162,6 @@ mod tests {
             assert!(is_tensor_kernel(name), "{name}");
         }
         assert!(!is_tensor_kernel("ampere_sgemm_128x64_nn"));
+        assert!(!is_tensor_kernel("sm80_xmma_gemm_f32f32_f32f32_f32_nn_n_tilesize32x32x8"));
     }
 }

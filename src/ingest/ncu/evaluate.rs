@@ -1,6 +1,6 @@
 //! Computes quantities from readings by the rows of [`super::metrics`].
 
-use super::metrics::{CLOCKS, CYCLES, FORMULAS, Factor, Formula, Quantity};
+use super::metrics::{CLOCKS, CYCLES, Factor, Formula, Quantity, formulas};
 use super::readings::Readings;
 use crate::profile::Measured;
 
@@ -20,24 +20,30 @@ type Multiplier = (f64, String);
 impl Context<'_, '_> {
     /// A quantity, from the first formula that has all its metrics, or a lower bound from part of one.
     pub(super) fn quantity(&self, quantity: Quantity) -> Option<Measured> {
-        let rows = || FORMULAS.iter().filter(move |f| f.quantity == quantity && self.applies(f));
-        let complete = rows().find_map(|f| self.formula(f, true));
-        complete.or_else(|| {
-            let parts = rows().filter_map(|f| self.formula(f, false));
-            parts.max_by(|a, b| a.value.total_cmp(&b.value)).map(Measured::as_lower_bound)
-        })
+        let mut part: Option<Measured> = None;
+        for formula in formulas(quantity).iter().filter(|f| self.applies(f)) {
+            let known = formula.terms.iter().filter(|(_, m)| self.readings.get(m).is_some()).count();
+            if known == 0 {
+                continue;
+            }
+            let Some(measured) = self.formula(formula) else { continue };
+            if known == formula.terms.len() {
+                return Some(measured);
+            }
+            if part.as_ref().is_none_or(|p| measured.value > p.value) {
+                part = Some(measured.as_lower_bound());
+            }
+        }
+        part
     }
 
     fn applies(&self, formula: &Formula) -> bool {
         !self.per_second || matches!(formula.factor, Factor::Time | Factor::Cycles)
     }
 
-    fn formula(&self, formula: &Formula, complete: bool) -> Option<Measured> {
+    /// A formula over the metrics that are there.
+    fn formula(&self, formula: &Formula) -> Option<Measured> {
         let known = formula.terms.iter().filter_map(|(w, m)| self.readings.get(m).map(|r| (*w, r)));
-        let count = known.clone().count();
-        if count == 0 || (complete && count < formula.terms.len()) {
-            return None;
-        }
         let (factor, by) = self.multiplier(formula.factor)?;
         let sum: f64 = known.clone().map(|(w, r)| w * r.value.unwrap_or_default()).sum();
         let terms: Vec<String> = known.map(|(w, r)| term(w, &r.source())).collect();

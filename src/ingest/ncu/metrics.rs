@@ -19,6 +19,7 @@
 
 use super::{labels, tensor};
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// What a row computes.
@@ -99,9 +100,9 @@ macro_rules! arithmetic {
     };
 }
 
-/// Every row, in order of preference within a quantity.
+/// Every row: those of a quantity together, in order of preference.
 #[rustfmt::skip]
-pub(super) const FORMULAS: &[Formula] = &[
+const FORMULAS: &[Formula] = &[
     row!(Time = 1.0 * "gpu__time_duration.sum"; Factor::One),
     row!(Time = 1.0 * "gpu__time_duration.avg"; Factor::One),
     row!(Time = 1.0 * "gpu__time_duration.max"; Factor::One),
@@ -197,6 +198,24 @@ pub(super) const FORMULAS: &[Formula] = &[
     row!(CeilingL1 = 1.0 * "derived__l1tex__lsu_writeback_bytes_mem_lg.sum.peak_sustained"; Factor::Times("l1tex__cycles_elapsed.avg.per_second")),
 ];
 
+/// The rows of a quantity.
+pub(super) fn formulas(quantity: Quantity) -> &'static [Formula] {
+    static RANGES: OnceLock<Vec<(Quantity, Range<usize>)>> = OnceLock::new();
+    let ranges = RANGES.get_or_init(|| {
+        let mut start = 0;
+        let groups = FORMULAS.chunk_by(|a, b| a.quantity == b.quantity);
+        groups
+            .map(|group| {
+                let range = start..start + group.len();
+                start = range.end;
+                (group[0].quantity, range)
+            })
+            .collect()
+    });
+    let range = ranges.iter().find(|(q, _)| *q == quantity).map(|(_, range)| range.clone());
+    &FORMULAS[range.unwrap_or_default()]
+}
+
 /// Metrics that no formula has and that are needed all the same.
 const ATTRIBUTES: &[&str] = &[
     "device__attribute_display_name",
@@ -239,10 +258,17 @@ mod tests {
     }
 
     #[test]
+    fn the_rows_of_a_quantity_stand_together() {
+        for formula in FORMULAS {
+            let rows = formulas(formula.quantity);
+            assert!(rows.iter().all(|f| f.quantity == formula.quantity));
+            assert_eq!(rows.len(), FORMULAS.iter().filter(|f| f.quantity == formula.quantity).count());
+        }
+    }
+
+    #[test]
     fn packed_halves_weigh_twice_the_plain_ones() {
-        let terms = |quantity| {
-            FORMULAS.iter().filter(move |f| f.quantity == quantity).map(|f| f.terms).collect::<Vec<_>>()
-        };
+        let terms = |quantity| formulas(quantity).iter().map(|f| f.terms).collect::<Vec<_>>();
         for (plain, packed) in terms(Quantity::Fp16).iter().zip(terms(Quantity::Fp16Packed)) {
             for ((w, name), (w2, name2)) in plain.iter().zip(packed) {
                 assert_eq!((2.0 * w, name), (*w2, name2));

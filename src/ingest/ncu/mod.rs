@@ -93,7 +93,10 @@ pub fn read_bytes(name: &str, bytes: &[u8]) -> Result<Run, NcuError> {
 /// The device's name is the one attribute that is text.
 fn device_name(launch: &launches::Launch<'_>) -> Option<String> {
     let cell = launch.cells.iter().find(|c| c.metric == "device__attribute_display_name")?;
-    let name = cell.raw.split_once(" (").map_or(&*cell.raw, |(name, _)| name).trim();
+    // Instances follow in parentheses: `A100 (A100; A100)`.
+    let is_instances = |name: &str, rest: &str| rest.starts_with(name) || rest.contains(';');
+    let split = cell.raw.split_once(" (").filter(|(name, rest)| is_instances(name, rest));
+    let name = split.map_or(&*cell.raw, |(name, _)| name).trim();
     (!name.is_empty() && name != "n/a").then(|| name.to_string())
 }
 

@@ -79,6 +79,7 @@ impl<'a> Readings<'a> {
 pub(super) struct Assumptions {
     units: BTreeSet<String>,
     texts: BTreeSet<String>,
+    coarse: BTreeSet<String>,
 }
 
 impl Assumptions {
@@ -98,6 +99,16 @@ impl Assumptions {
             let message =
                 format!("values of {} are no numbers and are treated as not available", list(&self.texts));
             findings.push(Finding::new(FindingCode::ReadingAssumption, file, message));
+        }
+        if !self.coarse.is_empty() {
+            let message = format!(
+                "{} is printed in a unit that leaves small launches fewer than three digits (one unit per column)",
+                list(&self.coarse)
+            );
+            findings.push(
+                Finding::new(FindingCode::ReadingAssumption, file, message)
+                    .with_remedy("export with --print-units base"),
+            );
         }
         findings
     }
@@ -119,7 +130,12 @@ pub(super) fn read<'a>(
         let mut reading = Reading { metric: cell.metric, shown: cell.shown, value: None, nan: false };
         match locale.parse(&cell.raw) {
             Number::Value(value) if value < 0.0 => findings.push(negative(file, cell)),
-            Number::Value(value) => reading.value = Some(scale(file, cell, value, assumptions)?),
+            Number::Value(value) => {
+                let value = scale(file, cell, value, assumptions)?;
+                // No launch takes no time: it was rounded away.
+                let rounded_away = value == 0.0 && cell.metric.starts_with("gpu__time");
+                reading.value = (!rounded_away).then_some(value);
+            }
             Number::Nan => reading.nan = true,
             Number::Text if !is_text_metric(cell.metric) => {
                 assumptions.texts.insert(cell.metric.to_string());
@@ -145,7 +161,12 @@ fn negative(file: &str, cell: &Cell<'_>) -> Finding {
 fn scale(file: &str, cell: &Cell<'_>, value: f64, assumptions: &mut Assumptions) -> Result<f64, NcuError> {
     let dimension = units::dimension_of(cell.metric);
     match units::reading(cell.unit, dimension) {
-        Some(UnitReading::Factor(factor)) => Ok(value * factor),
+        Some(UnitReading::Factor(factor)) => {
+            if is_coarse(cell, value, factor, dimension) {
+                assumptions.coarse.insert(cell.metric.to_string());
+            }
+            Ok(value * factor)
+        }
         Some(UnitReading::Assumed) => {
             assumptions.units.insert(cell.shown.to_string());
             // ncu's base unit of time is the nanosecond.
@@ -160,4 +181,17 @@ fn scale(file: &str, cell: &Cell<'_>, value: f64, assumptions: &mut Assumptions)
             known: units::known(dimension),
         }),
     }
+}
+
+/// Whether six decimals of a large unit leave fewer than three digits of a time or an amount of data.
+fn is_coarse(cell: &Cell<'_>, value: f64, factor: f64, dimension: units::Dimension) -> bool {
+    // What a counter can tell apart: a nanosecond, a byte.
+    let quantum = match dimension {
+        units::Dimension::Time => 1e-9,
+        units::Dimension::Bytes => 1.0,
+        _ => return false,
+    };
+    let six_decimals = cell.raw.trim().split_once('.').is_some_and(|(_, fraction)| fraction.len() == 6);
+    let zero = value == 0.0 && dimension != units::Dimension::Time;
+    six_decimals && value < 1e-3 && factor * 1e-6 > 1.5 * quantum && !zero
 }

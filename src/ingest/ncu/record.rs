@@ -69,9 +69,10 @@ fn attribute(file: &str, kernel: &str, nvtx: &[String]) -> Attribution {
     known.into_iter().find(|a| !a.is_empty()).unwrap_or_else(|| attribution::from_file_name(file))
 }
 
-/// A count as summaries print it: plain, with groups, or with six zero decimals.
+/// A count as summaries print it: plain, with groups, or with zero decimals.
 fn integer(cell: &str) -> Option<u64> {
-    let whole = cell.trim().strip_suffix(".000000").unwrap_or(cell.trim());
+    let cell = cell.trim();
+    let whole = [".000000", ".00", ",00"].iter().find_map(|zeros| cell.strip_suffix(zeros)).unwrap_or(cell);
     let digits: String = whole.chars().filter(char::is_ascii_digit).collect();
     digits.parse().ok()
 }

@@ -11,6 +11,9 @@ use std::collections::HashMap;
 /// Characters that may separate fields: spreadsheets write the others.
 const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 
+/// What headers of the command line's tables begin with.
+const FIRST_CELLS: [&str; 3] = ["ID", "Process ID", "Domain"];
+
 /// Collects the launches of every table in `text`.
 ///
 /// # Errors
@@ -58,15 +61,13 @@ impl<'a> Reader<'a, '_> {
         Ok(())
     }
 
-    /// Before the table any line may be its header; within it, only one that begins as the last did.
+    /// Before the table any line may be its header; within it, only one that begins as headers do.
     fn is_candidate(&self, line: &str) -> bool {
-        match &self.layout {
-            None => layout::may_be_header(line),
-            Some(layout) => {
-                let cell = line.strip_prefix('"').unwrap_or(line);
-                cell.starts_with(layout.first_cell) && layout::may_be_header(line)
-            }
-        }
+        let cell = line.strip_prefix('"').unwrap_or(line);
+        let begins = |layout: &Layout<'_>| {
+            cell.starts_with(layout.first_cell) || FIRST_CELLS.iter().any(|first| cell.starts_with(first))
+        };
+        self.layout.as_ref().is_none_or(begins) && layout::may_be_header(line)
     }
 
     /// Reads the next line as a header; false, with nothing consumed, when it is none.

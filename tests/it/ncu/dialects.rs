@@ -209,3 +209,25 @@ fn any_file_is_told_by_its_content() {
     let missing = read_any(&path("no such file")).unwrap_err().to_string();
     assert!(missing.starts_with("cannot read "), "{missing}");
 }
+
+#[test]
+fn a_time_that_its_unit_rounds_away_is_absent_and_said() {
+    let text = "ID,Kernel Name,Context,gpu__time_duration.sum\n,,,second\n0,long,1,1.500000\n1,short,1,0.000006\n2,shorter,1,0.000000\n";
+    let run = kprof::ingest::ncu::read_bytes("x.csv", text.as_bytes()).unwrap();
+    assert_close(&run.kernels[1].time, 6e-6);
+    assert_eq!(run.kernels[2].time, None);
+    assert!(
+        find(&run.findings, FindingCode::ReadingAssumption)
+            .unwrap()
+            .message
+            .contains("fewer than three digits")
+    );
+}
+
+#[test]
+fn tables_of_different_layouts_in_one_file_are_all_read() {
+    let long = std::fs::read_to_string(path("long.csv")).unwrap();
+    let both = format!("{long}{}", std::fs::read_to_string(path("summary.csv")).unwrap());
+    let run = kprof::ingest::ncu::read_bytes("x.csv", both.as_bytes()).unwrap();
+    assert_eq!(run.kernels.iter().map(|k| k.launches).collect::<Vec<_>>(), [1, 1, 100, 2]);
+}

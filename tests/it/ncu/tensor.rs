@@ -71,6 +71,9 @@ fn the_reference_prefill_is_not_the_memory_bound_kernel_it_looks_like() {
     }
     assert!(!kernel.missing.iter().any(|m| m.contains("_op_f")), "fp32 was collected");
     let finding = find(&kernel.findings, FindingCode::FlopsIncomplete).unwrap().to_string();
-    assert!(finding.contains("tensor cores") && finding.contains("--metrics"), "{finding}");
+    assert!(
+        finding.contains("suggests that it computes on tensor cores") && finding.contains("--metrics"),
+        "{finding}"
+    );
     assert_eq!((kernel.version.as_deref(), kernel.stage), (Some("v0"), Some(Stage::Prefill)));
 }

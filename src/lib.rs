@@ -9,6 +9,7 @@
 pub mod backend;
 pub mod host;
 pub mod hw;
+pub mod ingest;
 pub mod llm;
 pub mod pass;
 pub mod probe;

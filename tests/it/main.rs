@@ -3,3 +3,5 @@
 mod architecture;
 mod ceilings;
 mod ncu;
+mod passes;
+mod reference_gpt;

@@ -49,3 +49,10 @@ fn other_files_are_explained() {
     let crashed = format!("==ERROR== The application returned an error code (1).\n{header}");
     assert!(matches!(of(crashed.as_bytes()), NcuError::Profiler { row: 1, .. }));
 }
+
+#[test]
+fn a_program_that_prints_a_similar_header_does_not_hide_the_table() {
+    let table = std::fs::read_to_string(super::fixtures::path("long.csv")).unwrap();
+    let text = format!("ID,Kernel Name,Metric Name,Metric Value\n{table}");
+    assert_eq!(read_bytes("x.csv", text.as_bytes()).unwrap().kernels.len(), 2);
+}

@@ -56,3 +56,11 @@ fn a_program_that_prints_a_similar_header_does_not_hide_the_table() {
     let text = format!("ID,Kernel Name,Metric Name,Metric Value\n{table}");
     assert_eq!(read_bytes("x.csv", text.as_bytes()).unwrap().kernels.len(), 2);
 }
+
+#[test]
+fn a_run_file_is_dispatched_to_its_own_reader() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "{\"type\":\"manifest\",\"format_version\":99}\n").unwrap();
+    let message = kprof::ingest::read_any(file.path()).unwrap_err().to_string();
+    assert!(message.contains("format version 99"), "{message}");
+}

@@ -3,7 +3,7 @@
 use super::evaluate::Context;
 use super::launches::Launch;
 use crate::hw::{CeilingKind, ComputeUnit, Precision};
-use crate::profile::{Finding, FindingCode, KernelRecord, Measured};
+use crate::profile::{Finding, FindingCode, KernelFlops, KernelRecord};
 
 /// How far read + write may be from the total: they may come from different replays.
 const BYTES_TOLERANCE: f64 = 0.02;
@@ -49,12 +49,12 @@ fn bytes_and_flops(about: &str, record: &KernelRecord) -> Option<Finding> {
 /// NVIDIA's rule says which part of the peak was achieved; it is computed from the same counters.
 fn rule_against_flops(about: &str, rule: &str, record: &KernelRecord) -> Vec<Finding> {
     let rows = [
-        ("fp32", &record.flops.fp32, Precision::Fp32, percent_before(rule, "fp32 peak")),
-        ("fp64", &record.flops.fp64, Precision::Fp64, percent_before(rule, "fp64 peak")),
+        ("fp32", Precision::Fp32, percent_before(rule, "fp32 peak")),
+        ("fp64", Precision::Fp64, percent_before(rule, "fp64 peak")),
     ];
     rows.into_iter()
-        .filter_map(|(name, flops, precision, says)| {
-            let ours = percent_of_ceiling(record, flops.as_ref()?, precision)?;
+        .filter_map(|(name, precision, says)| {
+            let ours = percent_of_ceiling(record, precision)?;
             let says = says?;
             ((ours - says).abs() > RULE_TOLERANCE).then(|| {
                 let message =
@@ -65,14 +65,19 @@ fn rule_against_flops(about: &str, rule: &str, record: &KernelRecord) -> Vec<Fin
         .collect()
 }
 
-fn percent_of_ceiling(record: &KernelRecord, flops: &Measured, precision: Precision) -> Option<f64> {
+fn percent_of_ceiling(record: &KernelRecord, precision: Precision) -> Option<f64> {
     let wanted = CeilingKind::Compute { precision, unit: ComputeUnit::Vector, accumulate: None };
     let ceiling = record.ceilings.iter().find(|c| c.kind == wanted)?.value;
+    let of = |flops: &KernelFlops| {
+        let measured = if precision == Precision::Fp64 { &flops.fp64 } else { &flops.fp32 };
+        measured.as_ref().filter(|m| !m.lower_bound).map(|m| m.value)
+    };
     let rate = match (&record.time, &record.rates) {
-        (Some(time), _) if time.value > 0.0 => flops.value / time.value,
+        (Some(time), _) if time.value > 0.0 => of(&record.flops)? / time.value,
+        (None, Some(rates)) => of(&rates.flops)?,
         _ => return None,
     };
-    (ceiling > 0.0 && !flops.lower_bound).then(|| 100.0 * rate / ceiling)
+    (ceiling > 0.0).then(|| 100.0 * rate / ceiling)
 }
 
 /// The number in `achieved 36% of this device's fp32 peak`, whatever the case; `close to 0%` is 0.

@@ -10,7 +10,7 @@
 //! The way of the data: bytes -> text (`decode`) -> records among log lines and program output (`records`) ->
 //! tables and launches with raw cells (`layout`, `table`, `transposed`) -> one locale per file (`locale`) ->
 //! base units (`units`, `readings`) -> meaning (`metrics`, `evaluate`, `tensor`) -> one
-//! [`KernelRecord`](crate::profile::KernelRecord) per launch. Nothing here panics on any input, and what cannot be
+//! [`KernelRecord`] per launch. Nothing here panics on any input, and what cannot be
 //! read with certainty is an error, a finding, or absent: never a number.
 
 mod attribution;

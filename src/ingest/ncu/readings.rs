@@ -102,13 +102,12 @@ impl Assumptions {
         }
         if !self.coarse.is_empty() {
             let message = format!(
-                "{} is printed in a unit that leaves small launches fewer than three digits (one unit per column)",
+                "{} is printed with fewer than three digits for some launches, whose values are that uncertain",
                 list(&self.coarse)
             );
-            findings.push(
-                Finding::new(FindingCode::ReadingAssumption, file, message)
-                    .with_remedy("export with --print-units base"),
-            );
+            findings.push(Finding::new(FindingCode::ReadingAssumption, file, message).with_remedy(
+                "export times and bytes with --print-units base, and collect counts (.sum) instead of rates",
+            ));
         }
         findings
     }
@@ -183,15 +182,20 @@ fn scale(file: &str, cell: &Cell<'_>, value: f64, assumptions: &mut Assumptions)
     }
 }
 
-/// Whether six decimals of a large unit leave fewer than three digits of a time or an amount of data.
+/// Whether a value was printed with fewer than three digits of those it has.
 fn is_coarse(cell: &Cell<'_>, value: f64, factor: f64, dimension: units::Dimension) -> bool {
-    // What a counter can tell apart: a nanosecond, a byte.
-    let quantum = match dimension {
-        units::Dimension::Time => 1e-9,
-        units::Dimension::Bytes => 1.0,
-        _ => return false,
-    };
-    let six_decimals = cell.raw.trim().split_once('.').is_some_and(|(_, fraction)| fraction.len() == 6);
-    let zero = value == 0.0 && dimension != units::Dimension::Time;
-    six_decimals && value < 1e-3 && factor * 1e-6 > 1.5 * quantum && !zero
+    let decimals = cell.raw.trim().rsplit_once(['.', ',']).map_or(0, |(_, fraction)| fraction.len());
+    let time = dimension == units::Dimension::Time;
+    match dimension {
+        // Six decimals of a large unit; what a counter can tell apart is a nanosecond or a byte.
+        units::Dimension::Time | units::Dimension::Bytes => {
+            let quantum = if time { 1e-9 } else { 1.0 };
+            decimals == 6 && value < 1e-3 && factor * 1e-6 > 1.5 * quantum && (time || value > 0.0)
+        }
+        // Base units print ratios with two decimals: 0.0718 per cycle becomes 0.07.
+        units::Dimension::Count => {
+            decimals == 2 && value > 0.0 && value < 1.0 && cell.metric.contains(".per_cycle")
+        }
+        _ => false,
+    }
 }

@@ -25,12 +25,16 @@ pub(super) fn collect<'a>(file: &str, text: &'a str) -> Result<Collected<'a>, Nc
         out: Collected::default(),
         layout: None,
         names: HashMap::new(),
+        missing: None,
     };
-    reader.run()?;
+    reader.run();
     if reader.out.tables == 0 {
         transposed::collect(text, &mut reader.out);
     }
-    Ok(reader.out)
+    match reader.missing {
+        Some(error) if reader.out.tables == 0 => Err(error),
+        _ => Ok(reader.out),
+    }
 }
 
 struct Reader<'a, 'f> {
@@ -40,15 +44,17 @@ struct Reader<'a, 'f> {
     layout: Option<Layout<'a>>,
     /// What each name that occurred stands for: a file has few names and many rows.
     names: HashMap<(&'a str, &'a str, &'a str), Option<&'a str>>,
+    /// The first header that lacks a column: an error only if no better one follows.
+    missing: Option<NcuError>,
 }
 
 impl<'a> Reader<'a, '_> {
-    fn run(&mut self) -> Result<(), NcuError> {
+    fn run(&mut self) {
         let mut record = self.records.record();
         while let Some(line) = self.records.peek_line() {
             if line.starts_with("==") && self.out.message(self.records.line(), line) {
                 self.records.skip_line();
-            } else if self.is_candidate(line) && self.header(&mut record)? {
+            } else if self.is_candidate(line) && self.header(&mut record) {
                 continue;
             } else if let Some(layout) = self.layout.take() {
                 self.records.next(&mut record);
@@ -58,7 +64,6 @@ impl<'a> Reader<'a, '_> {
                 self.records.skip_line();
             }
         }
-        Ok(())
     }
 
     /// Before the table any line may be its header; within it, only one that begins as headers do.
@@ -71,8 +76,8 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// Reads the next line as a header; false, with nothing consumed, when it is none.
-    fn header(&mut self, record: &mut Record<'a>) -> Result<bool, NcuError> {
-        let start = self.records.position();
+    fn header(&mut self, record: &mut Record<'a>) -> bool {
+        let (start, delimiter_before) = (self.records.position(), self.records.delimiter);
         let mut missing = None;
         for delimiter in DELIMITERS {
             self.records.delimiter = delimiter;
@@ -80,23 +85,20 @@ impl<'a> Reader<'a, '_> {
             match layout::header(record) {
                 Header::Table(layout) if record.closed => {
                     self.begin(*layout, record);
-                    return Ok(true);
+                    return true;
                 }
                 Header::Missing(column) => missing = missing.or(Some(column)),
                 _ => {}
             }
             self.records.seek(start);
         }
-        self.records.delimiter = b',';
-        match missing {
-            Some(column) if self.layout.is_none() => Err(NcuError::MissingColumn {
-                file: self.file.to_string(),
-                row: self.records.line(),
-                column,
-                header: shorten(record.first_line()),
-            }),
-            _ => Ok(false),
+        self.records.delimiter = delimiter_before;
+        if let Some(column) = missing.filter(|_| self.missing.is_none()) {
+            let (file, row) = (self.file.to_string(), self.records.line());
+            let header = shorten(record.first_line());
+            self.missing = Some(NcuError::MissingColumn { file, row, column, header });
         }
+        false
     }
 
     fn begin(&mut self, mut layout: Layout<'a>, record: &mut Record<'a>) {

@@ -231,3 +231,11 @@ fn tables_of_different_layouts_in_one_file_are_all_read() {
     let run = kprof::ingest::ncu::read_bytes("x.csv", both.as_bytes()).unwrap();
     assert_eq!(run.kernels.iter().map(|k| k.launches).collect::<Vec<_>>(), [1, 1, 100, 2]);
 }
+
+#[test]
+fn a_ratio_with_one_digit_is_said_to_be_uncertain() {
+    let name = "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum.per_cycle_elapsed";
+    let text = format!("ID,Kernel Name,Context,{name}\n,,,inst/cycle\n0,k,1,0.07\n");
+    let run = kprof::ingest::ncu::read_bytes("x.csv", text.as_bytes()).unwrap();
+    assert!(find(&run.findings, FindingCode::ReadingAssumption).unwrap().message.contains(name));
+}

@@ -49,3 +49,18 @@ fn other_files_are_explained() {
     let crashed = format!("==ERROR== The application returned an error code (1).\n{header}");
     assert!(matches!(of(crashed.as_bytes()), NcuError::Profiler { row: 1, .. }));
 }
+
+#[test]
+fn a_program_that_prints_a_similar_header_does_not_hide_the_table() {
+    let table = std::fs::read_to_string(super::fixtures::path("long.csv")).unwrap();
+    let text = format!("ID,Kernel Name,Metric Name,Metric Value\n{table}");
+    assert_eq!(read_bytes("x.csv", text.as_bytes()).unwrap().kernels.len(), 2);
+}
+
+#[test]
+fn a_run_file_is_dispatched_to_its_own_reader() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "{\"type\":\"manifest\",\"format_version\":99}\n").unwrap();
+    let message = kprof::ingest::read_any(file.path()).unwrap_err().to_string();
+    assert!(message.contains("format version 99"), "{message}");
+}

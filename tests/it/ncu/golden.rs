@@ -145,3 +145,64 @@ fn real_exports_give_the_golden_values() {
     }
     assert!(unexpected.is_empty(), "{}", unexpected.join("\n"));
 }
+
+/// The same export as other programs would have written it again.
+fn rewritten(text: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let crlf = text.replace('\n', "\r\n");
+    let utf16: Vec<u8> =
+        std::iter::once(0xFEFF).chain(crlf.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let log = "epoch 1, loss \"2.5\nID, Kernel Name, nothing\n==PROF== Connected to process 1\n";
+    vec![
+        ("CRLF", crlf.into_bytes()),
+        ("UTF-16", utf16),
+        ("byte-order mark", [b"\xEF\xBB\xBF", text.as_bytes()].concat()),
+        ("program output before it", format!("{log}{text}").into_bytes()),
+        ("minimal quoting", resaved(text, b',')),
+        ("semicolons", resaved(text, b';')),
+    ]
+}
+
+/// As a spreadsheet saves it: quotes only where they are needed.
+fn resaved(text: &str, delimiter: u8) -> Vec<u8> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(text.as_bytes());
+    let mut writer = csv::WriterBuilder::new().flexible(true).delimiter(delimiter).from_writer(Vec::new());
+    for record in reader.records() {
+        writer.write_record(&record.expect("the text is UTF-8")).expect("memory does not fail");
+    }
+    writer.into_inner().expect("memory does not fail")
+}
+
+#[test]
+fn real_exports_mean_the_same_when_they_are_written_again() {
+    let Some(root) = corpus() else {
+        println!("skipped: real_exports_mean_the_same_when_they_are_written_again: no ../shared/ncu");
+        return;
+    };
+    for table in ["golden_csv.json", "golden_converted.json"] {
+        let text = std::fs::read_to_string(root.join(table)).expect("the corpus has its golden table");
+        let golden: serde_json::Map<String, Value> = serde_json::from_str(&text).expect("it is JSON");
+        // The transposed export is told by its first line, so nothing may stand before it.
+        let clean = |entry: &Value| {
+            entry["preamble_lines"] == 0 && entry["kind"].is_string() && entry["kind"] != "gui-transposed"
+        };
+        for file in golden.values().filter(|e| clean(e)).filter_map(|e| e["file"].as_str()) {
+            let Ok(text) = std::fs::read_to_string(root.join(file)) else { continue };
+            let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
+            if text.len() > 400_000 {
+                continue;
+            }
+            let Ok(expected) = ncu::read_bytes(file, text.as_bytes()) else { continue };
+            for (how, bytes) in rewritten(&text) {
+                let run = ncu::read_bytes(file, &bytes).unwrap_or_else(|e| panic!("{how}: {e}"));
+                assert!(without_places(&run) == without_places(&expected), "{file}: {how}");
+            }
+        }
+    }
+}
+
+/// The launches without what names a line of the file.
+fn without_places(run: &kprof::profile::Run) -> Vec<KernelRecord> {
+    let mut kernels = run.kernels.clone();
+    kernels.iter_mut().for_each(|k| k.findings.clear());
+    kernels
+}

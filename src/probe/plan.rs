@@ -48,7 +48,7 @@ pub(super) fn thread_counts(threads: usize, thorough: bool) -> Vec<usize> {
 /// The bytes to stream through so that they come from `level`; `None` where no size does.
 ///
 /// L1 and L2: half of one core's. L3: twice the L2, so that a cyclic stream never finds its data there, if that
-/// is at most three quarters of all threads' share. DRAM: four times the last-level cache, within limits.
+/// is at most three quarters of all threads' share. DRAM: see [`dram_bytes`].
 fn working_set(topology: &CpuTopology, level: MemoryLevel, threads: usize, thorough: bool) -> Option<usize> {
     let size = |level: u32| {
         let usual = || topology.caches.is_empty().then(|| USUAL[level as usize - 1].1);
@@ -63,16 +63,26 @@ fn working_set(topology: &CpuTopology, level: MemoryLevel, threads: usize, thoro
             let beyond_l2 = 2 * size(2)?;
             (beyond_l2 <= share).then_some(beyond_l2)
         }
-        MemoryLevel::Dram => Some(dram_bytes(topology, thorough)),
+        MemoryLevel::Dram => Some(dram_bytes(topology, thorough, free_memory())),
     }
 }
 
-/// 256 MiB at least; 512 MiB at most for a quick probe, which has to touch them first, 2 GiB for a thorough one.
-fn dram_bytes(topology: &CpuTopology, thorough: bool) -> usize {
+/// Four times the last-level caches, within 256 MiB and 512 MiB for a quick probe, which has to touch them first, or
+/// 2 GiB for a thorough one; twice the caches in any case, and at most a quarter of the memory that is free.
+fn dram_bytes(topology: &CpuTopology, thorough: bool, free: Option<usize>) -> usize {
+    let cached = topology.last_level_bytes().unwrap_or(64 << 20);
     let most = if thorough { 2 << 30 } else { 512 << 20 };
-    let wanted = topology.last_level_bytes().map_or(256 << 20, |bytes| bytes.saturating_mul(4));
-    // Whole chunks for each of a triad's three arrays.
-    wanted.clamp(256 << 20, most) / (3 * CHUNK) * (3 * CHUNK)
+    let wanted = cached.saturating_mul(4).clamp(256 << 20, most).max(cached.saturating_mul(2));
+    let affordable = free.map_or(wanted, |free| wanted.min(free / 4));
+    // Whole chunks for each of a triad's three arrays, and at least one.
+    (affordable / (3 * CHUNK)).max(1) * (3 * CHUNK)
+}
+
+/// `MemAvailable` of Linux' `/proc/meminfo`, in bytes; the kernel's `kB` are KiB.
+fn free_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    value.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kib| kib << 10)
 }
 
 #[cfg(test)]
@@ -96,7 +106,16 @@ mod tests {
         assert_eq!(set(MemoryLevel::L1), 24 << 10);
         assert_eq!(set(MemoryLevel::L2), 1 << 20);
         assert_eq!(set(MemoryLevel::L3), 4 << 20);
-        assert!(set(MemoryLevel::Dram) >= 3 * (96 << 20));
+    }
+
+    #[test]
+    fn dram_streams_exceed_all_caches_and_leave_most_of_the_memory_free() {
+        let mib = |bytes: usize| bytes >> 20;
+        assert_eq!(mib(dram_bytes(&CpuTopology::default(), false, None)), 255);
+        // 4 x 96 MiB; two sockets of 12 x 32 MiB want 1.5 GiB even of a quick probe.
+        assert_eq!(mib(dram_bytes(&machine(96 << 20, 4, 4), false, None)), 384);
+        assert_eq!(mib(dram_bytes(&machine(32 << 20, 8, 192), false, None)), 1536);
+        assert_eq!(mib(dram_bytes(&machine(96 << 20, 4, 4), true, Some(400 << 20))), 99);
     }
 
     #[test]

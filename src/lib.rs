@@ -9,5 +9,6 @@
 pub mod hw;
 pub mod llm;
 pub mod profile;
+pub mod roofline;
 pub mod stats;
 pub mod units;

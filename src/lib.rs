@@ -9,6 +9,7 @@
 pub mod hw;
 pub mod llm;
 pub mod profile;
+pub mod render;
 pub mod roofline;
 pub mod stats;
 pub mod units;

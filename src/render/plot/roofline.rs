@@ -32,7 +32,7 @@ const NAMED: usize = 14;
 const LISTED: usize = 60;
 /// Intensities and rates further than this from the middle of all ceilings would squeeze the chart: such points
 /// stand at its edge, with an arrow.
-const PLAUSIBLE_INTENSITY: (f64, f64) = (1e-4, 1e6);
+const PLAUSIBLE_INTENSITY: (f64, f64) = (1e-3, 1e4);
 
 /// Draws the roofline chart: log-log, every point with FLOPs, bytes and time.
 pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
@@ -172,6 +172,11 @@ fn note_entries(roofline: &Roofline, marks: &[Mark<'_>]) -> Vec<Entry> {
         let text = "lower bound: FLOPs not all counted".to_string();
         entries.push(Entry { sample: Sample::Arrow, text });
     }
+    let (least, most) = PLAUSIBLE_INTENSITY;
+    if marks.iter().any(|m| m.intensity < least || m.intensity > most) {
+        let text = "arrow at the edge: intensity beyond the axis".to_string();
+        entries.push(Entry { sample: Sample::Nothing, text });
+    }
     let left_out = roofline.points.len() - marks.len();
     if left_out > 0 {
         let text = format!("{left_out} without FLOPs, bytes or time not drawn");
@@ -299,7 +304,7 @@ impl Chart {
     fn position(&self, mark: &Mark<'_>) -> ((f64, f64), bool) {
         let (x, y) = (self.x.pixel(mark.intensity), self.y.pixel(mark.rate));
         let f = self.frame;
-        let inner = (x.clamp(f.x0 + 8.0, f.x1 - 8.0), y.clamp(f.y0 + 8.0, f.y1 - 8.0));
+        let inner = (x.clamp(f.x0 + 20.0, f.x1 - 20.0), y.clamp(f.y0 + 8.0, f.y1 - 8.0));
         let outside = !self.x.contains(mark.intensity) || !self.y.contains(mark.rate);
         if outside { (inner, true) } else { ((x, y), false) }
     }
@@ -311,10 +316,9 @@ impl Chart {
             marks::lower_bound_arrow(canvas, at, mark.color);
         }
         if outside {
-            let right = self.x.pixel(mark.intensity) > at.0;
-            let tip = if right { at.0 + 8.0 } else { at.0 - 8.0 };
-            let foot = if right { at.0 + 2.0 } else { at.0 - 2.0 };
-            canvas.polygon(&[(tip, at.1), (foot, at.1 - 4.0), (foot, at.1 + 4.0)], WHITE);
+            let side = if self.x.pixel(mark.intensity) > at.0 { 1.0 } else { -1.0 };
+            let (foot, tip) = (at.0 + side * 9.0, at.0 + side * 17.0);
+            canvas.polygon(&[(tip, at.1), (foot, at.1 - 5.0), (foot, at.1 + 5.0)], mark.color);
         }
     }
 
@@ -377,7 +381,7 @@ impl Chart {
                     } else {
                         let (x, y) = at(1.0 - t);
                         let text = |dy: f64| Text::new(&text, x - 6.0, y + dy, 11.0).anchored(Anchor::End);
-                        [text(-12.0), text(12.0)]
+                        [text(-13.0), text(13.0)]
                     }
                 })
                 .collect();

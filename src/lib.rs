@@ -15,6 +15,7 @@ pub mod pass;
 pub mod probe;
 pub mod profile;
 pub mod render;
+pub mod roofline;
 pub mod runner;
 pub mod stats;
 pub mod units;

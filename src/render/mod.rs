@@ -1,3 +1,15 @@
-//! Results as text: terminal tables and exports. Nothing here measures, reads or writes files.
+//! Turning results into text and pictures: tables, Markdown, CSV, JSON and charts. Nothing is computed here.
 
 pub mod ceilings;
+mod findings;
+mod footer;
+mod phases;
+pub mod plot;
+mod roofline;
+mod table;
+
+pub use findings::findings;
+pub use footer::footer;
+pub use phases::{phase_csv, phase_json, phase_summary, phase_table};
+pub use roofline::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json, roofline_notes, roofline_table};
+pub use table::{Align, Column, Table};

@@ -5,7 +5,7 @@
 mod bootstrap;
 mod sample;
 
-pub use bootstrap::{Interval, median_interval};
+pub use bootstrap::{Interval, median_interval, ratio_interval};
 pub use sample::{Fences, Sample, SampleError, Summary};
 
 /// The confidence level used wherever none is named.

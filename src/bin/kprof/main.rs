@@ -5,6 +5,7 @@
 mod args;
 mod commands;
 mod exit;
+mod output;
 
 use clap::Parser;
 use std::process::ExitCode;

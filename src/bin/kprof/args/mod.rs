@@ -11,7 +11,7 @@ pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use export::ExportArgs;
 pub(crate) use logits::LogitsArgs;
 pub(crate) use phase::PhaseArgs;
-pub(crate) use roofline::RooflineArgs;
+pub(crate) use roofline::{ByArg, RooflineArgs};
 
 use clap::{Parser, Subcommand};
 
@@ -26,9 +26,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Measure where the time of a model's prefill and decode goes, by KV-cache version
-    Phase(PhaseArgs),
+    Phase(Box<PhaseArgs>),
     /// Turn Nsight Compute exports and kprof runs into a roofline table and chart
-    Roofline(RooflineArgs),
+    Roofline(Box<RooflineArgs>),
     /// Measure this CPU's bandwidth and FLOP ceilings
     Ceilings(CeilingsArgs),
     /// Write a pass's logits, so that they can be checked against another framework

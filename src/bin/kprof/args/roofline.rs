@@ -1,6 +1,44 @@
 //! The flags of `kprof roofline`.
 
-use clap::Args;
+use super::ExportArgs;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// What becomes one point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ByArg {
+    /// All launches of a kernel together
+    Kernel,
+    /// Every launch
+    Launch,
+}
 
 #[derive(Args, Clone, Debug)]
-pub(crate) struct RooflineArgs {}
+#[command(after_help = "\
+Examples:
+  kprof roofline ncu.csv                                  a table, and what to know about it
+  kprof roofline ncu.csv --export-svg roofline.svg        the chart as well
+  kprof roofline run.jsonl ncu.csv --device 'H100 SXM'    several files, with the ceilings of a known device
+  kprof roofline ncu.csv --by launch --export-json - | jq '.points[0]'")]
+pub(crate) struct RooflineArgs {
+    /// Nsight Compute CSV exports and run files of `kprof phase`
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// What becomes one point, e.g. `--by launch`
+    #[arg(long, value_enum, default_value = "kernel", value_name = "WHAT")]
+    pub(crate) by: ByArg,
+    /// Take the ceilings of this device before those of the files, e.g. `--device 'A100 SXM 80GB'`
+    #[arg(long, value_name = "NAME", conflicts_with = "device_spec")]
+    pub(crate) device: Option<String>,
+    /// Take the ceilings of a device described in this file, e.g. `--device-spec my-gpu.toml`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) device_spec: Option<PathBuf>,
+    /// Rows of the table, e.g. `--top 50`; exports have them all
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) top: usize,
+    /// The chart's title, e.g. `--title 'GPT-2 prefill'`
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) title: Option<String>,
+    #[command(flatten)]
+    pub(crate) export: ExportArgs,
+}

@@ -1,0 +1,62 @@
+//! Where results go: stdout or files written whole; and how wide and how colourful a terminal is.
+
+use crate::exit::usage;
+use anyhow::Context as _;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+/// The width of a table when stdout is no terminal.
+const PLAIN_WIDTH: usize = 120;
+
+/// The width of the terminal, `COLUMNS` where it is set, or that of a file.
+pub(crate) fn width() -> usize {
+    let of_env = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
+    let of_terminal = || terminal_size::terminal_size().map(|(w, _)| usize::from(w.0));
+    let on_terminal = std::io::stdout().is_terminal();
+    of_env.or_else(|| of_terminal().filter(|_| on_terminal)).unwrap_or(PLAIN_WIDTH).max(40)
+}
+
+/// Whether stdout takes colour: a terminal, unless NO_COLOR says otherwise (no-color.org).
+pub(crate) fn color() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// Writes to stdout; a closed pipe comes back as an error, not as a panic.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    write_stdout(text.as_bytes())
+}
+
+fn write_stdout(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes)?;
+    Ok(out.flush()?)
+}
+
+/// One `--export-*` flag.
+pub(crate) struct Export<'a> {
+    pub(crate) path: &'a Option<PathBuf>,
+    pub(crate) make: &'a dyn Fn() -> anyhow::Result<Vec<u8>>,
+}
+
+/// Whether any export goes to stdout, so that the table must not.
+pub(crate) fn takes_stdout(exports: &[Export<'_>]) -> bool {
+    exports.iter().any(|e| e.path.as_deref() == Some(Path::new("-")))
+}
+
+/// Makes and writes what was asked for; `-` is stdout, for one of them. Says on stderr what was written.
+pub(crate) fn write_exports(exports: &[Export<'_>]) -> anyhow::Result<()> {
+    if exports.iter().filter(|e| e.path.as_deref() == Some(Path::new("-"))).count() > 1 {
+        return Err(usage("only one export can go to stdout ('-')"));
+    }
+    for export in exports {
+        let Some(path) = export.path else { continue };
+        let bytes = (export.make)()?;
+        if path.as_path() == Path::new("-") {
+            write_stdout(&bytes)?;
+        } else {
+            kprof::profile::write_atomically(path, &bytes).context("export failed")?;
+            eprintln!("wrote {}", path.display());
+        }
+    }
+    Ok(())
+}

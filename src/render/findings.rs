@@ -1,0 +1,68 @@
+//! Findings as text: what, and what to do; the same finding about many kernels is told once.
+
+use super::table::elide;
+use crate::profile::{Finding, FindingCode};
+use std::fmt::Write;
+
+/// Names of at most this many characters are given in a finding.
+const NAME: usize = 60;
+
+/// Writes each finding with its remedy under it; `color` marks the word.
+pub fn findings(findings: &[Finding], color: bool) -> String {
+    let mut groups: Vec<(&Finding, Vec<&str>)> = Vec::new();
+    for finding in findings {
+        let same = |g: &&mut (&Finding, Vec<&str>)| same(g.0, finding);
+        match groups.iter_mut().find(same) {
+            Some((_, about)) => about.push(&finding.about),
+            None => groups.push((finding, vec![&finding.about])),
+        }
+    }
+    let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Yellow.into()));
+    let (on, off) = if color {
+        (style.render().to_string(), style.render_reset().to_string())
+    } else {
+        Default::default()
+    };
+    let mut out = String::new();
+    for (finding, about) in groups {
+        let _ = writeln!(out, "{on}Finding{off}  {}: {}", subject(&about), finding.message);
+        if let Some(remedy) = &finding.remedy {
+            let _ = writeln!(out, " Remedy  {remedy}");
+        }
+    }
+    out
+}
+
+fn same(a: &Finding, b: &Finding) -> bool {
+    let percent_differs = a.code == FindingCode::AboveCeiling;
+    a.code == b.code && a.remedy == b.remedy && a.message == b.message && !percent_differs
+}
+
+fn subject(about: &[&str]) -> String {
+    let mut distinct: Vec<&str> = Vec::new();
+    for name in about {
+        if !distinct.contains(name) {
+            distinct.push(name);
+        }
+    }
+    match distinct.as_slice() {
+        [one] => elide(one, NAME),
+        [first, rest @ ..] => format!("{} and {} more", elide(first, NAME), rest.len()),
+        [] => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_finding_about_many_kernels_is_told_once() {
+        let of = |about: &str| {
+            Finding::new(FindingCode::FlopsIncomplete, about, "FLOPs are a lower bound")
+                .with_remedy("collect x")
+        };
+        let text = findings(&[of("a"), of("b"), of("c")], false);
+        assert_eq!(text, "Finding  a and 2 more: FLOPs are a lower bound\n Remedy  collect x\n");
+    }
+}

@@ -1,0 +1,56 @@
+//! The line of provenance under every figure.
+
+use crate::profile::{KprofInfo, Run};
+
+/// Which kprof drew it (and which measured, where that differs), devices, files and dates.
+pub fn footer(runs: &[Run]) -> String {
+    let mut parts = vec![format!("kprof {}", env!("CARGO_PKG_VERSION"))];
+    let mut add = |part: String| {
+        if !part.is_empty() && !parts.contains(&part) {
+            parts.push(part);
+        }
+    };
+    for run in runs {
+        if let Some(manifest) = &run.manifest {
+            add(format!("measured by {}", program(&manifest.kprof)));
+            add(manifest.device.name.clone());
+            if let Some(config) = &manifest.config {
+                add(format!("{} {} on {}", config.model.name, config.dtype, config.implementation));
+            }
+            add(manifest.started.clone());
+        }
+        for device in run.kernels.iter().filter_map(|k| k.device.as_ref()) {
+            add(device.clone());
+        }
+        add(file_name(&run.file));
+    }
+    parts.join(" · ")
+}
+
+fn program(kprof: &KprofInfo) -> String {
+    match &kprof.revision {
+        Some(revision) => format!("{} ({revision})", kprof.version),
+        None => kprof.version.clone(),
+    }
+}
+
+fn file_name(path: &str) -> String {
+    path.rsplit(['/', '\\']).next().unwrap_or(path).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roofline::samples::phase_run;
+
+    #[test]
+    fn the_footer_names_program_device_model_date_and_file_once_each() {
+        let text = footer(&[phase_run(), phase_run()]);
+        let version = env!("CARGO_PKG_VERSION");
+        let expected = format!(
+            "kprof {version} · measured by 0.1.0 (abc1234) · Example CPU · tiny f32 on candle · \
+             2026-01-02T03:04:05Z · run.jsonl"
+        );
+        assert_eq!(text, expected);
+    }
+}

@@ -1,0 +1,204 @@
+//! A [`PhaseReport`] as a table, summary lines, JSON and CSV.
+
+use super::roofline::{to_csv, to_json};
+use super::table::{Column, Table, or_na, percent, significant};
+use crate::llm::Stage;
+use crate::roofline::{Bound, Comparison, KvCacheBytes, PhaseReport, PhaseRow, StageReport};
+use crate::units::{Bytes, FlopRate, Scale, Seconds, format_iec, format_si};
+use serde::Serialize;
+
+/// The breakdown: a row per version, stage and phase, times per step.
+pub fn phase_table(report: &PhaseReport) -> Table {
+    let rows = || report.stages.iter().flat_map(|s| s.phases.named()).map(|(_, row)| row);
+    let time = Scale::for_values(rows().filter_map(|r| r.time_s), Seconds::UNIT);
+    let flops = Scale::for_values(rows().filter_map(|r| r.work.achieved_flop_per_s), FlopRate::UNIT);
+    let bytes = Scale::for_values(rows().filter_map(|r| r.work.achieved_byte_per_s), "B/s");
+    let mut table = Table::new(vec![
+        Column::text("version"),
+        Column::text("stage"),
+        Column::text("phase"),
+        Column::number("time", &time.unit),
+        Column::number("95 % interval", &time.unit).dispensable(3),
+        Column::number("share", "%"),
+        Column::number("rate", &flops.unit),
+        Column::number("traffic", &bytes.unit),
+        Column::number("FLOP/B", ""),
+        Column::number("of ceiling", "%").dispensable(2),
+        Column::text("bound"),
+    ]);
+    for stage in &report.stages {
+        table.space();
+        for (i, (name, row)) in stage.phases.named().into_iter().enumerate() {
+            let first = |text: &str| if i == 0 { text.to_string() } else { String::new() };
+            let mut cells = vec![first(&stage.version), first(stage.stage.name()), name.to_string()];
+            cells.extend(cells_of(row, &time, &flops, &bytes));
+            table.push(cells);
+        }
+    }
+    table
+}
+
+fn cells_of(row: &PhaseRow, time: &Scale, flops: &Scale, bytes: &Scale) -> [String; 8] {
+    let interval = row.time.as_ref().and_then(|t| t.interval);
+    [
+        or_na(row.time_s.map(|t| time.format(t))),
+        interval.map_or(String::new(), |i| format!("[{}, {}]", time.format(i.low), time.format(i.high))),
+        percent(row.share),
+        or_na(row.work.achieved_flop_per_s.map(|r| flops.format(r))),
+        or_na(row.work.achieved_byte_per_s.map(|r| bytes.format(r))),
+        significant(row.work.intensity),
+        percent(row.work.fraction_of_ceiling),
+        row.work.bound.map_or("n/a", Bound::name).to_string(),
+    ]
+}
+
+/// A line per version and stage with coverage, overhead and latency, and one per comparison.
+pub fn phase_summary(report: &PhaseReport) -> Vec<String> {
+    let stages = report.stages.iter().map(stage_line);
+    stages.chain(report.comparisons.iter().map(comparison_line)).collect()
+}
+
+fn stage_line(stage: &StageReport) -> String {
+    let percent = |f: Option<f64>| f.map_or("n/a".to_string(), |f| format!("{:.1} %", f * 100.0));
+    let si = |v: Option<f64>, unit| or_na(v.map(|v| format_si(v, unit)));
+    let overhead = stage.instrumentation_overhead.map_or("n/a".into(), |o| format!("{:+.1} %", o * 100.0));
+    let latency = match stage.stage {
+        Stage::Prefill => format!("TTFT {}", si(stage.ttft_s, Seconds::UNIT)),
+        Stage::Decode => format!(
+            "TPOT {}  {}  KV cache {}",
+            si(stage.tpot_s, Seconds::UNIT),
+            or_na(stage.tokens_per_s.map(|t| format!("{} tokens/s", significant(Some(t))))),
+            cache(&stage.kv_cache_bytes),
+        ),
+    };
+    format!(
+        "{} {}: {latency}  coverage {}  instrumentation {overhead}  {} x {} steps",
+        stage.version,
+        stage.stage,
+        percent(stage.coverage),
+        stage.repetitions,
+        stage.steps
+    )
+}
+
+fn cache(bytes: &KvCacheBytes) -> String {
+    let iec = |v: Option<f64>| or_na(v.map(|v| format_iec(v, Bytes::UNIT)));
+    format!("{} (allocated {})", iec(bytes.theoretical), iec(bytes.allocated))
+}
+
+fn comparison_line(c: &Comparison) -> String {
+    let head = format!("{} vs {} {}: {}x", c.version, c.baseline, c.stage, significant(Some(c.speedup)));
+    let Some(i) = c.interval else { return format!("{head} (too few repetitions for an interval)") };
+    let range = format!("[{}, {}]", significant(Some(i.low)), significant(Some(i.high)));
+    let verdict = match (i.low, i.high) {
+        (low, _) if low > 1.0 => "faster",
+        (_, high) if high < 1.0 => "slower",
+        _ => "no difference can be told",
+    };
+    format!("{head} {range} {verdict}")
+}
+
+/// The report as JSON: base units, `null` where unknown.
+pub fn phase_json(report: &PhaseReport) -> String {
+    to_json(report)
+}
+
+/// A row of the CSV, in base units; an empty cell is unknown.
+#[derive(Debug, Serialize)]
+struct CsvRow<'a> {
+    version: &'a str,
+    stage: Stage,
+    phase: &'a str,
+    time_s: Option<f64>,
+    time_low_s: Option<f64>,
+    time_high_s: Option<f64>,
+    share: Option<f64>,
+    flops: Option<f64>,
+    bytes: Option<f64>,
+    intensity_flop_per_byte: Option<f64>,
+    achieved_flop_per_s: Option<f64>,
+    achieved_byte_per_s: Option<f64>,
+    fraction_of_ceiling: Option<f64>,
+    bound: Option<Bound>,
+    coverage: Option<f64>,
+    instrumentation_overhead: Option<f64>,
+    ttft_s: Option<f64>,
+    tpot_s: Option<f64>,
+    tokens_per_s: Option<f64>,
+    kv_cache_theoretical_bytes: Option<f64>,
+    kv_cache_allocated_bytes: Option<f64>,
+}
+
+/// The breakdown as CSV: a row per version, stage and phase.
+pub fn phase_csv(report: &PhaseReport) -> String {
+    to_csv(report.stages.iter().flat_map(|stage| {
+        stage.phases.named().map(|(phase, row)| {
+            let interval = row.time.as_ref().and_then(|t| t.interval);
+            CsvRow {
+                version: &stage.version,
+                stage: stage.stage,
+                phase,
+                time_s: row.time_s,
+                time_low_s: interval.map(|i| i.low),
+                time_high_s: interval.map(|i| i.high),
+                share: row.share,
+                flops: row.work.flops,
+                bytes: row.work.bytes,
+                intensity_flop_per_byte: row.work.intensity,
+                achieved_flop_per_s: row.work.achieved_flop_per_s,
+                achieved_byte_per_s: row.work.achieved_byte_per_s,
+                fraction_of_ceiling: row.work.fraction_of_ceiling,
+                bound: row.work.bound,
+                coverage: stage.coverage,
+                instrumentation_overhead: stage.instrumentation_overhead,
+                ttft_s: stage.ttft_s,
+                tpot_s: stage.tpot_s,
+                tokens_per_s: stage.tokens_per_s,
+                kv_cache_theoretical_bytes: stage.kv_cache_bytes.theoretical,
+                kv_cache_allocated_bytes: stage.kv_cache_bytes.allocated,
+            }
+        })
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roofline::samples::phase_run;
+
+    #[test]
+    fn the_table_has_six_rows_per_version_and_stage_and_fits_80_columns() {
+        let report = PhaseReport::new(&phase_run(), &[]);
+        let text = phase_table(&report).to_terminal(80);
+        // Two header lines, four times six rows, three empty lines between them.
+        assert_eq!(text.lines().count(), 2 + 24 + 3, "{text}");
+        assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
+        assert!(phase_table(&report).to_terminal(120).contains("95 % interval"));
+    }
+
+    #[test]
+    fn the_summary_says_latency_coverage_and_which_is_faster() {
+        let lines = phase_summary(&PhaseReport::new(&phase_run(), &[]));
+        assert_eq!(
+            lines[0],
+            "v0 prefill: TTFT 10.1 ms  coverage 90.0 %  instrumentation +2.0 %  3 x 1 steps"
+        );
+        assert!(
+            lines[3].contains("TPOT 5.05 ms  198 tokens/s  KV cache 3.00 KiB (allocated 4.00 KiB)"),
+            "{}",
+            lines[3]
+        );
+        assert!(
+            lines[4].starts_with("v1 vs v0 prefill: 1.00x [")
+                && lines[4].ends_with("no difference can be told")
+        );
+        assert!(lines[5].starts_with("v1 vs v0 decode: 2.00x [") && lines[5].ends_with("faster"));
+    }
+
+    #[test]
+    fn the_csv_has_a_row_per_phase() {
+        let text = phase_csv(&PhaseReport::new(&phase_run(), &[]));
+        assert_eq!(text.lines().count(), 25);
+        assert!(text.lines().next().unwrap().starts_with("version,stage,phase,time_s"));
+    }
+}

@@ -1,0 +1,119 @@
+//! Axes: values to pixels, ticks, and one prefix for all of an axis.
+
+/// A logarithmic axis over whole decades.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct LogAxis {
+    /// The exponents of its ends.
+    low: i32,
+    high: i32,
+    /// The pixels of its ends.
+    from: f64,
+    to: f64,
+}
+
+impl LogAxis {
+    /// An axis of whole decades that holds `values`, at least `decades` of them.
+    pub(super) fn over(values: &[f64], decades: i32, from: f64, to: f64) -> Self {
+        let logs = || values.iter().filter(|v| v.is_finite() && **v > 0.0).map(|v| v.log10());
+        let (least, most) = (logs().fold(f64::INFINITY, f64::min), logs().fold(f64::NEG_INFINITY, f64::max));
+        let (least, most) = if least <= most { (least, most) } else { (0.0, 0.0) };
+        // A tenth of a decade of air, so that no marker sits on the frame.
+        let (mut low, mut high) = ((least - 0.1).floor() as i32, (most + 0.1).ceil() as i32);
+        while high - low < decades {
+            if (high - low) % 2 == 0 { high += 1 } else { low -= 1 }
+        }
+        Self { low, high, from, to }
+    }
+
+    /// The value at the lower end.
+    pub(super) fn min(&self) -> f64 {
+        10f64.powi(self.low)
+    }
+
+    /// The value at the upper end.
+    pub(super) fn max(&self) -> f64 {
+        10f64.powi(self.high)
+    }
+
+    /// Where a value is; beyond the ends for values beyond them.
+    pub(super) fn pixel(&self, value: f64) -> f64 {
+        let t = (value.log10() - f64::from(self.low)) / f64::from(self.high - self.low);
+        self.from + t * (self.to - self.from)
+    }
+
+    pub(super) fn contains(&self, value: f64) -> bool {
+        value >= self.min() && value <= self.max()
+    }
+
+    /// The decades, which get a label.
+    pub(super) fn ticks(&self) -> Vec<f64> {
+        (self.low..=self.high).map(|e| 10f64.powi(e)).collect()
+    }
+
+    /// 2, 3, … 9 times each decade; none where they would be a grey mass.
+    pub(super) fn minor_ticks(&self) -> Vec<f64> {
+        if self.high - self.low > 7 {
+            return Vec::new();
+        }
+        (self.low..self.high).flat_map(|e| (2..10).map(move |m| f64::from(m) * 10f64.powi(e))).collect()
+    }
+
+    /// The middle, as a value: what the axis's prefix is chosen by.
+    pub(super) fn middle(&self) -> f64 {
+        10f64.powf(f64::from(self.low + self.high) / 2.0)
+    }
+}
+
+/// `1`, `10`, `0.01`; an exponent only where a plain number would be long.
+pub(super) fn tick_label(value: f64) -> String {
+    let exponent = value.log10().round() as i32;
+    match exponent {
+        0..=5 => format!("{value:.0}"),
+        -4..=-1 => format!("{value:.*}", exponent.unsigned_abs() as usize),
+        _ => format!("1e{exponent}"),
+    }
+}
+
+/// Round steps of a linear axis from 0 to at least `most`: 1, 2 or 5 times a power of ten, about six of them.
+pub(super) fn linear_ticks(most: f64) -> Vec<f64> {
+    if !(most.is_finite() && most > 0.0) {
+        return vec![0.0, 1.0];
+    }
+    let rough = most / 6.0;
+    let power = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough).unwrap_or(rough);
+    (0..=(most / step).ceil() as i32).map(|i| f64::from(i) * step).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_axis_spans_whole_decades_around_its_values() {
+        let axis = LogAxis::over(&[3.0, 250.0], 2, 0.0, 300.0);
+        assert_eq!((axis.min(), axis.max()), (1.0, 1000.0));
+        assert!((axis.pixel(10.0) - 100.0).abs() < 1e-9);
+        assert_eq!(axis.ticks(), [1.0, 10.0, 100.0, 1000.0]);
+        assert!(axis.contains(1.0) && !axis.contains(0.5));
+    }
+
+    #[test]
+    fn one_value_or_none_still_gives_an_axis() {
+        let axis = LogAxis::over(&[5.0], 4, 0.0, 1.0);
+        assert_eq!((axis.max() / axis.min()).log10().round() as i32, 4);
+        assert!(LogAxis::over(&[], 2, 0.0, 1.0).max() > 1.0);
+    }
+
+    #[test]
+    fn tick_labels_are_plain_numbers_where_short() {
+        let labels: Vec<String> = [0.001, 0.1, 1.0, 1000.0, 1e7].map(tick_label).to_vec();
+        assert_eq!(labels, ["0.001", "0.1", "1", "1000", "1e7"]);
+    }
+
+    #[test]
+    fn linear_ticks_are_round_and_reach_the_top() {
+        assert_eq!(linear_ticks(9.3), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+        assert_eq!(linear_ticks(0.0), [0.0, 1.0]);
+    }
+}

@@ -1,0 +1,446 @@
+//! The roofline chart.
+
+use super::axis::{LogAxis, tick_label};
+use super::canvas::{Anchor, Area, Canvas, Figure, Rgb, Text};
+use super::chart_ceilings::{Line, lines, ridges};
+use super::labels::{Obstacles, around, needs_leader};
+use super::legend::{self, Entry, Sample, Section};
+use super::marks::{self, BLACK, FAINT, GREY, LIGHT, Shape};
+use super::{font, marks::WHITE};
+use crate::llm::{Phase, Stage};
+use crate::roofline::{Level, Point, Roofline};
+use crate::units::{FlopRate, Scale};
+
+/// What a chart says besides its points.
+#[derive(Clone, Debug, Default)]
+pub struct ChartOptions {
+    /// The title; a plain one where there is none.
+    pub title: Option<String>,
+    /// Provenance: program, device, files, date.
+    pub footer: String,
+}
+
+const WIDTH: u32 = 1200;
+const HEIGHT: u32 = 760;
+const PANEL: f64 = 330.0;
+const LEFT: f64 = 84.0;
+const TOP: f64 = 56.0;
+const BELOW: f64 = 92.0;
+/// Up to this many points are labelled by name, more by number.
+const NAMED: usize = 14;
+/// Rows of the panel's table of points; the terminal's table has them all.
+const LISTED: usize = 60;
+/// Intensities and rates further than this from the middle of all ceilings would squeeze the chart: such points
+/// stand at its edge, with an arrow.
+const PLAUSIBLE_INTENSITY: (f64, f64) = (1e-3, 1e4);
+
+/// Draws the roofline chart: log-log, every point with FLOPs, bytes and time.
+pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
+    let marks = drawn_points(roofline);
+    let ceilings = lines(&roofline.points);
+    let plain = Chart::new(frame(f64::from(HEIGHT)), &marks, &ceilings);
+    let numbered = marks.len() > NAMED || !plain.names_fit(&marks, &ceilings);
+    let sections = sections(roofline, &marks, &ceilings, numbered);
+    let height = f64::from(HEIGHT).max(TOP + legend::height(&sections) + 40.0);
+    let chart = Chart::new(frame(height), &marks, &ceilings);
+    let mut canvas = Canvas::new(WIDTH, height as u32);
+    chart.grid(&mut canvas);
+    chart.ceilings(&mut canvas, &ceilings);
+    for mark in &marks {
+        chart.mark(&mut canvas, mark);
+    }
+    chart.labels(&mut canvas, &marks, &ceilings, numbered);
+    legend::draw(&mut canvas, &sections, chart.frame.x1 + 24.0, TOP, PANEL - 40.0);
+    titles(&mut canvas, options, &chart, height);
+    if marks.is_empty() {
+        let f = chart.frame;
+        let (x, y) = (f64::midpoint(f.x0, f.x1), f64::midpoint(f.y0, f.y1));
+        let text = "no point has FLOPs, bytes and a time: see the table for what is missing";
+        canvas.text(Text::new(text, x, y, 13.0).anchored(Anchor::Middle).colored(GREY));
+    }
+    canvas.finish()
+}
+
+fn frame(height: f64) -> Area {
+    Area { x0: LEFT, y0: TOP, x1: f64::from(WIDTH) - PANEL, y1: height - BELOW }
+}
+
+/// A point with how it is drawn.
+struct Mark<'a> {
+    point: &'a Point,
+    number: usize,
+    intensity: f64,
+    rate: f64,
+    shape: Shape,
+    color: Rgb,
+    filled: bool,
+}
+
+impl Mark<'_> {
+    fn radius(&self) -> f64 {
+        if self.point.level == Level::Stage { 7.5 } else { 6.0 }
+    }
+}
+
+fn drawn_points(roofline: &Roofline) -> Vec<Mark<'_>> {
+    let versions = versions(roofline);
+    let marks = roofline.points.iter().enumerate().filter_map(|(i, point)| {
+        let positive = |v: Option<f64>| v.filter(|v| v.is_finite() && *v > 0.0);
+        let file = roofline.files.iter().position(|f| *f == point.file).unwrap_or(0);
+        let phase = matches!(point.level, Level::Phase | Level::Stage);
+        Some(Mark {
+            point,
+            number: i + 1,
+            intensity: positive(point.intensity())?,
+            rate: positive(point.achieved_flop_rate())?,
+            shape: Shape::of(versions.iter().position(|v| point.version.as_deref() == Some(*v)).unwrap_or(0)),
+            color: if phase { marks::phase_color(point.phase) } else { marks::series_color(file) },
+            filled: point.stage != Some(Stage::Decode),
+        })
+    });
+    marks.collect()
+}
+
+fn versions(roofline: &Roofline) -> Vec<&str> {
+    let mut names: Vec<&str> = roofline.points.iter().filter_map(|p| p.version.as_deref()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn sections(roofline: &Roofline, marks: &[Mark<'_>], ceilings: &[Line], numbered: bool) -> Vec<Section> {
+    let mut sections = vec![
+        Section { title: "Version (shape)", entries: version_entries(roofline) },
+        Section { title: "Stage (fill)", entries: stage_entries(marks) },
+        Section { title: "Phase (colour), per step", entries: phase_entries(marks) },
+        Section { title: "File (colour)", entries: file_entries(roofline, marks) },
+        Section { title: "Notes", entries: note_entries(roofline, marks) },
+        Section { title: "Ceilings", entries: ceiling_entries(ceilings) },
+    ];
+    if numbered {
+        sections.push(Section { title: "Points, by time", entries: point_entries(marks) });
+    }
+    sections
+}
+
+fn version_entries(roofline: &Roofline) -> Vec<Entry> {
+    let entry = |(i, name): (usize, &str)| Entry {
+        sample: Sample::Marker { shape: Shape::of(i), color: BLACK, filled: true },
+        text: name.to_string(),
+    };
+    versions(roofline).into_iter().enumerate().map(entry).collect()
+}
+
+fn stage_entries(marks: &[Mark<'_>]) -> Vec<Entry> {
+    let present = Stage::ALL.into_iter().filter(|s| marks.iter().any(|m| m.point.stage == Some(*s)));
+    let entry = |stage: Stage| Entry {
+        sample: Sample::Marker { shape: Shape::Circle, color: BLACK, filled: stage == Stage::Prefill },
+        text: stage.name().to_string(),
+    };
+    present.map(entry).collect()
+}
+
+fn phase_entries(marks: &[Mark<'_>]) -> Vec<Entry> {
+    let phases = Phase::ALL.into_iter().map(Some).chain([None]);
+    let level = |p: Option<Phase>| if p.is_some() { Level::Phase } else { Level::Stage };
+    phases
+        .filter(|p| marks.iter().any(|m| m.point.level == level(*p) && m.point.phase == *p))
+        .map(|p| Entry {
+            sample: Sample::Box(marks::phase_color(p)),
+            text: p.map_or("whole stage", Phase::name).to_string(),
+        })
+        .collect()
+}
+
+fn file_entries(roofline: &Roofline, marks: &[Mark<'_>]) -> Vec<Entry> {
+    if roofline.files.len() < 2 {
+        return Vec::new();
+    }
+    let kernels = |file: &str| {
+        marks.iter().any(|m| m.point.file == file && matches!(m.point.level, Level::Kernel | Level::Launch))
+    };
+    let entry = |(i, file): (usize, &String)| Entry {
+        sample: Sample::Box(marks::series_color(i)),
+        text: file.clone(),
+    };
+    roofline.files.iter().enumerate().filter(|(_, f)| kernels(f)).map(entry).collect()
+}
+
+fn note_entries(roofline: &Roofline, marks: &[Mark<'_>]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    if marks.iter().any(|m| m.point.is_lower_bound()) {
+        let text = "lower bound: FLOPs not all counted".to_string();
+        entries.push(Entry { sample: Sample::Arrow, text });
+    }
+    let (least, most) = PLAUSIBLE_INTENSITY;
+    if marks.iter().any(|m| m.intensity < least || m.intensity > most) {
+        let text = "arrow at the edge: intensity beyond the axis".to_string();
+        entries.push(Entry { sample: Sample::Nothing, text });
+    }
+    let left_out = roofline.points.len() - marks.len();
+    if left_out > 0 {
+        let text = format!("{left_out} without FLOPs, bytes or time not drawn");
+        entries.push(Entry { sample: Sample::Nothing, text });
+    }
+    if marks.iter().any(|m| m.point.dram_bytes().is_none()) {
+        let text = "bytes of phases: analytic floor, not DRAM".to_string();
+        entries.push(Entry { sample: Sample::Nothing, text });
+    }
+    entries
+}
+
+fn ceiling_entries(ceilings: &[Line]) -> Vec<Entry> {
+    let entry = |line: &Line| Entry {
+        sample: Sample::Line { color: line_color(line), dashed: line.bandwidth && !line.dram },
+        text: format!("{} {} ({})", line.name, line.value_text, line.source),
+    };
+    ceilings.iter().map(entry).collect()
+}
+
+fn point_entries(marks: &[Mark<'_>]) -> Vec<Entry> {
+    let names: Vec<String> = marks.iter().take(LISTED).map(|m| m.point.name()).collect();
+    let fitted = font::fit_apart(&names, 11.0, PANEL - 40.0 - legend::INDENT);
+    let entry = |(m, text): (&Mark<'_>, String)| Entry { sample: Sample::Number(m.number), text };
+    let mut entries: Vec<Entry> = marks.iter().zip(fitted).map(entry).collect();
+    let more = marks.len().saturating_sub(LISTED);
+    if more > 0 {
+        entries.push(Entry { sample: Sample::Nothing, text: format!("and {more} more: see the table") });
+    }
+    entries
+}
+
+fn line_color(line: &Line) -> Rgb {
+    if line.bandwidth && !line.dram { GREY } else { BLACK }
+}
+
+/// The plot area with its axes.
+struct Chart {
+    frame: Area,
+    x: LogAxis,
+    y: LogAxis,
+    scale: Scale,
+}
+
+impl Chart {
+    fn new(frame: Area, marks: &[Mark<'_>], ceilings: &[Line]) -> Self {
+        let (least, most) = PLAUSIBLE_INTENSITY;
+        let mut xs: Vec<f64> = marks.iter().map(|m| m.intensity.clamp(least, most)).collect();
+        xs.extend(ridges(ceilings).iter().map(|(x, _)| *x));
+        let x = LogAxis::over(&xs, 3, frame.x0, frame.x1);
+        let mut ys: Vec<f64> = marks.iter().map(|m| m.rate).collect();
+        ys.extend(ceilings.iter().filter(|l| !l.bandwidth).map(|l| l.value));
+        if ceilings.iter().all(|l| l.bandwidth) {
+            ys.extend(ceilings.iter().map(|l| l.value * x.max()));
+        }
+        let top = ys.iter().copied().fold(0.0, f64::max);
+        let ys: Vec<f64> = ys.into_iter().map(|y| y.max(top * 1e-9)).collect();
+        let y = LogAxis::over(&ys, 3, frame.y1, frame.y0);
+        let scale = Scale::for_values([y.middle()], FlopRate::UNIT);
+        Self { frame, x, y, scale }
+    }
+
+    fn grid(&self, canvas: &mut Canvas) {
+        let f = self.frame;
+        for (axis, vertical) in [(&self.x, true), (&self.y, false)] {
+            let minor = axis.minor_ticks().into_iter().map(|v| (v, FAINT));
+            for (value, color) in minor.chain(axis.ticks().into_iter().map(|v| (v, LIGHT))) {
+                let p = axis.pixel(value);
+                let ends = if vertical { ((p, f.y0), (p, f.y1)) } else { ((f.x0, p), (f.x1, p)) };
+                canvas.line(ends.0, ends.1, color, 1);
+            }
+        }
+        for value in self.x.ticks() {
+            let text = Text::new(tick_label(value), self.x.pixel(value), f.y1 + 14.0, 11.0);
+            canvas.text(text.anchored(Anchor::Middle));
+        }
+        for value in self.y.ticks() {
+            let label = tick_label(self.scale.apply(value));
+            canvas.text(Text::new(label, f.x0 - 8.0, self.y.pixel(value), 11.0).anchored(Anchor::End));
+        }
+        canvas.path(&[(f.x0, f.y0), (f.x0, f.y1), (f.x1, f.y1)], BLACK, 1);
+    }
+
+    /// The ends of a ceiling inside the frame, in pixels: slopes up to the highest compute ceiling, levels from
+    /// the steepest slope on. Clipped here, so that nothing is drawn outside.
+    fn segment(&self, line: &Line, all: &[Line]) -> Option<((f64, f64), (f64, f64))> {
+        let (x0, x1, y0, y1) = (self.x.min(), self.x.max(), self.y.min(), self.y.max());
+        let highest = |bandwidth: bool| {
+            all.iter().filter(|l| l.bandwidth == bandwidth).map(|l| l.value).reduce(f64::max)
+        };
+        let (from, to) = if line.bandwidth {
+            let top = highest(false).unwrap_or(y1).min(y1);
+            ((y0 / line.value).max(x0), (top / line.value).min(x1))
+        } else {
+            (highest(true).map_or(x0, |b| line.value / b).max(x0), x1)
+        };
+        let height = |x: f64| if line.bandwidth { line.value * x } else { line.value };
+        let visible = from < to && height(from) <= y1 * 1.001 && height(to) >= y0;
+        visible.then(|| {
+            let at = |x: f64| (self.x.pixel(x), self.y.pixel(height(x)));
+            (at(from), at(to))
+        })
+    }
+
+    fn ceilings(&self, canvas: &mut Canvas, all: &[Line]) {
+        for line in all {
+            let Some((from, to)) = self.segment(line, all) else { continue };
+            if line.bandwidth && !line.dram {
+                canvas.dashed(from, to, GREY, 1);
+            } else {
+                canvas.line(from, to, BLACK, 2);
+            }
+        }
+        for (x, y) in self.visible_ridges(all) {
+            marks::marker(canvas, Shape::Diamond, (x, y), 4.0, BLACK, false);
+        }
+    }
+
+    fn visible_ridges(&self, all: &[Line]) -> Vec<(f64, f64)> {
+        let inside = ridges(all).into_iter().filter(|(x, y)| self.x.contains(*x) && self.y.contains(*y));
+        inside.map(|(x, y)| (self.x.pixel(x), self.y.pixel(y))).collect()
+    }
+
+    /// Where a mark is drawn: at the edge for one outside the frame, and whether it is.
+    fn position(&self, mark: &Mark<'_>) -> ((f64, f64), bool) {
+        let (x, y) = (self.x.pixel(mark.intensity), self.y.pixel(mark.rate));
+        let f = self.frame;
+        let inner = (x.clamp(f.x0 + 20.0, f.x1 - 20.0), y.clamp(f.y0 + 8.0, f.y1 - 8.0));
+        let outside = !self.x.contains(mark.intensity) || !self.y.contains(mark.rate);
+        if outside { (inner, true) } else { ((x, y), false) }
+    }
+
+    fn mark(&self, canvas: &mut Canvas, mark: &Mark<'_>) {
+        let (at, outside) = self.position(mark);
+        marks::marker(canvas, mark.shape, at, mark.radius(), mark.color, mark.filled);
+        if mark.point.is_lower_bound() {
+            marks::lower_bound_arrow(canvas, at, mark.color);
+        }
+        if outside {
+            let side = if self.x.pixel(mark.intensity) > at.0 { 1.0 } else { -1.0 };
+            let (foot, tip) = (at.0 + side * 9.0, at.0 + side * 17.0);
+            canvas.polygon(&[(tip, at.1), (foot, at.1 - 5.0), (foot, at.1 + 5.0)], mark.color);
+        }
+    }
+
+    /// What labels must not cover.
+    fn obstacles(&self, marks: &[Mark<'_>], all: &[Line]) -> Obstacles {
+        let mut obstacles = Obstacles::new(self.frame);
+        for mark in marks {
+            let ((x, y), _) = self.position(mark);
+            obstacles.add_area(Area::around(x, y, mark.radius() + 1.0));
+            if mark.point.is_lower_bound() {
+                obstacles.add_area(Area { x0: x, y0: y - 17.0, x1: x + 17.0, y1: y });
+            }
+        }
+        for (x, y) in self.visible_ridges(all) {
+            obstacles.add_area(Area::around(x, y, 5.0));
+        }
+        for (from, to) in all.iter().filter_map(|l| self.segment(l, all)) {
+            obstacles.add_line(from, to);
+        }
+        obstacles
+    }
+
+    /// Whether every point's name finds a place beside it; else numbers are clearer.
+    fn names_fit(&self, marks: &[Mark<'_>], all: &[Line]) -> bool {
+        let mut obstacles = self.obstacles(marks, all);
+        let mut unseen = Canvas::new(1, 1);
+        self.ceiling_labels(&mut unseen, &mut obstacles, all);
+        self.ridge_labels(&mut unseen, &mut obstacles, all);
+        marks.iter().all(|mark| {
+            let ((x, y), _) = self.position(mark);
+            let label = obstacles.place(&around(&label_text(mark, false), x, y, 11.0));
+            label.is_some_and(|l| !needs_leader(&l.area(), x, y))
+        })
+    }
+
+    fn labels(&self, canvas: &mut Canvas, marks: &[Mark<'_>], all: &[Line], numbered: bool) {
+        let mut obstacles = self.obstacles(marks, all);
+        self.ceiling_labels(canvas, &mut obstacles, all);
+        self.ridge_labels(canvas, &mut obstacles, all);
+        for mark in marks {
+            self.point_label(canvas, &mut obstacles, mark, numbered);
+        }
+    }
+
+    fn ceiling_labels(&self, canvas: &mut Canvas, obstacles: &mut Obstacles, all: &[Line]) {
+        for line in all {
+            let Some((from, to)) = self.segment(line, all) else { continue };
+            let text = format!("{} {}", line.name, line.value_text);
+            let at = |t: f64| (from.0 + (to.0 - from.0) * t, from.1 + (to.1 - from.1) * t);
+            let candidates: Vec<Text> = (0..=18)
+                .flat_map(|i| {
+                    let t = f64::from(i) / 20.0;
+                    if line.bandwidth {
+                        // Along the slope from its lower end: right of it, or left.
+                        let (x, y) = at(t + 0.04);
+                        [
+                            Text::new(&text, x + 12.0, y + 4.0, 11.0),
+                            Text::new(&text, x - 12.0, y - 4.0, 11.0).anchored(Anchor::End),
+                        ]
+                    } else {
+                        let (x, y) = at(1.0 - t);
+                        let text = |dy: f64| Text::new(&text, x - 6.0, y + dy, 11.0).anchored(Anchor::End);
+                        [text(-13.0), text(13.0)]
+                    }
+                })
+                .collect();
+            if let Some(label) = obstacles.place(&candidates) {
+                canvas.text(label.colored(line_color(line)));
+            }
+        }
+    }
+
+    fn ridge_labels(&self, canvas: &mut Canvas, obstacles: &mut Obstacles, all: &[Line]) {
+        for (intensity, rate) in ridges(all) {
+            let (x, y) = (self.x.pixel(intensity), self.y.pixel(rate));
+            if !self.x.contains(intensity) || !self.y.contains(rate) {
+                continue;
+            }
+            let text = format!("ridge {}", crate::render::table::significant(Some(intensity)));
+            if let Some(label) = obstacles.place(&around(&text, x, y, 10.0)) {
+                canvas.text(label.colored(GREY));
+            }
+        }
+    }
+
+    fn point_label(&self, canvas: &mut Canvas, obstacles: &mut Obstacles, mark: &Mark<'_>, numbered: bool) {
+        let ((x, y), _) = self.position(mark);
+        let Some(label) = obstacles.place(&around(&label_text(mark, numbered), x, y, 11.0)) else { return };
+        let area = label.area();
+        if needs_leader(&area, x, y) {
+            let end = (x.clamp(area.x0, area.x1), y.clamp(area.y0, area.y1));
+            let distance = (end.0 - x).hypot(end.1 - y);
+            let start = mark.radius() / distance;
+            let start = (x + (end.0 - x) * start, y + (end.1 - y) * start);
+            canvas.line(start, end, GREY, 1);
+            obstacles.add_line(start, end);
+        }
+        canvas.text(label);
+    }
+}
+
+fn label_text(mark: &Mark<'_>, numbered: bool) -> String {
+    if numbered {
+        return mark.number.to_string();
+    }
+    let name = font::fit(&mark.point.name(), 11.0, 190.0);
+    if mark.point.is_lower_bound() { format!("≥ {name}") } else { name }
+}
+
+fn titles(canvas: &mut Canvas, options: &ChartOptions, chart: &Chart, height: f64) {
+    let f = chart.frame;
+    let middle = f64::midpoint(f.x0, f.x1);
+    let title = options.title.as_deref().unwrap_or("Roofline");
+    canvas.text(Text::new(font::fit(title, 18.0, f64::from(WIDTH) - LEFT - 80.0), f.x0, 28.0, 18.0).bold());
+    let x = "arithmetic intensity [FLOP/B]";
+    canvas.text(Text::new(x, middle, f.y1 + 38.0, 12.0).anchored(Anchor::Middle));
+    let y = format!("achieved rate [{}]", chart.scale.unit);
+    let text = Text::new(y, 22.0, f64::midpoint(f.y0, f.y1), 12.0);
+    canvas.text(text.anchored(Anchor::Middle).vertical());
+    let footer = font::fit(&options.footer, 10.0, f64::from(WIDTH) - 2.0 * 20.0);
+    canvas.text(Text::new(footer, 20.0, height - 16.0, 10.0).colored(GREY));
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,272 @@
+//! Tables: one model, written for a terminal of some width or as Markdown.
+
+use std::fmt::Write;
+
+/// Which side a column's cells stand on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A column.
+#[derive(Clone, Debug)]
+pub struct Column {
+    title: String,
+    unit: String,
+    align: Align,
+    /// 0 is always shown; of the others the highest is the first to go.
+    dispensable: u8,
+    /// The least width that this column's cells may be shortened to; `None` for never.
+    shrinks_to: Option<usize>,
+}
+
+impl Column {
+    /// A column of text.
+    pub fn text(title: impl Into<String>) -> Self {
+        let title = title.into();
+        Self { title, unit: String::new(), align: Align::Left, dispensable: 0, shrinks_to: None }
+    }
+
+    /// A column of numbers in `unit`.
+    pub fn number(title: impl Into<String>, unit: impl Into<String>) -> Self {
+        Self { unit: unit.into(), align: Align::Right, ..Self::text(title) }
+    }
+
+    /// The same, left out of narrow tables: the highest `rank` first.
+    #[must_use]
+    pub fn dispensable(mut self, rank: u8) -> Self {
+        self.dispensable = rank;
+        self
+    }
+
+    /// The same, with cells that may be shortened in the middle to `width`.
+    #[must_use]
+    pub fn shrinks_to(mut self, width: usize) -> Self {
+        self.shrinks_to = Some(width);
+        self
+    }
+
+    fn header(&self) -> String {
+        if self.unit.is_empty() { self.title.clone() } else { format!("{} [{}]", self.title, self.unit) }
+    }
+}
+
+/// Columns and rows of text.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<String>>,
+    /// Rows before which a terminal shows an empty line.
+    breaks: Vec<usize>,
+}
+
+const GAP: &str = "  ";
+
+impl Table {
+    /// A table without rows.
+    pub fn new(columns: Vec<Column>) -> Self {
+        Self { columns, ..Self::default() }
+    }
+
+    /// Adds a row with as many cells as there are columns.
+    pub fn push(&mut self, cells: Vec<String>) {
+        debug_assert_eq!(cells.len(), self.columns.len());
+        self.rows.push(cells);
+    }
+
+    /// Leaves a line free before the next row.
+    pub fn space(&mut self) {
+        if !self.rows.is_empty() {
+            self.breaks.push(self.rows.len());
+        }
+    }
+
+    /// The table in lines of at most `width` characters where that can be had by leaving out columns and
+    /// shortening names; units stand in a second header line.
+    pub fn to_terminal(&self, width: usize) -> String {
+        let mut shown: Vec<usize> = (0..self.columns.len()).collect();
+        while self.least_width(&shown) > width {
+            let Some(position) = self.next_to_go(&shown) else { break };
+            shown.remove(position);
+        }
+        let widths = self.fitted_widths(&shown, width);
+        let mut out = String::new();
+        self.line(&mut out, &shown, &widths, |c| self.columns[c].title.clone());
+        if shown.iter().any(|c| !self.columns[*c].unit.is_empty()) {
+            let unit = |c: usize| match self.columns[c].unit.as_str() {
+                "" => String::new(),
+                unit => format!("[{unit}]"),
+            };
+            self.line(&mut out, &shown, &widths, unit);
+        }
+        for (i, row) in self.rows.iter().enumerate() {
+            if self.breaks.contains(&i) {
+                out.push('\n');
+            }
+            self.line(&mut out, &shown, &widths, |c| row[c].clone());
+        }
+        out
+    }
+
+    /// The table as GitHub Markdown, with every column.
+    pub fn to_markdown(&self) -> String {
+        let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let escape = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+        let mut out = row(self.columns.iter().map(|c| escape(&c.header())).collect());
+        let rule = |c: &Column| if c.align == Align::Right { "---:" } else { ":---" }.to_string();
+        out += &row(self.columns.iter().map(rule).collect());
+        for cells in &self.rows {
+            out += &row(cells.iter().map(|c| escape(c)).collect());
+        }
+        out
+    }
+
+    fn natural_width(&self, column: usize) -> usize {
+        let c = &self.columns[column];
+        let unit = if c.unit.is_empty() { 0 } else { length(&c.unit) + 2 };
+        let cells = self.rows.iter().map(|r| length(&r[column])).max().unwrap_or(0);
+        cells.max(length(&c.title)).max(unit)
+    }
+
+    fn least_width(&self, shown: &[usize]) -> usize {
+        let least = |c: &usize| {
+            let natural = self.natural_width(*c);
+            self.columns[*c].shrinks_to.map_or(natural, |w| natural.min(w))
+        };
+        shown.iter().map(least).sum::<usize>() + GAP.len() * shown.len().saturating_sub(1)
+    }
+
+    fn next_to_go(&self, shown: &[usize]) -> Option<usize> {
+        let rank = |position: &usize| self.columns[shown[*position]].dispensable;
+        (0..shown.len()).filter(|p| rank(p) > 0).max_by_key(rank)
+    }
+
+    fn fitted_widths(&self, shown: &[usize], width: usize) -> Vec<usize> {
+        let mut widths: Vec<usize> = shown.iter().map(|c| self.natural_width(*c)).collect();
+        let total = widths.iter().sum::<usize>() + GAP.len() * shown.len().saturating_sub(1);
+        let mut excess = total.saturating_sub(width);
+        for (i, column) in shown.iter().enumerate() {
+            if let Some(least) = self.columns[*column].shrinks_to {
+                let cut = excess.min(widths[i].saturating_sub(least));
+                widths[i] -= cut;
+                excess -= cut;
+            }
+        }
+        widths
+    }
+
+    fn line(&self, out: &mut String, shown: &[usize], widths: &[usize], cell: impl Fn(usize) -> String) {
+        let mut line = String::new();
+        for (i, (column, width)) in shown.iter().zip(widths).enumerate() {
+            let text = elide(&cell(*column), *width);
+            let pad = " ".repeat(width - length(&text));
+            let gap = if i == 0 { "" } else { GAP };
+            let _ = match self.columns[*column].align {
+                Align::Left => write!(line, "{gap}{text}{pad}"),
+                Align::Right => write!(line, "{gap}{pad}{text}"),
+            };
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+}
+
+fn length(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// Shortens in the middle: of templated kernel names both ends tell them apart.
+pub(super) fn elide(text: &str, width: usize) -> String {
+    let chars: Vec<char> = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if chars.len() <= width {
+        return chars.into_iter().collect();
+    }
+    let kept = width.saturating_sub(1);
+    let head = kept.div_ceil(2);
+    let tail = &chars[chars.len() - (kept - head)..];
+    chars[..head].iter().chain(['…'].iter().filter(|_| width > 0)).chain(tail).collect()
+}
+
+/// A value or `n/a`, never 0 for what is unknown.
+pub(super) fn or_na(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "n/a".to_string())
+}
+
+/// A fraction as a percentage with one decimal.
+pub(super) fn percent(fraction: Option<f64>) -> String {
+    or_na(fraction.map(|f| match f.abs() * 100.0 {
+        p if p != 0.0 && p < 0.05 => "<0.1".to_string(),
+        _ => format!("{:.1}", f * 100.0),
+    }))
+}
+
+/// Three significant digits without a prefix: for intensities.
+pub(super) fn significant(value: Option<f64>) -> String {
+    or_na(value.map(|v| match v.abs() {
+        0.0 => "0".to_string(),
+        a if !(1e-3..1e6).contains(&a) => format!("{v:.1e}"),
+        a if a >= 99.95 => format!("{v:.0}"),
+        a if a >= 9.995 => format!("{v:.1}"),
+        a if a >= 0.0995 => format!("{v:.2}"),
+        _ => format!("{v:.4}"),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new(vec![
+            Column::text("kernel").shrinks_to(8),
+            Column::number("time", "ms"),
+            Column::number("launches", "").dispensable(1),
+        ]);
+        table.push(vec!["a_rather_long_kernel_name".into(), "1.50".into(), "3".into()]);
+        table.push(vec!["b".into(), "12.0".into(), "4".into()]);
+        table
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_everything_aligned_with_units_under_the_titles() {
+        let expected = "\
+kernel                     time  launches
+                           [ms]
+a_rather_long_kernel_name  1.50         3
+b                          12.0         4
+";
+        assert_eq!(table().to_terminal(80), expected);
+    }
+
+    #[test]
+    fn a_narrow_one_shortens_names_and_then_drops_what_is_dispensable() {
+        let text = table().to_terminal(24);
+        assert!(text.contains("launches") && text.contains('…'), "{text}");
+        assert!(text.lines().all(|l| l.chars().count() <= 24), "{text}");
+        assert!(!table().to_terminal(20).contains("launches"));
+    }
+
+    #[test]
+    fn names_are_shortened_in_the_middle() {
+        assert_eq!(elide("abcdefghij", 5), "ab…ij");
+        assert_eq!(elide("abc", 3), "abc");
+        assert_eq!(elide("abcdef", 1), "…");
+    }
+
+    #[test]
+    fn markdown_escapes_bars_and_names_units_in_the_header() {
+        let mut table = Table::new(vec![Column::text("kernel"), Column::number("time", "ms")]);
+        table.push(vec!["a|b".into(), "1".into()]);
+        assert_eq!(table.to_markdown(), "| kernel | time [ms] |\n| :--- | ---: |\n| a\\|b | 1 |\n");
+    }
+
+    #[test]
+    fn unknown_is_never_written_as_zero() {
+        assert_eq!((percent(None).as_str(), percent(Some(0.0)).as_str()), ("n/a", "0.0"));
+        assert_eq!(percent(Some(0.0001)), "<0.1");
+        assert_eq!(significant(Some(1234.5)), "1234");
+    }
+}

@@ -1,0 +1,331 @@
+//! Points from the kernel launches of a profiler's export.
+
+use super::Ceilings;
+use super::attainable::{Bound, Demand, Floor, floor};
+use super::ceilings::CeilingSet;
+use super::point::{FlopCounts, Level, Origin, Point};
+use crate::hw::{ComputeUnit, Precision};
+use crate::profile::{KernelFlops, KernelRecord, Measured, Run};
+use std::collections::{BTreeMap, HashMap};
+
+/// What becomes one point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// All launches of one kernel, by its byte-exact name, in one file, on one device, in one phase.
+    #[default]
+    Kernel,
+    /// Every launch.
+    Launch,
+}
+
+/// The points of a run's kernel launches.
+pub fn kernel_points(run: &Run, by: By, ceilings: &Ceilings) -> Vec<Point> {
+    let mut points: Vec<Point> =
+        groups(&run.kernels, by).iter().map(|members| point(members, by, run, ceilings)).collect();
+    let times: Option<Vec<f64>> = points.iter().map(|p| p.time.as_ref().map(|t| t.value)).collect();
+    // Without all the times there is no total, and so no share of it.
+    let total = times.map(|t| t.iter().sum::<f64>()).filter(|t| *t > 0.0);
+    for point in &mut points {
+        point.share = total.and_then(|total| Some(point.time.as_ref()?.value / total));
+    }
+    points
+}
+
+fn groups(kernels: &[KernelRecord], by: By) -> Vec<Vec<&KernelRecord>> {
+    if by == By::Launch {
+        return kernels.iter().map(|k| vec![k]).collect();
+    }
+    let mut index = HashMap::new();
+    let mut groups: Vec<Vec<&KernelRecord>> = Vec::new();
+    for kernel in kernels {
+        let key = (&kernel.file, &kernel.kernel, &kernel.device, &kernel.version, kernel.stage, kernel.phase);
+        let at = *index.entry(key).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[at].push(kernel);
+    }
+    groups
+}
+
+fn point(members: &[&KernelRecord], by: By, run: &Run, ceilings: &Ceilings) -> Point {
+    let first = members[0];
+    let set = ceilings_of(first, run, ceilings);
+    let flops = counts(members);
+    let flops_complete = members.iter().all(|m| m.flops_complete) && flops.total.is_some();
+    let time = sum(members.iter().map(|m| m.time.as_ref()));
+    let bytes = sum(members.iter().map(|m| m.dram_bytes.as_ref()));
+    let floor: Option<Floor> =
+        members.iter().map(|m| member_floor(m, &ceilings_of(m, run, ceilings))).sum::<Option<Floor>>();
+    let bound = bound(floor.as_ref(), flops_complete, time.as_ref(), bytes.as_ref());
+    Point {
+        level: if by == By::Launch { Level::Launch } else { Level::Kernel },
+        file: first.file.clone(),
+        launch: if members.len() == 1 { first.launch.clone() } else { None },
+        kernel: Some(first.kernel.clone()),
+        launches: members.iter().map(|m| m.launches).sum(),
+        device: first.device.clone(),
+        version: first.version.clone(),
+        stage: first.stage,
+        phase: first.phase,
+        time,
+        share: None,
+        bytes,
+        byte_origin: Origin::Counter,
+        used_ceilings: used(members, &set),
+        flops,
+        flop_origin: Origin::Counter,
+        flops_complete,
+        missing: missing(members),
+        floor,
+        bound,
+        ceilings: set,
+    }
+}
+
+fn ceilings_of(kernel: &KernelRecord, run: &Run, ceilings: &Ceilings) -> CeilingSet {
+    let of_device = kernel.device.as_deref().and_then(|name| {
+        ceilings.by_device.iter().find(|(device, _)| device == name).map(|(_, ceilings)| ceilings.as_slice())
+    });
+    CeilingSet::new(ceilings.chosen.clone())
+        .or(&kernel.ceilings)
+        .or(of_device.unwrap_or_default())
+        .or(&run.ceilings)
+}
+
+/// Extensive quantities add up; a sum with an unknown part is unknown.
+fn sum<'a>(parts: impl Iterator<Item = Option<&'a Measured>>) -> Option<Measured> {
+    let parts: Vec<&Measured> = parts.collect::<Option<_>>()?;
+    known_sum(&parts)
+}
+
+fn known_sum(parts: &[&Measured]) -> Option<Measured> {
+    let first = parts.first()?;
+    Some(Measured {
+        value: parts.iter().map(|p| p.value).sum(),
+        source: first.source.clone(),
+        lower_bound: parts.iter().any(|p| p.lower_bound),
+        estimated: parts.iter().any(|p| p.estimated),
+    })
+}
+
+fn counts(members: &[&KernelRecord]) -> FlopCounts {
+    let of = |f: fn(&KernelFlops) -> &Option<Measured>| sum(members.iter().map(|m| f(&m.flops).as_ref()));
+    FlopCounts {
+        fp64: of(|f| &f.fp64),
+        fp32: of(|f| &f.fp32),
+        fp16: of(|f| &f.fp16),
+        fp16_packed: of(|f| &f.fp16_packed),
+        tensor: of(|f| &f.tensor),
+        tensor_by_type: tensor_by_type(members),
+        total: total(members),
+    }
+}
+
+/// A type that one launch has and another lacks counts where it is: launches of one kernel on one chip are
+/// collected with the same metrics, and an absent type has no row rather than a zero.
+fn tensor_by_type(members: &[&KernelRecord]) -> BTreeMap<String, Measured> {
+    let mut parts: BTreeMap<&str, Vec<&Measured>> = BTreeMap::new();
+    for (name, measured) in members.iter().flat_map(|m| &m.flops.tensor_by_type) {
+        parts.entry(name).or_default().push(measured);
+    }
+    parts.into_iter().filter_map(|(name, parts)| Some((name.to_string(), known_sum(&parts)?))).collect()
+}
+
+fn total(members: &[&KernelRecord]) -> Option<Measured> {
+    let totals: Vec<f64> = members.iter().filter_map(|m| m.flops.total()).collect();
+    if totals.is_empty() {
+        return None;
+    }
+    let all: Vec<(&str, &Measured)> = members.iter().flat_map(|m| named_parts(&m.flops)).collect();
+    let mut unique: Vec<&str> = Vec::new();
+    for (name, _) in &all {
+        if !unique.contains(name) {
+            unique.push(name);
+        }
+    }
+    Some(Measured {
+        value: totals.iter().sum(),
+        source: unique.join(" + "),
+        lower_bound: totals.len() < members.len()
+            || members.iter().any(|m| !m.flops_complete)
+            || all.iter().any(|(_, m)| m.lower_bound),
+        estimated: all.iter().any(|(_, m)| m.estimated),
+    })
+}
+
+/// The parts that [`KernelFlops::total`] adds, with their names.
+fn named_parts(flops: &KernelFlops) -> impl Iterator<Item = (&'static str, &Measured)> {
+    let parts = [
+        ("fp64", &flops.fp64),
+        ("fp32", &flops.fp32),
+        ("fp16_packed", &flops.fp16_packed),
+        ("tensor", &flops.tensor),
+    ];
+    parts.into_iter().filter_map(|(name, part)| Some((name, part.as_ref()?)))
+}
+
+fn missing(members: &[&KernelRecord]) -> Vec<String> {
+    let mut names: Vec<String> = members.iter().flat_map(|m| m.missing.iter().cloned()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The floor of one record; of a summary of several launches it is that of their sum.
+fn member_floor(kernel: &KernelRecord, ceilings: &CeilingSet) -> Option<Floor> {
+    kernel.flops.total()?;
+    floor(kernel.dram_bytes.as_ref()?.value, &demands(&kernel.flops), ceilings)
+}
+
+fn demands(flops: &KernelFlops) -> Vec<Demand> {
+    let vector = |part: &Option<Measured>, precision| {
+        let flops = part.as_ref()?.value;
+        Some(Demand { unit: ComputeUnit::Vector, precision, accumulate: None, flops })
+    };
+    let mut demands: Vec<Demand> = [
+        vector(&flops.fp64, Precision::Fp64),
+        vector(&flops.fp32, Precision::Fp32),
+        vector(&flops.fp16_packed, Precision::Fp16),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let typed: f64 = flops.tensor_by_type.values().map(|m| m.value).sum();
+    for (name, measured) in &flops.tensor_by_type {
+        let (precision, accumulate) = operand_type(name);
+        demands.push(Demand { unit: ComputeUnit::Matrix, precision, accumulate, flops: measured.value });
+    }
+    // Counted by instruction, whose operands are not known: fp16, the commonest, at its highest rate.
+    let untyped = flops.tensor.as_ref().map_or(0.0, |t| t.value) - typed;
+    if untyped > 1e-6 * typed.max(1.0) {
+        let unit = ComputeUnit::Matrix;
+        demands.push(Demand { unit, precision: Precision::Fp16, accumulate: None, flops: untyped });
+    }
+    demands
+}
+
+/// Reads `fp16_dst_fp32`. Where a metric covers several operand types (`fp16_bf16_tf32_dst_fp32`), the first is
+/// the fastest or as fast as the others, as a bound needs it.
+fn operand_type(name: &str) -> (Precision, Option<Precision>) {
+    let name = name.split("_sparsity").next().unwrap_or(name);
+    let (from, to) = name.split_once("_dst_").map_or((name, None), |(from, to)| (from, Some(to)));
+    let parse = |text: &str| Precision::ALL.into_iter().find(|p| p.name() == text);
+    let first = from.split('_').find_map(parse).unwrap_or(Precision::Fp16);
+    (first, to.and_then(parse))
+}
+
+fn used(members: &[&KernelRecord], ceilings: &CeilingSet) -> Vec<String> {
+    let mut names: Vec<String> = ceilings.dram().map(|c| c.name()).into_iter().collect();
+    for demand in members.iter().flat_map(|m| demands(&m.flops)).filter(|d| d.flops > 0.0) {
+        let name = ceilings.compute(&demand).map(|c| c.name());
+        names.extend(name.filter(|n| !names.contains(n)));
+    }
+    names
+}
+
+fn bound(
+    floor: Option<&Floor>,
+    flops_complete: bool,
+    time: Option<&Measured>,
+    bytes: Option<&Measured>,
+) -> Bound {
+    match floor {
+        Some(floor) if flops_complete => {
+            let bound = floor.bound(time.map(|t| t.value));
+            // With bytes that are at least so many, more of them could turn the verdict, except to memory.
+            let open = bytes.is_some_and(|b| b.lower_bound) && bound != Bound::Memory;
+            if open { Bound::Unknown } else { bound }
+        }
+        _ => Bound::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{bandwidth, kernel, matrix, reference_prefill, vector};
+    use super::*;
+
+    fn points(kernels: Vec<KernelRecord>, by: By) -> Vec<Point> {
+        let run = Run { kernels, file: "x.csv".into(), ..Run::default() };
+        let chosen = vec![
+            bandwidth(100e9),
+            vector(Precision::Fp32, 1e12),
+            vector(Precision::Fp64, 1e12),
+            matrix(Precision::Fp16, 10e12),
+        ];
+        kernel_points(&run, by, &Ceilings { chosen, by_device: vec![] })
+    }
+
+    #[test]
+    fn launches_of_one_name_are_summed_and_others_kept_apart() {
+        let kernels =
+            vec![kernel("a", 1.0, 10.0, 100.0), kernel("b", 2.0, 1.0, 1.0), kernel("a", 3.0, 20.0, 300.0)];
+        let by_kernel = points(kernels.clone(), By::Kernel);
+        assert_eq!(by_kernel.len(), 2);
+        let a = &by_kernel[0];
+        assert_eq!((a.launches, a.launch.as_deref()), (2, None));
+        assert_eq!(a.time.as_ref().unwrap().value, 4.0);
+        assert_eq!((a.total_flops(), a.dram_bytes().unwrap().value), (Some(400.0), 30.0));
+        // 400 FLOP / 30 B; 400 FLOP / 4 s; 4 of 6 seconds.
+        assert_eq!(a.intensity_dram(), Some(400.0 / 30.0));
+        assert_eq!(a.achieved_flop_rate(), Some(100.0));
+        assert_eq!(a.share, Some(4.0 / 6.0));
+        let by_launch = points(kernels, By::Launch);
+        assert_eq!(by_launch.len(), 3);
+        assert_eq!(by_launch[2].launch.as_deref(), Some("0"));
+    }
+
+    #[test]
+    fn a_sum_with_an_unknown_part_is_unknown_and_a_partial_total_is_a_lower_bound() {
+        let mut second = kernel("a", 1.0, 1.0, 1.0);
+        second.dram_bytes = None;
+        second.flops = KernelFlops::default();
+        second.flops_complete = false;
+        let points = points(vec![kernel("a", 1.0, 10.0, 100.0), second], By::Kernel);
+        let a = &points[0];
+        assert!(a.bytes.is_none() && a.flops.fp32.is_none() && a.intensity().is_none());
+        assert!(a.flops.total.as_ref().unwrap().lower_bound);
+        assert_eq!((a.total_flops(), a.bound), (Some(100.0), Bound::Unknown));
+    }
+
+    #[test]
+    fn the_reference_system_s_prefill_is_a_lower_bound_of_unknown_bound() {
+        // Counted by fadd, fmul and ffma only: 2.32 GFLOP where the analytic count is about 335 GFLOP, 144x.
+        let points = points(vec![reference_prefill()], By::Kernel);
+        let p = &points[0];
+        assert!(!p.flops_complete && p.is_lower_bound());
+        assert_eq!(
+            (p.bound, p.fraction_of_ceiling(), p.attainable_flop_rate()),
+            (Bound::Unknown, None, None)
+        );
+        assert_eq!(p.total_flops(), Some(2_321_619_757.0));
+        assert!(p.flops.total.as_ref().unwrap().lower_bound);
+        assert!(p.flops.tensor.is_none(), "not collected is not zero");
+        assert!(p.missing.iter().any(|m| m.starts_with("sm__ops_path_tensor")));
+    }
+
+    #[test]
+    fn the_floor_of_a_kernel_sums_over_its_launches() {
+        // 1 GB, few FLOPs: 10 ms. 20 GFLOP fp32, no bytes to speak of: 20 ms. Together 30 ms of 50 ms.
+        let points = points(vec![kernel("a", 0.02, 1e9, 1e9), kernel("a", 0.03, 1.0, 20e9)], By::Kernel);
+        assert!((points[0].fraction_of_ceiling().unwrap() - 0.6).abs() < 1e-12);
+        assert_eq!(points[0].bound, Bound::Compute);
+        assert_eq!(points[0].used_ceilings, ["DRAM bandwidth", "fp32 vector"]);
+    }
+
+    #[test]
+    fn tensor_types_are_read_from_their_metric_names() {
+        assert_eq!(operand_type("fp16_dst_fp32"), (Precision::Fp16, Some(Precision::Fp32)));
+        assert_eq!(operand_type("fp16_bf16_tf32_dst_fp32"), (Precision::Fp16, Some(Precision::Fp32)));
+        assert_eq!(operand_type("int8_sparsity_off"), (Precision::Int8, None));
+        assert_eq!(operand_type("fp4_fp6_fp8_dst_fp16"), (Precision::Fp4, Some(Precision::Fp16)));
+    }
+
+    #[test]
+    fn no_ceiling_gives_no_bound() {
+        let run = Run { kernels: vec![kernel("a", 1.0, 1.0, 1.0)], ..Run::default() };
+        let points = kernel_points(&run, By::Kernel, &Ceilings::default());
+        assert_eq!((points[0].bound, points[0].floor), (Bound::Unknown, None));
+    }
+}

@@ -1,16 +1,19 @@
 //! `kprof roofline`.
 
 use crate::args::{ByArg, RooflineArgs};
+use crate::exit::usage;
 use crate::output::{self, Export};
 use anyhow::Context as _;
-use kprof::profile::{Run, read_run};
+use kprof::hw::{DeviceMatch, DeviceSpec, find_device, known_devices, match_device, read_device_spec};
+use kprof::ingest::read_any;
+use kprof::llm::nearest_first;
+use kprof::profile::Run;
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::roofline::{By, Ceilings, Roofline, analyse};
-use std::path::Path;
 
 pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
-    let runs: Vec<Run> = args.files.iter().map(|f| read(f)).collect::<anyhow::Result<_>>()?;
+    let runs: Vec<Run> = args.files.iter().map(|f| read_any(f)).collect::<Result<_, _>>()?;
     let ceilings = ceilings(args, &runs)?;
     let by = match args.by {
         ByArg::Kernel => By::Kernel,
@@ -21,20 +24,39 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
     write(args, &roofline, &options)
 }
 
-/// Reads a run file, or an export of another profiler.
-fn read(path: &Path) -> anyhow::Result<Run> {
-    // SEAM: `kprof::ingest::read_any(path)` reads both, and replaces this.
-    Ok(read_run(path)?)
+/// The ceilings that the user chose, and those of the devices that the files name.
+fn ceilings(args: &RooflineArgs, runs: &[Run]) -> anyhow::Result<Ceilings> {
+    let chosen = match (&args.device, &args.device_spec) {
+        (Some(name), _) => device(name)?.ceilings.clone(),
+        (None, Some(path)) => read_device_spec(path)?.ceilings,
+        (None, None) => Vec::new(),
+    };
+    let mut names: Vec<&str> =
+        runs.iter().flat_map(|r| &r.kernels).filter_map(|k| k.device.as_deref()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let by_device = names
+        .into_iter()
+        .filter_map(|name| find_device(name).map(|spec| (name.to_string(), spec.ceilings.clone())))
+        .collect();
+    Ok(Ceilings { chosen, by_device })
 }
 
-/// The ceilings that the user chose, and those of the devices that the files name.
-fn ceilings(args: &RooflineArgs, _runs: &[Run]) -> anyhow::Result<Ceilings> {
-    // SEAM: `chosen` from `hw::match_device(--device)` (Unknown or Ambiguous -> exit::usage with the nearest names)
-    // or `hw::read_device_spec(--device-spec)`; `by_device` from `hw::match_device` of every `kernel.device`.
-    if args.device.is_some() || args.device_spec.is_some() {
-        anyhow::bail!("--device and --device-spec are not connected yet");
+fn device(name: &str) -> anyhow::Result<&'static DeviceSpec> {
+    let list = |names: Vec<&str>| names.join("\n  ");
+    match match_device(name) {
+        DeviceMatch::Exact(spec) => Ok(spec),
+        DeviceMatch::Ambiguous(specs) => {
+            let names = list(specs.iter().map(|s| s.name.as_str()).collect());
+            Err(usage(format!("device '{name}' is several; name one:\n  {names}")))
+        }
+        DeviceMatch::Unknown => {
+            let names = list(nearest_first(name, known_devices().iter().map(|s| s.name.as_str())));
+            Err(usage(format!(
+                "unknown device '{name}'; describe it with --device-spec, or name one:\n  {names}"
+            )))
+        }
     }
-    Ok(Ceilings::default())
 }
 
 fn write(args: &RooflineArgs, roofline: &Roofline, options: &ChartOptions) -> anyhow::Result<()> {

@@ -6,10 +6,16 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
 
+pub mod backend;
+pub mod host;
 pub mod hw;
+pub mod ingest;
 pub mod llm;
+pub mod pass;
+pub mod probe;
 pub mod profile;
 pub mod render;
 pub mod roofline;
+pub mod runner;
 pub mod stats;
 pub mod units;

@@ -4,5 +4,13 @@
 //! memory level, and says whether it comes from a datasheet, a probe, a report or the user.
 
 mod ceiling;
+mod device;
+mod devices;
+mod measured;
+mod topology;
 
 pub use ceiling::{Ceiling, CeilingKind, CeilingSource, ComputeUnit, MemoryLevel, Precision};
+pub use device::{DeviceSpec, DeviceSpecError, read_device_spec};
+pub use devices::{DeviceMatch, find_device, known_devices, match_device};
+pub use measured::{MeasuredCeiling, Operation};
+pub use topology::{CpuCache, CpuTopology};

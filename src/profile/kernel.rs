@@ -73,6 +73,16 @@ impl KernelFlops {
     }
 }
 
+/// Per-second values of one launch whose export has rates but no time: enough for a point on a roofline,
+/// not for a share of time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KernelRates {
+    /// FLOP/s by precision.
+    pub flops: KernelFlops,
+    /// B/s between DRAM and the chip.
+    pub dram_bytes: Option<Measured>,
+}
+
 /// A CUDA compute capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ComputeCapability {
@@ -141,6 +151,9 @@ pub struct KernelRecord {
     pub l1_bytes: Option<Measured>,
     /// FLOPs by precision.
     pub flops: KernelFlops,
+    /// Rates, only where the export has no time to make counts of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<KernelRates>,
     /// Whether every precision that the chip has was collected.
     pub flops_complete: bool,
     /// What to collect, as metric names, for what is missing.

@@ -11,7 +11,7 @@ mod record;
 mod writer;
 
 pub use finding::{Finding, FindingCode};
-pub use kernel::{ComputeCapability, KernelFlops, KernelRecord, Measured};
+pub use kernel::{ComputeCapability, KernelFlops, KernelRates, KernelRecord, Measured};
 pub use manifest::{
     CpuInfo, DeviceInfo, FORMAT_VERSION, HostInfo, KprofInfo, Manifest, RunConfig, WeightSource,
 };

@@ -1,5 +1,6 @@
 //! Turning analysis into text and pictures: tables, Markdown, CSV, JSON and charts. Nothing is computed here.
 
+pub mod ceilings;
 mod findings;
 mod footer;
 mod phases;

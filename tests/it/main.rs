@@ -1,1 +1,7 @@
 //! The integration tests: one binary, one module per subject.
+
+mod architecture;
+mod ceilings;
+mod ncu;
+mod passes;
+mod reference_gpt;

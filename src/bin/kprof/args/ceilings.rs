@@ -1,6 +1,20 @@
 //! The flags of `kprof ceilings`.
 
+use super::export::TableExportArgs;
 use clap::Args;
 
 #[derive(Args, Clone, Debug)]
-pub(crate) struct CeilingsArgs {}
+#[command(
+    long_about = "Measure this CPU's bandwidth and FLOP ceilings: reads and triads from each cache level and \
+    from DRAM, and multiply-adds per precision, on one thread and on all. A ceiling is the best repetition."
+)]
+pub(crate) struct CeilingsArgs {
+    /// Threads of the many-threaded measurements [default: all this process may use]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) threads: Option<u16>,
+    /// Only reads and arithmetic on all threads, in about a second
+    #[arg(long)]
+    pub(crate) quick: bool,
+    #[command(flatten)]
+    pub(crate) export: TableExportArgs,
+}

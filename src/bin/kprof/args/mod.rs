@@ -7,6 +7,7 @@ mod phase;
 mod roofline;
 
 pub(crate) use ceilings::CeilingsArgs;
+#[allow(unused_imports)] // Commands with a chart take it.
 pub(crate) use export::ExportArgs;
 pub(crate) use logits::LogitsArgs;
 pub(crate) use phase::PhaseArgs;

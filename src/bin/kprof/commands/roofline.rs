@@ -1,40 +1,73 @@
 //! `kprof roofline`.
 
 use crate::args::{ByArg, RooflineArgs};
+use crate::exit::usage;
 use crate::output::{self, Export};
 use anyhow::Context as _;
-use kprof::profile::{Run, read_run};
+use kprof::hw::{self, DeviceMatch, DeviceSpec};
+use kprof::ingest::read_any;
+use kprof::llm::nearest_first;
+use kprof::profile::{Finding, FindingCode, Run};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::roofline::{By, Ceilings, Roofline, analyse};
-use std::path::Path;
+use std::collections::BTreeSet;
 
 pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
-    let runs: Vec<Run> = args.files.iter().map(|f| read(f)).collect::<anyhow::Result<_>>()?;
+    let runs: Vec<Run> = args.files.iter().map(|f| read_any(f)).collect::<Result<_, _>>()?;
     let ceilings = ceilings(args, &runs)?;
     let by = match args.by {
         ByArg::Kernel => By::Kernel,
         ByArg::Launch => By::Launch,
     };
-    let roofline = analyse(&runs, by, &ceilings);
+    let mut roofline = analyse(&runs, by, &ceilings);
+    roofline.findings.extend(ambiguous_devices(&runs));
     let options = ChartOptions { title: args.title.clone(), footer: render::footer(&runs) };
     write(args, &roofline, &options)
 }
 
-/// Reads a run file, or an export of another profiler.
-fn read(path: &Path) -> anyhow::Result<Run> {
-    // SEAM: `kprof::ingest::read_any(path)` reads both, and replaces this.
-    Ok(read_run(path)?)
+/// The ceilings that the user chose, and those of the devices that the files name.
+fn ceilings(args: &RooflineArgs, runs: &[Run]) -> anyhow::Result<Ceilings> {
+    let chosen = match (&args.device, &args.device_spec) {
+        (Some(name), _) => device_named(name)?.ceilings.clone(),
+        (None, Some(file)) => hw::read_device_spec(file)?.ceilings,
+        (None, None) => Vec::new(),
+    };
+    let names: BTreeSet<&str> = device_names(runs);
+    let known = names.into_iter().filter_map(|n| Some((n.to_string(), hw::find_device(n)?.ceilings.clone())));
+    Ok(Ceilings { chosen, by_device: known.collect() })
 }
 
-/// The ceilings that the user chose, and those of the devices that the files name.
-fn ceilings(args: &RooflineArgs, _runs: &[Run]) -> anyhow::Result<Ceilings> {
-    // SEAM: `chosen` from `hw::match_device(--device)` (Unknown or Ambiguous -> exit::usage with the nearest names)
-    // or `hw::read_device_spec(--device-spec)`; `by_device` from `hw::match_device` of every `kernel.device`.
-    if args.device.is_some() || args.device_spec.is_some() {
-        anyhow::bail!("--device and --device-spec are not connected yet");
+fn device_names(runs: &[Run]) -> BTreeSet<&str> {
+    runs.iter().flat_map(|r| &r.kernels).filter_map(|k| k.device.as_deref()).collect()
+}
+
+fn device_named(name: &str) -> anyhow::Result<&'static DeviceSpec> {
+    let quoted = |names: Vec<&str>| names.iter().map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", ");
+    match hw::match_device(name) {
+        DeviceMatch::Exact(spec) => Ok(spec),
+        DeviceMatch::Ambiguous(specs) => {
+            let which = quoted(specs.iter().map(|s| s.name.as_str()).collect());
+            Err(usage(format!("device '{name}' could be any of: {which}")))
+        }
+        DeviceMatch::Unknown => {
+            let known = nearest_first(name, hw::known_devices().iter().map(|s| s.name.as_str()));
+            let known = quoted(known);
+            Err(usage(format!(
+                "unknown device '{name}'; known: {known}; or describe it with --device-spec FILE"
+            )))
+        }
     }
-    Ok(Ceilings::default())
+}
+
+/// A name in a file that fits several devices gives no ceilings, and says so.
+fn ambiguous_devices(runs: &[Run]) -> impl Iterator<Item = Finding> {
+    device_names(runs).into_iter().filter_map(|name| {
+        let DeviceMatch::Ambiguous(specs) = hw::match_device(name) else { return None };
+        let which = specs.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
+        let message = format!("the name fits several devices, so no datasheet is used: {which}");
+        Some(Finding::new(FindingCode::NoCeiling, name, message).with_remedy("say which with --device"))
+    })
 }
 
 fn write(args: &RooflineArgs, roofline: &Roofline, options: &ChartOptions) -> anyhow::Result<()> {

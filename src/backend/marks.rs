@@ -1,0 +1,117 @@
+//! Marks around ops, and the clock they are taken with.
+
+use crate::llm::{Op, Phase, StepShape};
+use std::time::Instant;
+
+/// Where in a pass an op stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// The phase whose time it is.
+    pub phase: Phase,
+    /// The block, from 0.
+    pub layer: Option<usize>,
+    /// What it is for, e.g. `attn.qkv`.
+    pub label: &'static str,
+}
+
+impl Site {
+    /// The same place under another label: for a part that a backend runs on its own.
+    #[must_use]
+    pub fn labelled(self, label: &'static str) -> Self {
+        Self { label, ..self }
+    }
+}
+
+/// A marked op: from `start_s` for `time_s` on the backend's clock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpSpan {
+    /// Where it stands.
+    pub site: Site,
+    /// What it is.
+    pub op: Op,
+    /// When it began.
+    pub start_s: f64,
+    /// How long it took.
+    pub time_s: f64,
+}
+
+/// The clock of a backend whose ops are done when they return.
+#[derive(Clone, Debug)]
+pub(super) enum Clock {
+    /// The host's monotonic clock.
+    Host(Instant),
+    /// A scripted clock at this many seconds, and the time each op takes on it.
+    Scripted {
+        /// The time now.
+        now_s: f64,
+        /// How long an op takes on the fake device.
+        op_time_s: fn(&Op, &StepShape) -> f64,
+        /// How long a mark takes.
+        mark_s: f64,
+    },
+}
+
+/// Collects marks when on; costs one branch per op when off.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    on: bool,
+    spans: Vec<OpSpan>,
+    clock: Clock,
+}
+
+impl Marks {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { on: false, spans: Vec::new(), clock }
+    }
+
+    /// Turns marking on or off, and forgets earlier marks.
+    pub fn instrument(&mut self, on: bool) {
+        self.on = on;
+        self.spans.clear();
+    }
+
+    /// The marks since the last call, in the order the ops began.
+    pub fn take(&mut self) -> Vec<OpSpan> {
+        std::mem::take(&mut self.spans)
+    }
+
+    /// The time on this clock, in seconds.
+    pub fn now(&self) -> f64 {
+        match &self.clock {
+            Clock::Host(origin) => origin.elapsed().as_secs_f64(),
+            Clock::Scripted { now_s, .. } => *now_s,
+        }
+    }
+
+    /// Moves a scripted clock on; a host clock moves by itself.
+    pub(super) fn advance(&mut self, seconds: f64) {
+        if let Clock::Scripted { now_s, .. } = &mut self.clock {
+            *now_s += seconds;
+        }
+    }
+
+    /// Whether the clock is scripted.
+    pub fn is_scripted(&self) -> bool {
+        matches!(self.clock, Clock::Scripted { .. })
+    }
+
+    /// When the op that now begins began; 0 when marking is off.
+    pub(super) fn begin(&self) -> f64 {
+        if self.on { self.now() } else { 0.0 }
+    }
+
+    /// Marks the end of an op that began at `start_s`.
+    pub(super) fn end(&mut self, site: Site, op: impl FnOnce() -> Op, step: &StepShape, start_s: f64) {
+        if let Clock::Scripted { now_s, op_time_s, mark_s } = &mut self.clock {
+            let op = op();
+            *now_s += op_time_s(&op, step);
+            if self.on {
+                self.spans.push(OpSpan { site, op, start_s, time_s: *now_s - start_s });
+                *now_s += *mark_s;
+            }
+        } else if self.on {
+            let time_s = self.now() - start_s;
+            self.spans.push(OpSpan { site, op: op(), start_s, time_s });
+        }
+    }
+}

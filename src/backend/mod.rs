@@ -1,0 +1,290 @@
+//! The vocabulary of ops that a pass is written in, and who computes them.
+//!
+//! [`Backend`] is deliberately small: about ten ops, loading, caches, and marks. Every op marks itself
+//! when instrumentation is on, because only the backend knows what it really ran. Coarser ops are default
+//! methods made of finer ones: a backend that can fuse overrides them.
+
+mod candle;
+mod fake;
+mod kv;
+mod marks;
+
+pub use candle::CandleBackend;
+pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend};
+pub use marks::{Marks, OpSpan, Site};
+
+use crate::llm::{DType, KvStorage, LinearRows, StepShape};
+
+/// Why a backend could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// candle refused an operation.
+    #[error("candle: {0}")]
+    Candle(#[from] candle_core::Error),
+    /// A cache is full.
+    #[error("the KV cache holds {capacity} tokens per sequence, and {needed} are needed")]
+    CacheFull {
+        /// Its capacity.
+        capacity: usize,
+        /// What the step needs.
+        needed: usize,
+    },
+    /// The backend does not compute this.
+    #[error("{backend} does not support {what}")]
+    Unsupported {
+        /// The backend.
+        backend: &'static str,
+        /// What was asked.
+        what: String,
+    },
+}
+
+/// A tensor on the host, row-major, in f32 whatever its stored type was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostTensor {
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Its elements.
+    pub data: Vec<f32>,
+}
+
+/// The dimensions of attention that the model fixes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttentionSpec {
+    /// Query heads.
+    pub heads: usize,
+    /// K/V heads.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// How many of the latest tokens are attended to; `None` is all.
+    pub window: Option<usize>,
+}
+
+/// The dimensions of one layer's cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSpec {
+    /// Sequences.
+    pub batch: usize,
+    /// K/V heads.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Tokens per sequence that it can hold.
+    pub capacity: usize,
+    /// How elements are stored.
+    pub storage: KvStorage,
+}
+
+/// Where attention reads K and V.
+#[derive(Debug)]
+pub enum KeysValues<'a, B: Backend> {
+    /// From the same activations as Q: no cache.
+    Activations,
+    /// From a cache that already holds the step's own tokens.
+    Cache(&'a B::Cache),
+}
+
+/// Computes the ops of a pass and marks them.
+///
+/// Activations are `[rows, width]`, rows being batch x new tokens, sequence by sequence. Every op takes its
+/// [`Site`] (phase, layer, label) and the step's shape, and adds an [`OpSpan`] when instrumentation is on.
+pub trait Backend: Sized {
+    /// Activations.
+    type Tensor: Clone;
+    /// A table of embeddings.
+    type Table;
+    /// The weights of a linear, laid out as the backend likes.
+    type Linear;
+    /// The gain and bias of a norm.
+    type Norm;
+    /// K and V of one layer.
+    type Cache;
+
+    /// The implementation's name, as `--implementation` takes it.
+    fn name(&self) -> &'static str;
+
+    /// The storage type of weights and activations.
+    fn dtype(&self) -> DType;
+
+    /// How many threads compute; `None` off the CPU.
+    fn threads(&self) -> Option<usize>;
+
+    /// Takes a table of `[entries, width]`.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    fn load_table(&self, table: HostTensor) -> Result<Self::Table, BackendError>;
+
+    /// Takes the weights `[input, output]` and the bias `[output]` of a linear.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    fn load_linear(&self, weight: HostTensor, bias: Option<HostTensor>)
+    -> Result<Self::Linear, BackendError>;
+
+    /// Takes the gain and bias of a layer norm.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    fn load_norm(&self, gain: HostTensor, bias: HostTensor, eps: f64) -> Result<Self::Norm, BackendError>;
+
+    /// The head that shares the token table's numbers: `[width, entries]` without a bias.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    fn tied_head(&self, table: &Self::Table) -> Result<Self::Linear, BackendError>;
+
+    /// The first `outputs` columns of a linear, without a copy where that is possible.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    fn first_outputs(&self, linear: &Self::Linear, outputs: usize) -> Result<Self::Linear, BackendError>;
+
+    /// Allocates a cache.
+    ///
+    /// # Errors
+    /// When the device has no room, or the storage is not supported.
+    fn new_cache(&self, spec: CacheSpec) -> Result<Self::Cache, BackendError>;
+
+    /// The bytes that a cache allocated.
+    fn cache_bytes(&self, cache: &Self::Cache) -> f64;
+
+    /// Token rows plus the rows of positions `context - new_tokens ..`: `[rows, width]`.
+    ///
+    /// # Errors
+    /// When an id is out of range.
+    fn embed(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        ids: &[u32],
+        tokens: &Self::Table,
+        positions: &Self::Table,
+    ) -> Result<Self::Tensor, BackendError>;
+
+    /// Layer norm of every row, or of each sequence's last.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn norm(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        x: &Self::Tensor,
+        norm: &Self::Norm,
+        rows: LinearRows,
+    ) -> Result<Self::Tensor, BackendError>;
+
+    /// `x W + b`; `rows` says which positions `x` holds.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn linear(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        x: &Self::Tensor,
+        linear: &Self::Linear,
+        rows: LinearRows,
+    ) -> Result<Self::Tensor, BackendError>;
+
+    /// GELU by its tanh approximation.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn gelu(&mut self, site: Site, step: &StepShape, x: &Self::Tensor) -> Result<Self::Tensor, BackendError>;
+
+    /// `x + branch`.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn residual(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        x: &Self::Tensor,
+        branch: &Self::Tensor,
+    ) -> Result<Self::Tensor, BackendError>;
+
+    /// Appends the K and V columns of `qkv` at position `context - new_tokens`, in the cache's storage type.
+    ///
+    /// # Errors
+    /// When the cache is full.
+    fn cache_append(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        qkv: &Self::Tensor,
+        spec: &AttentionSpec,
+        cache: &mut Self::Cache,
+    ) -> Result<(), BackendError>;
+
+    /// Causal attention of the Q columns of `q` (its first `heads x head_dim`): `[rows, heads x head_dim]`.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn attention(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        q: &Self::Tensor,
+        spec: &AttentionSpec,
+        keys_values: KeysValues<'_, Self>,
+    ) -> Result<Self::Tensor, BackendError>;
+
+    /// The index of the largest logit of each row, on the host.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn argmax(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        logits: &Self::Tensor,
+    ) -> Result<Vec<u32>, BackendError>;
+
+    /// `gelu(x W + b)`.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn linear_gelu(
+        &mut self,
+        sites: [Site; 2],
+        step: &StepShape,
+        x: &Self::Tensor,
+        linear: &Self::Linear,
+    ) -> Result<Self::Tensor, BackendError> {
+        let y = self.linear(sites[0], step, x, linear, LinearRows::All)?;
+        self.gelu(sites[1], step, &y)
+    }
+
+    /// `x + (y W + b)`.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn linear_residual(
+        &mut self,
+        sites: [Site; 2],
+        step: &StepShape,
+        y: &Self::Tensor,
+        linear: &Self::Linear,
+        x: &Self::Tensor,
+    ) -> Result<Self::Tensor, BackendError> {
+        let branch = self.linear(sites[0], step, y, linear, LinearRows::All)?;
+        self.residual(sites[1], step, x, &branch)
+    }
+
+    /// A tensor's rows on the host, in f32.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn to_host(&mut self, x: &Self::Tensor) -> Result<HostTensor, BackendError>;
+
+    /// Waits for the device and reads the clock that steps are timed with, in seconds from any fixed point.
+    fn now(&mut self) -> f64;
+
+    /// The marks.
+    fn marks(&mut self) -> &mut Marks;
+}

@@ -1,0 +1,49 @@
+//! Readers of other programs' files: each gives a [`Run`], so that analysis need not know where numbers come from.
+//!
+//! [`read_any`] looks at a file's content, never at its name, and picks the reader.
+
+pub mod ncu;
+
+use crate::profile::{ProfileError, Run, looks_like_run, read_run};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Why a file could not be read as any known kind.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IngestError {
+    /// The file cannot be opened or read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is a run file, but a damaged or newer one.
+    #[error(transparent)]
+    Run(#[from] ProfileError),
+    /// It is no run file, and no usable export of Nsight Compute.
+    #[error(transparent)]
+    Ncu(#[from] ncu::NcuError),
+}
+
+/// Reads a file that kprof or a profiler wrote: a run file, or an export of Nsight Compute.
+///
+/// # Errors
+/// When the file cannot be read, or is neither; the message says what it looks like and what to run instead.
+pub fn read_any(path: &Path) -> Result<Run, IngestError> {
+    if looks_like_run(&head(path)?) {
+        return Ok(read_run(path)?);
+    }
+    Ok(ncu::read(path)?)
+}
+
+/// The first bytes of a file: enough to tell its kind.
+fn head(path: &Path) -> Result<Vec<u8>, IngestError> {
+    let error = |source| IngestError::Read { path: path.to_path_buf(), source };
+    let mut head = Vec::with_capacity(64);
+    std::fs::File::open(path).map_err(error)?.take(64).read_to_end(&mut head).map_err(error)?;
+    Ok(head)
+}

@@ -1,0 +1,167 @@
+//! Whether the FLOPs of a launch are all of them, and which metrics to collect when they are not.
+//!
+//! A kernel whose tensor work was not collected shows few FLOPs and looks memory-bound, which is the most common
+//! way to read a roofline wrongly. So a launch is complete only when every floating-point type that its chip
+//! computes in was collected; integer matrix types do not count here.
+
+use super::readings::Readings;
+use super::tensor::TensorName;
+use crate::profile::{ComputeCapability, Finding, FindingCode, KernelFlops};
+
+/// Vector precisions: the letter of their instructions.
+const VECTOR: [char; 3] = ['d', 'f', 'h'];
+
+/// Floating-point operand types of matrix units by compute capability, as NVIDIA's roofline sections collect
+/// them; `/` stands for the two sparsity halves that have no plain name there.
+const TYPES: &[((u32, u32), &[&str])] = &[
+    ((7, 0), &["fp16_dst_fp16", "fp16_dst_fp32"]),
+    ((7, 5), &["fp16_dst_fp16", "fp16_bf16_tf32_dst_fp32"]),
+    ((8, 0), &["bf16_dst_fp32/", "fp16_dst_fp16/", "fp16_dst_fp32/", "tf32_dst_fp32/", "fp64"]),
+    ((8, 6), &["bf16_dst_fp32/", "fp16_dst_fp16/", "fp16_dst_fp32/", "tf32_dst_fp32/"]),
+    ((8, 9), &["bf16_dst_fp32/", "fp16_dst_fp16/", "fp16_dst_fp32/", "tf32_dst_fp32/", "fp8/"]),
+    ((9, 0), &["bf16_dst_fp32", "fp16", "tf32_dst_fp32", "fp64", "fp8/"]),
+    (
+        (10, 0),
+        &["bf16", "fp16", "tf32", "fp64", "fp4_dst_fp32", "fp4_fp6_fp8_dst_fp16", "fp4_fp6_fp8_dst_fp32"],
+    ),
+    ((12, 0), &["bf16", "fp16", "tf32", "fp8/", "fp4/", "fp4_fp6/"]),
+];
+
+/// Parts of kernel names that kernels on matrix units have.
+const TENSOR_KERNELS: &[&str] = &[
+    "hmma", "wgmma", "tensorop", "xmma", "s16816", "s1688", "s884", "gmma", "flash", "cutlass", "mma_sync",
+    "wmma", "imma", "qgmma", "tcgen05", "utcmma", "nvjet", "fmha",
+];
+
+/// The metric names that are missing, none when the FLOPs are complete.
+pub(super) fn missing(
+    capability: Option<ComputeCapability>,
+    flops: &KernelFlops,
+    readings: &Readings<'_>,
+) -> Vec<String> {
+    let mut names = Vec::new();
+    for (letter, measured) in VECTOR.into_iter().zip([&flops.fp64, &flops.fp32, &flops.fp16]) {
+        let collected = measured.as_ref().is_some_and(|m| !m.lower_bound);
+        if !collected {
+            names.extend(vector_names(letter, readings));
+        }
+    }
+    if capability.is_none_or(|c| c.major >= 7) {
+        names.extend(tensor_names(capability, flops, readings));
+    }
+    names
+}
+
+/// The instructions of a precision that nothing was collected of; all of them where none stands out.
+fn vector_names(letter: char, readings: &Readings<'_>) -> impl Iterator<Item = String> {
+    let has = |op: &str| {
+        let part = format!("_op_{letter}{op}_pred_on");
+        readings.available().any(|r| r.metric.contains(&part) && !r.metric.ends_with(".peak_sustained"))
+    };
+    let all = ["add", "mul", "fma"];
+    let absent: Vec<&str> = all.into_iter().filter(|op| !has(op)).collect();
+    let names = if absent.is_empty() { all.to_vec() } else { absent };
+    names.into_iter().map(move |op| format!("sm__sass_thread_inst_executed_op_{letter}{op}_pred_on.sum"))
+}
+
+fn tensor_names(
+    capability: Option<ComputeCapability>,
+    flops: &KernelFlops,
+    readings: &Readings<'_>,
+) -> Vec<String> {
+    // Instruction counts are of every type.
+    if flops.tensor.is_some() && flops.tensor_by_type.is_empty() {
+        return Vec::new();
+    }
+    let types = types_of(capability);
+    let collected: Vec<TensorName<'_>> = if flops.tensor.is_some() {
+        readings.names().filter_map(TensorName::parse).collect()
+    } else {
+        Vec::new()
+    };
+    let wanted = types.iter().filter(|t| !collected.iter().any(|c| covers(c, t.trim_end_matches('/'))));
+    wanted.flat_map(|t| names_of(t)).collect()
+}
+
+fn names_of(kind: &str) -> Vec<String> {
+    let name = |suffix: &str| format!("sm__ops_path_tensor_src_{}{suffix}.sum", kind.trim_end_matches('/'));
+    if kind.ends_with('/') { vec![name("_sparsity_off"), name("_sparsity_on")] } else { vec![name("")] }
+}
+
+fn covers(collected: &TensorName<'_>, wanted: &str) -> bool {
+    let (types, accumulate) = match wanted.split_once("_dst_") {
+        Some((types, accumulate)) => (types, Some(accumulate)),
+        None => (wanted, None),
+    };
+    collected.covers(&TensorName { op: None, types, accumulate, ..*collected })
+        || (accumulate.is_none() && collected.types == types)
+}
+
+/// The newest row that is not newer than the chip; of an unknown chip, that of the most common ones.
+fn types_of(capability: Option<ComputeCapability>) -> &'static [&'static str] {
+    let chip = capability.map_or((8, 6), |c| (c.major, c.minor));
+    TYPES.iter().rev().find(|(first, _)| *first <= chip).map_or(TYPES[0].1, |(_, types)| types)
+}
+
+/// Whether a kernel's name suggests that it works on matrix units.
+pub(super) fn is_tensor_kernel(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    // Both CUTLASS and xmma have kernels for vector units too, and say so.
+    !["simt", "f32f32_f32f32"].iter().any(|part| lower.contains(part))
+        && TENSOR_KERNELS.iter().any(|part| lower.contains(part))
+}
+
+/// What to say about a launch with incomplete FLOPs; nothing when it has none at all, which the file says once.
+pub(super) fn finding(about: &str, kernel: &str, flops: &KernelFlops, missing: &[String]) -> Option<Finding> {
+    if missing.is_empty() {
+        return None;
+    }
+    let tensor_missing = flops.tensor.is_none() && missing.iter().any(|m| m.contains("tensor"));
+    let message = if tensor_missing && is_tensor_kernel(kernel) {
+        "the kernel's name suggests that it computes on tensor cores, and no tensor metric was collected: its \
+         FLOPs are far too low, and its place on a roofline means nothing"
+    } else if flops.total().is_none() {
+        return None;
+    } else if tensor_missing {
+        "FLOPs are a lower bound: no tensor metric was collected"
+    } else {
+        "FLOPs are a lower bound: not every precision of the chip was collected"
+    };
+    let remedy = format!("collect --metrics {}", missing.join(","));
+    Some(Finding::new(FindingCode::FlopsIncomplete, about, message).with_remedy(remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_chip_has_the_types_of_the_newest_row_not_newer_than_it() {
+        let of = |major, minor| types_of(Some(ComputeCapability { major, minor }));
+        assert_eq!(of(8, 0).len(), 5);
+        assert_eq!(of(8, 7), of(8, 6));
+        assert!(of(9, 0).contains(&"fp16"));
+        assert_eq!(of(12, 1), of(12, 0));
+        assert_eq!(of(6, 1), of(7, 0));
+    }
+
+    #[test]
+    fn a_collected_name_satisfies_what_it_covers() {
+        let name = |metric| TensorName::parse(metric).unwrap();
+        let off = name("sm__ops_path_tensor_src_fp16_dst_fp32_sparsity_off.sum");
+        assert!(
+            covers(&off, "fp16_dst_fp32") && !covers(&off, "fp16_dst_fp16") && !covers(&off, "bf16_dst_fp32")
+        );
+        assert!(covers(&name("sm__ops_path_tensor_src_fp16.sum"), "fp16_dst_fp16"));
+        assert!(covers(&name("sm__ops_path_tensor_src_bf16_dst_fp32.sum"), "bf16"));
+    }
+
+    #[test]
+    fn kernels_on_tensor_cores_are_known_by_name() {
+        for name in ["ampere_fp16_s16816gemm_fp16_128x64", "void cutlass::Kernel<x>", "flash_fwd_kernel"] {
+            assert!(is_tensor_kernel(name), "{name}");
+        }
+        assert!(!is_tensor_kernel("ampere_sgemm_128x64_nn"));
+        assert!(!is_tensor_kernel("sm80_xmma_gemm_f32f32_f32f32_f32_nn_n_tilesize32x32x8"));
+    }
+}

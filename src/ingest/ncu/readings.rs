@@ -1,0 +1,201 @@
+//! The values of one launch in base units, by metric.
+
+use super::NcuError;
+use super::launches::Cell;
+use super::locale::{Locale, Number};
+use super::units::{self, Reading as UnitReading};
+use crate::profile::{Finding, FindingCode};
+use std::collections::BTreeSet;
+
+/// One metric of a launch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading<'a> {
+    pub(super) metric: &'a str,
+    /// What the file calls it.
+    shown: &'a str,
+    /// `None` when it is not available.
+    pub(super) value: Option<f64>,
+    nan: bool,
+}
+
+impl Reading<'_> {
+    /// The name for a source: a label is quoted, so that it is not taken for a metric's name.
+    pub(super) fn source(&self) -> String {
+        if self.shown.contains("__") { self.metric.to_string() } else { format!("'{}'", self.shown) }
+    }
+}
+
+/// The metrics of one launch.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Readings<'a>(Vec<Reading<'a>>);
+
+impl<'a> Readings<'a> {
+    /// The reading of a metric, if it has a value.
+    pub(super) fn get(&self, metric: &str) -> Option<&Reading<'a>> {
+        self.0.iter().find(|r| r.metric == metric && r.value.is_some())
+    }
+
+    /// The value of a metric.
+    pub(super) fn value(&self, metric: &str) -> Option<f64> {
+        self.get(metric).and_then(|r| r.value)
+    }
+
+    /// All that have a value.
+    pub(super) fn available(&self) -> impl Iterator<Item = &Reading<'a>> {
+        self.0.iter().filter(|r| r.value.is_some())
+    }
+
+    /// Every metric that was asked for, available or not.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> + '_ {
+        self.0.iter().map(|r| r.metric)
+    }
+
+    /// Whether the launch was not measured: every counter is NaN. Device attributes do not count.
+    pub(super) fn all_nan(&self) -> bool {
+        let mut counters = self.0.iter().filter(|r| !r.metric.starts_with("device__")).peekable();
+        counters.peek().is_some()
+            && counters.all(|r| r.nan || r.value.is_none())
+            && self.0.iter().any(|r| r.nan)
+    }
+
+    fn insert(&mut self, reading: Reading<'a>) {
+        let is_label = |r: &Reading<'_>| !r.shown.contains("__");
+        match self.0.iter_mut().find(|r| r.metric == reading.metric) {
+            // A metric by its own name has more digits than its label; otherwise the first value stays.
+            Some(old)
+                if old.value.is_none()
+                    || (is_label(old) && !is_label(&reading) && reading.value.is_some()) =>
+            {
+                *old = reading;
+            }
+            Some(_) => {}
+            None => self.0.push(reading),
+        }
+    }
+}
+
+/// What reading a file's cells assumed, said once per metric.
+#[derive(Debug, Default)]
+pub(super) struct Assumptions {
+    units: BTreeSet<String>,
+    texts: BTreeSet<String>,
+    coarse: BTreeSet<String>,
+}
+
+impl Assumptions {
+    /// As findings about `file`.
+    pub(super) fn findings(&self, file: &str) -> Vec<Finding> {
+        let list = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
+        let mut findings = Vec::new();
+        if !self.units.is_empty() {
+            let message =
+                format!("no unit is given for {}; base units (ns, byte, Hz) are assumed", list(&self.units));
+            findings.push(
+                Finding::new(FindingCode::ReadingAssumption, file, message)
+                    .with_remedy("an ncu older than the report writes this: export with a newer one"),
+            );
+        }
+        if !self.texts.is_empty() {
+            let message =
+                format!("values of {} are no numbers and are treated as not available", list(&self.texts));
+            findings.push(Finding::new(FindingCode::ReadingAssumption, file, message));
+        }
+        if !self.coarse.is_empty() {
+            let message = format!(
+                "{} is printed with fewer than three digits for some launches, whose values are that uncertain",
+                list(&self.coarse)
+            );
+            findings.push(Finding::new(FindingCode::ReadingAssumption, file, message).with_remedy(
+                "export times and bytes with --print-units base, and collect counts (.sum) instead of rates",
+            ));
+        }
+        findings
+    }
+}
+
+/// Reads the cells of one launch.
+///
+/// # Errors
+/// When a value's unit is unknown or measures something else.
+pub(super) fn read<'a>(
+    file: &str,
+    cells: &[Cell<'a>],
+    locale: Locale,
+    assumptions: &mut Assumptions,
+    findings: &mut Vec<Finding>,
+) -> Result<Readings<'a>, NcuError> {
+    let mut readings = Readings(Vec::with_capacity(cells.len()));
+    for cell in cells {
+        let mut reading = Reading { metric: cell.metric, shown: cell.shown, value: None, nan: false };
+        match locale.parse(&cell.raw) {
+            Number::Value(value) if value < 0.0 => findings.push(negative(file, cell)),
+            Number::Value(value) => {
+                let value = scale(file, cell, value, assumptions)?;
+                // No launch takes no time: it was rounded away.
+                let rounded_away = value == 0.0 && cell.metric.starts_with("gpu__time");
+                reading.value = (!rounded_away).then_some(value);
+            }
+            Number::Nan => reading.nan = true,
+            Number::Text if !is_text_metric(cell.metric) => {
+                assumptions.texts.insert(cell.metric.to_string());
+            }
+            Number::Text | Number::NotAvailable => {}
+        }
+        readings.insert(reading);
+    }
+    Ok(readings)
+}
+
+fn is_text_metric(metric: &str) -> bool {
+    metric == "device__attribute_display_name"
+}
+
+/// Replayed counters that are subtracted from each other can fall below zero.
+fn negative(file: &str, cell: &Cell<'_>) -> Finding {
+    let message =
+        format!("metric '{}' is {}: a counter below zero is treated as not available", cell.metric, cell.raw);
+    Finding::new(FindingCode::MetricMissing, format!("{file}:{}", cell.unit_at.0), message)
+}
+
+fn scale(file: &str, cell: &Cell<'_>, value: f64, assumptions: &mut Assumptions) -> Result<f64, NcuError> {
+    let dimension = units::dimension_of(cell.metric);
+    match units::reading(cell.unit, dimension) {
+        Some(UnitReading::Factor(factor)) => {
+            if is_coarse(cell, value, factor, dimension) {
+                assumptions.coarse.insert(cell.metric.to_string());
+            }
+            Ok(value * factor)
+        }
+        Some(UnitReading::Assumed) => {
+            assumptions.units.insert(cell.shown.to_string());
+            // ncu's base unit of time is the nanosecond.
+            Ok(if dimension == units::Dimension::Time { value * 1e-9 } else { value })
+        }
+        None => Err(NcuError::UnknownUnit {
+            file: file.to_string(),
+            row: cell.unit_at.0,
+            column: cell.unit_at.1,
+            metric: cell.shown.to_string(),
+            unit: cell.unit.to_string(),
+            known: units::known(dimension),
+        }),
+    }
+}
+
+/// Whether a value was printed with fewer than three digits of those it has.
+fn is_coarse(cell: &Cell<'_>, value: f64, factor: f64, dimension: units::Dimension) -> bool {
+    let decimals = cell.raw.trim().rsplit_once(['.', ',']).map_or(0, |(_, fraction)| fraction.len());
+    let time = dimension == units::Dimension::Time;
+    match dimension {
+        // Six decimals of a large unit; what a counter can tell apart is a nanosecond or a byte.
+        units::Dimension::Time | units::Dimension::Bytes => {
+            let quantum = if time { 1e-9 } else { 1.0 };
+            decimals == 6 && value < 1e-3 && factor * 1e-6 > 1.5 * quantum && (time || value > 0.0)
+        }
+        // Base units print ratios with two decimals: 0.0718 per cycle becomes 0.07.
+        units::Dimension::Count => {
+            decimals == 2 && value > 0.0 && value < 1.0 && cell.metric.contains(".per_cycle")
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,260 @@
+//! One pass over the text: finds the tables, and collects the launches and cells of each.
+
+use super::launches::{Cell, Collected, Key, Launch};
+use super::layout::{self, Columns, Header, Layout, Long, Shape, Wide};
+use super::metrics;
+use super::records::{Record, Records};
+use super::{NcuError, transposed};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// Characters that may separate fields: spreadsheets write the others.
+const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
+
+/// What headers of the command line's tables begin with.
+const FIRST_CELLS: [&str; 3] = ["ID", "Process ID", "Domain"];
+
+/// Collects the launches of every table in `text`.
+///
+/// # Errors
+/// When a table lacks a column it must have.
+pub(super) fn collect<'a>(file: &str, text: &'a str) -> Result<Collected<'a>, NcuError> {
+    let mut reader = Reader {
+        file,
+        records: Records::new(text),
+        out: Collected::default(),
+        layout: None,
+        names: HashMap::new(),
+        missing: None,
+    };
+    reader.run();
+    if reader.out.tables == 0 {
+        transposed::collect(text, &mut reader.out);
+    }
+    match reader.missing {
+        Some(error) if reader.out.tables == 0 => Err(error),
+        _ => Ok(reader.out),
+    }
+}
+
+struct Reader<'a, 'f> {
+    file: &'f str,
+    records: Records<'a>,
+    out: Collected<'a>,
+    layout: Option<Layout<'a>>,
+    /// What each name that occurred stands for: a file has few names and many rows.
+    names: HashMap<(&'a str, &'a str, &'a str), Option<&'a str>>,
+    /// The first header that lacks a column: an error only if no better one follows.
+    missing: Option<NcuError>,
+}
+
+impl<'a> Reader<'a, '_> {
+    fn run(&mut self) {
+        let mut record = self.records.record();
+        while let Some(line) = self.records.peek_line() {
+            if line.starts_with("==") && self.out.message(self.records.line(), line) {
+                self.records.skip_line();
+            } else if self.is_candidate(line) && self.header(&mut record) {
+                continue;
+            } else if let Some(layout) = self.layout.take() {
+                self.records.next(&mut record);
+                self.row(&layout, &record);
+                self.layout = Some(layout);
+            } else {
+                self.records.skip_line();
+            }
+        }
+    }
+
+    /// Before the table any line may be its header; within it, only one that begins as headers do.
+    fn is_candidate(&self, line: &str) -> bool {
+        let cell = line.strip_prefix('"').unwrap_or(line);
+        let begins = |layout: &Layout<'_>| {
+            cell.starts_with(layout.first_cell) || FIRST_CELLS.iter().any(|first| cell.starts_with(first))
+        };
+        self.layout.as_ref().is_none_or(begins) && layout::may_be_header(line)
+    }
+
+    /// Reads the next line as a header; false, with nothing consumed, when it is none.
+    fn header(&mut self, record: &mut Record<'a>) -> bool {
+        let (start, delimiter_before) = (self.records.position(), self.records.delimiter);
+        let mut missing = None;
+        for delimiter in DELIMITERS {
+            self.records.delimiter = delimiter;
+            self.records.next(record);
+            match layout::header(record) {
+                Header::Table(layout) if record.closed => {
+                    self.begin(*layout, record);
+                    return true;
+                }
+                Header::Missing(column) => missing = missing.or(Some(column)),
+                _ => {}
+            }
+            self.records.seek(start);
+        }
+        self.records.delimiter = delimiter_before;
+        if let Some(column) = missing.filter(|_| self.missing.is_none()) {
+            let (file, row) = (self.file.to_string(), self.records.line());
+            let header = shorten(record.first_line());
+            self.missing = Some(NcuError::MissingColumn { file, row, column, header });
+        }
+        false
+    }
+
+    fn begin(&mut self, mut layout: Layout<'a>, record: &mut Record<'a>) {
+        self.out.tables += 1;
+        if let Shape::Wide(wide) = &mut layout.shape {
+            wide.units_line = record.line;
+            let start = self.records.position();
+            if self.records.next(record) && record.closed && layout::is_units_row(&layout.columns, record) {
+                wide.units_line = record.line;
+                for metric in &mut wide.metrics {
+                    metric.unit = record.raw(metric.column);
+                }
+            } else {
+                self.records.seek(start);
+            }
+        }
+        self.layout = Some(layout);
+    }
+
+    fn row(&mut self, layout: &Layout<'a>, record: &Record<'a>) {
+        let line = record.first_line();
+        if line.trim().is_empty() {
+            return;
+        }
+        let accepted = record.closed
+            && is_launch_row(&layout.columns, record)
+            && match &layout.shape {
+                Shape::Long(long) => self.long_row(layout, long, record),
+                Shape::Wide(wide) => self.wide_row(layout, wide, record),
+            };
+        if accepted {
+            return;
+        }
+        if record.closed {
+            self.records.rewind_to_second_line(record);
+        }
+        if looks_cut(layout, line) {
+            self.out.damaged.push(record.line);
+        }
+    }
+
+    fn long_row(&mut self, layout: &Layout<'a>, long: &Long, record: &Record<'a>) -> bool {
+        if record.len() <= long.value {
+            return false;
+        }
+        let name = record.raw(long.name);
+        if name.is_empty() {
+            self.rule(layout, long, record);
+            return true;
+        }
+        let raw = record.get(long.value);
+        self.out.votes.see(&raw);
+        let field = |column: Option<usize>| column.map_or("", |c| record.raw(c));
+        let (section, body) = (field(long.section), field(long.body));
+        let metric =
+            *self.names.entry((section, body, name)).or_insert_with(|| metrics::needed(section, body, name));
+        let launch = self.launch(layout, record);
+        if let Some(metric) = metric {
+            let unit_at = (record.line, long.unit + 1);
+            launch.cells.push(Cell { metric, shown: name, unit: record.raw(long.unit), raw, unit_at });
+        }
+        true
+    }
+
+    fn rule(&mut self, layout: &Layout<'a>, long: &Long, record: &Record<'a>) {
+        let text = long.rule.map(|c| record.get(c)).unwrap_or_default();
+        if text.contains("peak performance") {
+            self.launch(layout, record).rule = Some(text);
+        }
+    }
+
+    fn wide_row(&mut self, layout: &Layout<'a>, wide: &Wide<'a>, record: &Record<'a>) -> bool {
+        if record.len() < wide.width {
+            return false;
+        }
+        (wide.first..wide.width).for_each(|column| self.out.votes.see(record.raw(column)));
+        let cells = wide.metrics.iter().map(|metric| Cell {
+            metric: metric.name,
+            shown: metric.name,
+            unit: metric.unit,
+            raw: record.get(metric.column),
+            unit_at: (wide.units_line, metric.column + 1),
+        });
+        let key = key(self.out.tables, &layout.columns, record);
+        let mut launch = launch(&layout.columns, record, key);
+        launch.cells = cells.collect();
+        self.out.launches.push(launch);
+        true
+    }
+
+    fn launch(&mut self, layout: &Layout<'a>, record: &Record<'a>) -> &mut Launch<'a> {
+        let columns = &layout.columns;
+        let key = key(self.out.tables, columns, record);
+        self.out.launch(key, |key| launch(columns, record, key))
+    }
+}
+
+fn key<'a>(table: usize, columns: &Columns, record: &Record<'a>) -> Key<'a> {
+    let get = |column: Option<usize>| column.map(|c| record.get(c)).unwrap_or_default();
+    let other = match columns.id {
+        Some(_) => Vec::new(),
+        None => {
+            let distinct = [columns.block, columns.grid, columns.device].into_iter().flatten();
+            distinct.chain(columns.nvtx.iter().copied()).map(|c| record.get(c)).collect()
+        }
+    };
+    Key {
+        table,
+        process: get(columns.process),
+        id: get(columns.id),
+        kernel: record.get(columns.kernel),
+        other,
+    }
+}
+
+fn launch<'a>(columns: &Columns, record: &Record<'a>, key: Key<'a>) -> Launch<'a> {
+    let get = |column: Option<usize>| column.map(|c| record.get(c)).unwrap_or_default();
+    Launch {
+        key,
+        block: get(columns.block),
+        grid: get(columns.grid),
+        stream: get(columns.stream),
+        capability: get(columns.capability),
+        device_name: get(columns.device_name),
+        invocations: get(columns.invocations),
+        nvtx: columns.nvtx.iter().map(|c| record.get(*c)).filter(|cell| !cell.trim().is_empty()).collect(),
+        cells: Vec::new(),
+        rule: None,
+    }
+}
+
+/// Whether a record is about a launch: its ID is a number. Program output between rows is not.
+fn is_launch_row(columns: &Columns, record: &Record<'_>) -> bool {
+    let number = |column: Option<usize>| {
+        column.is_none_or(|c| {
+            let cell: Cow<'_, str> = record.get(c);
+            let cell = cell.trim();
+            !cell.is_empty() && cell.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b','))
+        })
+    };
+    !record.raw(columns.kernel).is_empty() && number(columns.id) && number(columns.invocations)
+}
+
+/// Whether a line that is no row begins like one.
+fn looks_cut(layout: &Layout<'_>, line: &str) -> bool {
+    let quoted = line.starts_with('"');
+    let first = line.trim_start_matches('"').bytes().next();
+    layout.columns.id == Some(0)
+        && first.is_some_and(|b| b.is_ascii_digit())
+        && (quoted || line.contains(','))
+}
+
+/// A header for a message: its first 120 characters.
+pub(super) fn shorten(text: &str) -> String {
+    match text.char_indices().nth(120) {
+        Some((end, _)) => format!("{} ...", &text[..end]),
+        None => text.to_string(),
+    }
+}

@@ -1,0 +1,45 @@
+//! The instrumented model passes, written once over [`crate::backend::Backend`], and the weights they run with.
+
+mod gpt;
+mod recorder;
+mod safetensors;
+mod state;
+mod weights;
+
+pub use gpt::{Gpt, Logits};
+pub use recorder::{RecordError, Recorder};
+pub use safetensors::{SafetensorsWeights, read_model_dir, write_logits};
+pub use state::State;
+pub use weights::{MemoryWeights, RandomWeights, WeightError, Weights, prompt_ids};
+
+use crate::backend::BackendError;
+
+/// Why a pass could not be built or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PassError {
+    /// A weight is missing or misshapen.
+    #[error(transparent)]
+    Weight(#[from] WeightError),
+    /// The backend failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// More tokens than the model has positions for.
+    #[error("{needed} tokens per sequence, and {model} has positions for {limit}")]
+    TooLong {
+        /// What was asked.
+        needed: usize,
+        /// The model's name.
+        model: String,
+        /// Its positions.
+        limit: usize,
+    },
+    /// A token id outside the vocabulary.
+    #[error("token id {id} is outside the vocabulary of {vocab}")]
+    TokenRange {
+        /// The id.
+        id: u32,
+        /// The vocabulary's size.
+        vocab: usize,
+    },
+}

@@ -1,0 +1,172 @@
+//! Model directories in the Hugging Face layout: config.json and *.safetensors; and logits written for others.
+
+use super::weights::{WeightError, Weights};
+use crate::backend::HostTensor;
+use crate::llm::{ModelSpec, SpecError};
+use half::{bf16, f16};
+use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// Prefixes that frameworks put before the names of the bare model.
+const PREFIXES: [&str; 3] = ["", "transformer.", "model."];
+
+/// A header of more than this is no safetensors file (the crate's own limit).
+const LONGEST_HEADER: u64 = 100_000_000;
+
+struct Entry {
+    file: usize,
+    offset: u64,
+    info: TensorInfo,
+}
+
+/// The tensors of all *.safetensors files of a directory; a tensor is read when asked for.
+pub struct SafetensorsWeights {
+    folder: PathBuf,
+    files: Vec<PathBuf>,
+    entries: HashMap<String, Entry>,
+}
+
+/// Reads a model directory: the shape from config.json, the tensors' places from *.safetensors.
+///
+/// # Errors
+/// When a file is missing or unreadable, or config.json asks for what no pass computes.
+pub fn read_model_dir(folder: &Path) -> Result<(ModelSpec, SafetensorsWeights), WeightError> {
+    let reject = |reason: String| WeightError::Directory { path: folder.to_path_buf(), reason };
+    let config_path = folder.join("config.json");
+    let text = std::fs::read_to_string(&config_path)
+        .map_err(|source| WeightError::Read { path: config_path, source })?;
+    let name = folder.file_name().map_or_else(|| "model".to_string(), |n| n.to_string_lossy().into_owned());
+    let spec = ModelSpec::from_config_json(&name, &text).map_err(|e: SpecError| reject(e.to_string()))?;
+    Ok((spec, SafetensorsWeights::open(folder)?))
+}
+
+impl SafetensorsWeights {
+    fn open(folder: &Path) -> Result<Self, WeightError> {
+        let read = |source| WeightError::Read { path: folder.to_path_buf(), source };
+        let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+            .map_err(read)?
+            .filter_map(|entry| entry.ok().map(|e| e.path()))
+            .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
+            .collect();
+        files.sort();
+        if files.is_empty() {
+            let reason = "no *.safetensors file; kprof reads no pickled weights (*.bin, *.pt)".to_string();
+            return Err(WeightError::Directory { path: folder.to_path_buf(), reason });
+        }
+        let mut entries = HashMap::new();
+        for (file, path) in files.iter().enumerate() {
+            let (data_at, metadata) = read_header(path)?;
+            for (name, info) in metadata.tensors() {
+                let offset = data_at + info.data_offsets.0 as u64;
+                entries.insert(name, Entry { file, offset, info: info.clone() });
+            }
+        }
+        Ok(Self { folder: folder.to_path_buf(), files, entries })
+    }
+
+    fn find(&self, name: &str) -> Option<&Entry> {
+        PREFIXES.iter().find_map(|prefix| self.entries.get(&format!("{prefix}{name}")))
+    }
+
+    fn bytes(&self, entry: &Entry) -> Result<Vec<u8>, WeightError> {
+        let path = &self.files[entry.file];
+        let length = entry.info.data_offsets.1 - entry.info.data_offsets.0;
+        let mut bytes = vec![0; length];
+        let mut read = |file: &mut File| {
+            file.seek(SeekFrom::Start(entry.offset))?;
+            file.read_exact(&mut bytes)
+        };
+        File::open(path)
+            .and_then(|mut file| read(&mut file))
+            .map_err(|source| WeightError::Read { path: path.clone(), source })?;
+        Ok(bytes)
+    }
+}
+
+/// The header and where the data after it begins.
+fn read_header(path: &Path) -> Result<(u64, Metadata), WeightError> {
+    let read = |source| WeightError::Read { path: path.to_path_buf(), source };
+    let format = |source| WeightError::Format { path: path.to_path_buf(), source };
+    let mut file = File::open(path).map_err(read)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(|_| format(SafeTensorError::HeaderTooSmall))?;
+    let header_length = u64::from_le_bytes(length);
+    if header_length > LONGEST_HEADER {
+        return Err(format(SafeTensorError::HeaderTooLarge));
+    }
+    let mut header = length.to_vec();
+    let taken = file.by_ref().take(header_length).read_to_end(&mut header).map_err(read)?;
+    if (taken as u64) < header_length {
+        return Err(format(SafeTensorError::InvalidHeaderLength));
+    }
+    // Read as metadata alone: the crate's own reader wants the whole body, which may be gigabytes, in memory.
+    let metadata = parse_metadata(&header[8..]).map_err(format)?;
+    Ok((8 + header_length, metadata))
+}
+
+fn parse_metadata(header: &[u8]) -> Result<Metadata, SafeTensorError> {
+    let text = std::str::from_utf8(header).map_err(SafeTensorError::InvalidHeader)?;
+    serde_json::from_str(text).map_err(SafeTensorError::InvalidHeaderDeserialization)
+}
+
+impl Weights for SafetensorsWeights {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor, WeightError> {
+        let (place, name) = (self.folder.display().to_string(), name.to_string());
+        let Some(entry) = self.find(&name) else {
+            return Err(WeightError::Missing { place, name, expected: shape.to_vec() });
+        };
+        if entry.info.shape != shape {
+            let found = entry.info.shape.clone();
+            return Err(WeightError::Shape { place, name, found, expected: shape.to_vec() });
+        }
+        let bytes = self.bytes(entry)?;
+        let data = match entry.info.dtype {
+            Dtype::F32 => decode(&bytes, f32::from_le_bytes),
+            Dtype::F64 => decode(&bytes, |b| f64::from_le_bytes(b) as f32),
+            Dtype::BF16 => decode(&bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::F16 => decode(&bytes, |b| f16::from_le_bytes(b).to_f32()),
+            other => return Err(WeightError::Type { place, name, found: format!("{other:?}") }),
+        };
+        Ok(HostTensor { shape: shape.to_vec(), data })
+    }
+}
+
+fn decode<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    let (chunks, _) = bytes.as_chunks::<N>();
+    chunks.iter().map(|chunk| value(*chunk)).collect()
+}
+
+struct F32View<'a>(&'a HostTensor);
+
+impl View for F32View<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.0.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(self.0.data.iter().flat_map(|x| x.to_le_bytes()).collect())
+    }
+    fn data_len(&self) -> usize {
+        self.0.data.len() * 4
+    }
+}
+
+/// The bytes of a safetensors file with one f32 tensor `logits` and `metadata`.
+///
+/// # Errors
+/// When the tensor's shape and data disagree.
+pub fn write_logits(
+    logits: &HostTensor,
+    metadata: HashMap<String, String>,
+) -> Result<Vec<u8>, SafeTensorError> {
+    let bytes = safetensors::serialize([("logits", F32View(logits))], Some(metadata))?;
+    SafeTensors::deserialize(&bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,72 @@
+//! What a sequence in progress keeps between steps: caches, or for v0 the tokens themselves.
+
+use super::PassError;
+use crate::backend::{AttentionSpec, Backend, CacheSpec};
+use crate::llm::{ModelSpec, Version};
+
+/// The state of `batch` sequences under one version.
+#[derive(Debug)]
+pub struct State<B: Backend> {
+    pub(super) version: Version,
+    pub(super) batch: usize,
+    /// One per layer; `None` for layers that borrow, and for all without a cache.
+    pub(super) caches: Vec<Option<B::Cache>>,
+    /// Tokens of each sequence so far, kept only where they must be computed again.
+    pub(super) history: Vec<Vec<u32>>,
+    /// Tokens per sequence so far.
+    pub(super) tokens: usize,
+    pub(super) attention: AttentionSpec,
+}
+
+impl<B: Backend> State<B> {
+    /// An empty state for `batch` sequences of up to `capacity` tokens.
+    ///
+    /// # Errors
+    /// When the model has no positions for `capacity` tokens, or the backend no room.
+    pub fn new(
+        backend: &B,
+        spec: &ModelSpec,
+        version: &Version,
+        batch: usize,
+        capacity: usize,
+    ) -> Result<Self, PassError> {
+        let limit = spec.max_position_embeddings;
+        if capacity > limit {
+            return Err(PassError::TooLong { needed: capacity, model: spec.name.clone(), limit });
+        }
+        let cache_spec = CacheSpec {
+            batch,
+            kv_heads: spec.num_key_value_heads,
+            head_dim: spec.head_dim,
+            capacity,
+            storage: version.storage(backend.dtype()),
+        };
+        let caches = (0..spec.num_hidden_layers)
+            .map(|layer| version.owns_cache(layer).then(|| backend.new_cache(cache_spec)).transpose())
+            .collect::<Result<_, _>>()?;
+        let attention = AttentionSpec {
+            heads: spec.num_attention_heads,
+            kv_heads: spec.num_key_value_heads,
+            head_dim: spec.head_dim,
+            window: version.window,
+        };
+        let history = vec![Vec::new(); if version.use_cache { 0 } else { batch }];
+        Ok(Self { version: version.clone(), batch, caches, history, tokens: 0, attention })
+    }
+
+    /// Tokens per sequence so far.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Forgets all tokens; caches stay allocated.
+    pub fn reset(&mut self) {
+        self.tokens = 0;
+        self.history.iter_mut().for_each(Vec::clear);
+    }
+
+    /// The bytes that the caches allocated, capacity included.
+    pub fn allocated_bytes(&self, backend: &B) -> f64 {
+        self.caches.iter().flatten().map(|cache| backend.cache_bytes(cache)).sum()
+    }
+}

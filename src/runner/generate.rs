@@ -1,0 +1,54 @@
+//! One generation, timed step by step: a prefill, then decode steps, greedy.
+
+use super::RunnerError;
+use crate::backend::{Backend, OpSpan};
+use crate::llm::{LinearRows, Stage, StepShape};
+use crate::pass::{Gpt, State};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A step as timed: the pass and the choice of its token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimedStep {
+    /// Prefill or decode.
+    pub stage: Stage,
+    /// Which output token it ends with, from 0.
+    pub step: usize,
+    /// Its token dimensions.
+    pub shape: StepShape,
+    /// When it began, on the backend's clock.
+    pub start_s: f64,
+    /// How long it took.
+    pub time_s: f64,
+    /// The marks of its ops; empty without instrumentation.
+    pub spans: Vec<OpSpan>,
+}
+
+/// Generates `tokens` tokens after `prompt` (`batch x length` ids), timing each step after the device is done.
+///
+/// # Errors
+/// When the pass fails, or `stop` is set.
+pub fn generate<B: Backend>(
+    backend: &mut B,
+    gpt: &Gpt<B>,
+    state: &mut State<B>,
+    prompt: &[u32],
+    tokens: usize,
+    stop: &AtomicBool,
+) -> Result<Vec<TimedStep>, RunnerError> {
+    state.reset();
+    let mut steps = Vec::with_capacity(tokens);
+    let mut ids = prompt.to_vec();
+    for step in 0..tokens {
+        if stop.load(Ordering::Relaxed) {
+            return Err(RunnerError::Interrupted);
+        }
+        let start_s = backend.now();
+        let logits = gpt.forward(backend, state, &ids, LinearRows::Last)?;
+        ids = gpt.choose(backend, &logits)?;
+        let time_s = backend.now() - start_s;
+        let stage = if step == 0 { Stage::Prefill } else { Stage::Decode };
+        let spans = backend.marks().take();
+        steps.push(TimedStep { stage, step, shape: logits.shape, start_s, time_s, spans });
+    }
+    Ok(steps)
+}

@@ -1,0 +1,9 @@
+//! Running benchmarks: a scenario and a backend in, records out. Nothing here prints.
+
+mod generate;
+mod phase;
+mod scenario;
+
+pub use generate::{TimedStep, generate};
+pub use phase::{Outcome, measure_phases};
+pub use scenario::{Progress, RunnerError, Scenario, Sink};

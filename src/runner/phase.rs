@@ -1,0 +1,203 @@
+//! `kprof phase`: every version's plain and instrumented twin, interleaved, until enough or out of time.
+
+use super::{Progress, RunnerError, Scenario, Sink, TimedStep, generate};
+use crate::backend::Backend;
+use crate::llm::Version;
+use crate::pass::{Gpt, Recorder, State, prompt_ids};
+use crate::profile::{CacheRecord, Finding, FindingCode, Record, StepRecord, TimingMethod, Twin};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+use std::time::Instant;
+
+/// How a measurement ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Repetitions that every version completed.
+    pub repetitions: usize,
+}
+
+/// One version at work.
+struct Lane<'a, B: Backend> {
+    version: &'a Version,
+    state: State<B>,
+}
+
+/// The parts of a measurement that every step of it needs.
+struct Measurement<'a, 's, B: Backend> {
+    backend: &'a mut B,
+    gpt: &'a Gpt<B>,
+    scenario: &'a Scenario,
+    sink: &'a mut Sink<'s>,
+    recorder: Recorder,
+    prompt: Vec<u32>,
+    began: Instant,
+    done: usize,
+}
+
+/// Measures `scenario` and hands over records as they come: plans, steps, caches and findings.
+///
+/// A repetition runs every version once plain and once instrumented. The order of versions is shuffled anew
+/// in each repetition and the twins swap places, so that drift hits all alike. At least one repetition runs.
+///
+/// # Errors
+/// When a pass or a record fails, or the run is stopped; what was recorded until then stays recorded.
+pub fn measure_phases<B: Backend>(
+    backend: &mut B,
+    gpt: &Gpt<B>,
+    scenario: &Scenario,
+    sink: &mut Sink<'_>,
+) -> Result<Outcome, RunnerError> {
+    let capacity = scenario.cached_tokens();
+    let mut lanes = Vec::new();
+    for version in &scenario.versions {
+        let state = State::new(backend, gpt.spec(), version, scenario.batch, capacity)?;
+        lanes.push(Lane { version, state });
+    }
+    let vocab = gpt.spec().vocab_size;
+    let prompt = prompt_ids(scenario.seed, scenario.batch, scenario.prompt_length, vocab);
+    let mut measurement = Measurement {
+        backend,
+        gpt,
+        scenario,
+        sink,
+        recorder: Recorder::default(),
+        prompt,
+        began: Instant::now(),
+        done: 0,
+    };
+    measurement.warm_up(&mut lanes)?;
+    let repetitions = measurement.repeat(&mut lanes)?;
+    measurement.record_caches(&lanes)?;
+    measurement.note_repetitions(repetitions)?;
+    Ok(Outcome { repetitions })
+}
+
+impl<B: Backend> Measurement<'_, '_, B> {
+    fn elapsed_s(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+
+    fn report(&mut self, version: &str, twin: Option<Twin>) {
+        let lanes = self.scenario.versions.len();
+        let total = lanes * (self.scenario.warmup + 2 * self.scenario.repetitions);
+        let progress = Progress { version, twin, done: self.done, total, elapsed_s: self.elapsed_s() };
+        (self.sink.progress)(progress);
+    }
+
+    fn run(&mut self, lane: &mut Lane<'_, B>, twin: Option<Twin>) -> Result<Vec<TimedStep>, RunnerError> {
+        self.report(&lane.version.name, twin);
+        self.backend.marks().instrument(twin == Some(Twin::Instrumented));
+        let tokens = self.scenario.tokens;
+        let steps = generate(self.backend, self.gpt, &mut lane.state, &self.prompt, tokens, self.sink.stop)?;
+        self.done += 1;
+        Ok(steps)
+    }
+
+    fn warm_up(&mut self, lanes: &mut [Lane<'_, B>]) -> Result<(), RunnerError> {
+        for _ in 0..self.scenario.warmup {
+            for lane in lanes.iter_mut() {
+                self.run(lane, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn repeat(&mut self, lanes: &mut [Lane<'_, B>]) -> Result<usize, RunnerError> {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(self.scenario.seed);
+        let mut order: Vec<usize> = (0..lanes.len()).collect();
+        for repetition in 0..self.scenario.repetitions {
+            let began_s = self.elapsed_s();
+            shuffle(&mut order, &mut rng);
+            for lane in &order {
+                self.repetition(&mut lanes[*lane], repetition)?;
+            }
+            let took_s = self.elapsed_s() - began_s;
+            let out_of_time = self.scenario.max_time_s.is_some_and(|max| self.elapsed_s() + took_s > max);
+            if out_of_time {
+                return Ok(repetition + 1);
+            }
+        }
+        Ok(self.scenario.repetitions)
+    }
+
+    fn repetition(&mut self, lane: &mut Lane<'_, B>, repetition: usize) -> Result<(), RunnerError> {
+        let mut twins = [Twin::Plain, Twin::Instrumented];
+        if repetition % 2 == 1 {
+            twins.reverse();
+        }
+        for twin in twins {
+            let steps = self.run(lane, Some(twin))?;
+            self.record_steps(&lane.version.name, twin, repetition, steps)?;
+        }
+        Ok(())
+    }
+
+    fn record_steps(
+        &mut self,
+        version: &str,
+        twin: Twin,
+        repetition: usize,
+        steps: Vec<TimedStep>,
+    ) -> Result<(), RunnerError> {
+        let scripted = self.backend.marks().is_scripted();
+        let method = if scripted { TimingMethod::Scripted } else { TimingMethod::HostClock };
+        for step in steps {
+            if twin == Twin::Instrumented
+                && let Some(plan) = self.recorder.plan(version, step.stage, &step.spans)?
+            {
+                (self.sink.record)(Record::Plan(plan))?;
+            }
+            (self.sink.record)(Record::Step(StepRecord {
+                version: version.to_string(),
+                stage: step.stage,
+                twin,
+                repetition,
+                step: step.step,
+                shape: step.shape,
+                time_s: step.time_s,
+                method,
+                op_start_s: step.spans.iter().map(|s| s.start_s - step.start_s).collect(),
+                op_time_s: step.spans.iter().map(|s| s.time_s).collect(),
+            }))?;
+        }
+        Ok(())
+    }
+
+    fn record_caches(&mut self, lanes: &[Lane<'_, B>]) -> Result<(), RunnerError> {
+        for lane in lanes {
+            let (tokens, batch) = (self.scenario.cached_tokens(), self.scenario.batch);
+            let theory = lane.version.cache_bytes(self.gpt.spec(), self.backend.dtype(), tokens, batch).0;
+            let allocated = lane.state.allocated_bytes(self.backend);
+            (self.sink.record)(Record::Cache(CacheRecord {
+                version: lane.version.name.clone(),
+                tokens,
+                batch,
+                theoretical_bytes: theory,
+                allocated_bytes: allocated,
+                // The capacity is the number of tokens cached: all of it was written.
+                touched_bytes: Some(allocated),
+            }))?;
+        }
+        Ok(())
+    }
+
+    fn note_repetitions(&mut self, repetitions: usize) -> Result<(), RunnerError> {
+        if repetitions >= self.scenario.repetitions {
+            return Ok(());
+        }
+        let message =
+            format!("{repetitions} of {} repetitions fit into --max-time", self.scenario.repetitions);
+        let finding = Finding::new(FindingCode::TooFewSamples, "schedule", message)
+            .with_remedy("raise --max-time, or lower --tokens or --prompt-length");
+        (self.sink.record)(Record::Finding(finding))?;
+        Ok(())
+    }
+}
+
+/// Fisher and Yates' shuffle (Knuth, TAOCP 2, algorithm P).
+fn shuffle(order: &mut [usize], rng: &mut Xoshiro256PlusPlus) {
+    for i in (1..order.len()).rev() {
+        let j = ((u128::from(rng.next_u64()) * (i as u128 + 1)) >> 64) as usize;
+        order.swap(i, j);
+    }
+}

@@ -1,0 +1,77 @@
+//! What is to be measured, and how a run reports while it goes on.
+
+use crate::llm::Version;
+use crate::pass::{PassError, RecordError};
+use crate::profile::{ProfileError, Record, Twin};
+use std::sync::atomic::AtomicBool;
+
+/// The token shape and the schedule of a measurement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// The versions, in the order asked for.
+    pub versions: Vec<Version>,
+    /// Prompt tokens per sequence.
+    pub prompt_length: usize,
+    /// Output tokens per sequence: one prefill step and `tokens - 1` decode steps.
+    pub tokens: usize,
+    /// Sequences side by side.
+    pub batch: usize,
+    /// The seed of the prompt and of the order.
+    pub seed: u64,
+    /// Unrecorded repetitions of each version first.
+    pub warmup: usize,
+    /// Repetitions of each version.
+    pub repetitions: usize,
+    /// No repetition is begun that would, by the last one's time, end after this many seconds.
+    pub max_time_s: Option<f64>,
+}
+
+impl Scenario {
+    /// Tokens per sequence in a cache at the end: the last output token is never fed back.
+    pub fn cached_tokens(&self) -> usize {
+        self.prompt_length + self.tokens - 1
+    }
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress<'a> {
+    /// The version at work.
+    pub version: &'a str,
+    /// Plain or instrumented; `None` while warming up.
+    pub twin: Option<Twin>,
+    /// Generations done, warm-up included.
+    pub done: usize,
+    /// Generations in all, unless time runs out first.
+    pub total: usize,
+    /// Seconds since the run began.
+    pub elapsed_s: f64,
+}
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunnerError {
+    /// The pass failed.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// A record could not be written.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// Marks do not match the plan.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The user stopped it.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// What a run writes to and is watched by.
+pub struct Sink<'a> {
+    /// Takes each record as it comes.
+    pub record: &'a mut dyn FnMut(Record) -> Result<(), ProfileError>,
+    /// Is told where the run stands.
+    pub progress: &'a mut dyn FnMut(Progress<'_>),
+    /// Set by another thread to stop the run at the next step.
+    pub stop: &'a AtomicBool,
+}

@@ -1,0 +1,8 @@
+//! Reading exports of Nsight Compute: hand-made fixtures, a corpus of real ones, and damaged ones.
+
+mod dialects;
+mod errors;
+mod fixtures;
+mod golden;
+mod mutations;
+mod tensor;

@@ -3,10 +3,10 @@
 use super::axis::{LogAxis, tick_label};
 use super::canvas::{Anchor, Area, Canvas, Figure, Rgb, Text};
 use super::chart_ceilings::{Line, lines, ridges};
+use super::font;
 use super::labels::{Obstacles, around, needs_leader};
 use super::legend::{self, Entry, Sample, Section};
 use super::marks::{self, BLACK, FAINT, GREY, LIGHT, Shape};
-use super::{font, marks::WHITE};
 use crate::llm::{Phase, Stage};
 use crate::roofline::{Level, Point, Roofline};
 use crate::units::{FlopRate, Scale};

@@ -4,13 +4,14 @@ use crate::args::{ByArg, RooflineArgs};
 use crate::exit::usage;
 use crate::output::{self, Export};
 use anyhow::Context as _;
-use kprof::hw::{DeviceMatch, DeviceSpec, find_device, known_devices, match_device, read_device_spec};
+use kprof::hw::{self, DeviceMatch, DeviceSpec};
 use kprof::ingest::read_any;
 use kprof::llm::nearest_first;
-use kprof::profile::Run;
+use kprof::profile::{Finding, FindingCode, Run};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::roofline::{By, Ceilings, Roofline, analyse};
+use std::collections::BTreeSet;
 
 pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
     let runs: Vec<Run> = args.files.iter().map(|f| read_any(f)).collect::<Result<_, _>>()?;
@@ -19,7 +20,8 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
         ByArg::Kernel => By::Kernel,
         ByArg::Launch => By::Launch,
     };
-    let roofline = analyse(&runs, by, &ceilings);
+    let mut roofline = analyse(&runs, by, &ceilings);
+    roofline.findings.extend(ambiguous_devices(&runs));
     let options = ChartOptions { title: args.title.clone(), footer: render::footer(&runs) };
     write(args, &roofline, &options)
 }
@@ -27,36 +29,45 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
 /// The ceilings that the user chose, and those of the devices that the files name.
 fn ceilings(args: &RooflineArgs, runs: &[Run]) -> anyhow::Result<Ceilings> {
     let chosen = match (&args.device, &args.device_spec) {
-        (Some(name), _) => device(name)?.ceilings.clone(),
-        (None, Some(path)) => read_device_spec(path)?.ceilings,
+        (Some(name), _) => device_named(name)?.ceilings.clone(),
+        (None, Some(file)) => hw::read_device_spec(file)?.ceilings,
         (None, None) => Vec::new(),
     };
-    let mut names: Vec<&str> =
-        runs.iter().flat_map(|r| &r.kernels).filter_map(|k| k.device.as_deref()).collect();
-    names.sort_unstable();
-    names.dedup();
-    let by_device = names
-        .into_iter()
-        .filter_map(|name| find_device(name).map(|spec| (name.to_string(), spec.ceilings.clone())))
-        .collect();
-    Ok(Ceilings { chosen, by_device })
+    let names: BTreeSet<&str> = device_names(runs);
+    let known = names.into_iter().filter_map(|n| Some((n.to_string(), hw::find_device(n)?.ceilings.clone())));
+    Ok(Ceilings { chosen, by_device: known.collect() })
 }
 
-fn device(name: &str) -> anyhow::Result<&'static DeviceSpec> {
-    let list = |names: Vec<&str>| names.join("\n  ");
-    match match_device(name) {
+fn device_names(runs: &[Run]) -> BTreeSet<&str> {
+    runs.iter().flat_map(|r| &r.kernels).filter_map(|k| k.device.as_deref()).collect()
+}
+
+fn device_named(name: &str) -> anyhow::Result<&'static DeviceSpec> {
+    let quoted = |names: Vec<&str>| names.iter().map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", ");
+    match hw::match_device(name) {
         DeviceMatch::Exact(spec) => Ok(spec),
         DeviceMatch::Ambiguous(specs) => {
-            let names = list(specs.iter().map(|s| s.name.as_str()).collect());
-            Err(usage(format!("device '{name}' is several; name one:\n  {names}")))
+            let which = quoted(specs.iter().map(|s| s.name.as_str()).collect());
+            Err(usage(format!("device '{name}' could be any of: {which}")))
         }
         DeviceMatch::Unknown => {
-            let names = list(nearest_first(name, known_devices().iter().map(|s| s.name.as_str())));
+            let known = nearest_first(name, hw::known_devices().iter().map(|s| s.name.as_str()));
+            let known = quoted(known);
             Err(usage(format!(
-                "unknown device '{name}'; describe it with --device-spec, or name one:\n  {names}"
+                "unknown device '{name}'; known: {known}; or describe it with --device-spec FILE"
             )))
         }
     }
+}
+
+/// A name in a file that fits several devices gives no ceilings, and says so.
+fn ambiguous_devices(runs: &[Run]) -> impl Iterator<Item = Finding> {
+    device_names(runs).into_iter().filter_map(|name| {
+        let DeviceMatch::Ambiguous(specs) = hw::match_device(name) else { return None };
+        let which = specs.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
+        let message = format!("the name fits several devices, so no datasheet is used: {which}");
+        Some(Finding::new(FindingCode::NoCeiling, name, message).with_remedy("say which with --device"))
+    })
 }
 
 fn write(args: &RooflineArgs, roofline: &Roofline, options: &ChartOptions) -> anyhow::Result<()> {

@@ -67,6 +67,6 @@ impl<B: Backend> State<B> {
 
     /// The bytes that the caches allocated, capacity included.
     pub fn allocated_bytes(&self, backend: &B) -> f64 {
-        self.caches.iter().flatten().map(|cache| backend.cache_bytes(cache)).sum()
+        self.caches.iter().flatten().fold(0.0, |sum, cache| sum + backend.cache_bytes(cache))
     }
 }

@@ -59,9 +59,11 @@ impl Run {
         }
     }
 
-    /// The versions that have steps, in the order first measured.
+    /// The versions that have steps: in the order asked for, then any other as first measured.
     pub fn versions(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
+        let measured = |name: &str| self.steps.iter().any(|step| step.version == name);
+        let asked = self.manifest.iter().filter_map(|m| m.config.as_ref()).flat_map(|c| &c.versions);
+        let mut names: Vec<&str> = asked.map(|v| v.name.as_str()).filter(|name| measured(name)).collect();
         for step in &self.steps {
             if !names.contains(&step.version.as_str()) {
                 names.push(&step.version);

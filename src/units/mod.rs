@@ -88,7 +88,8 @@ macro_rules! quantity {
 
         impl Sum for $name {
             fn sum<I: Iterator<Item = Self>>(values: I) -> Self {
-                Self(values.map(|v| v.0).sum())
+                // Not f64's own sum, which is -0.0 of nothing.
+                values.fold(Self(0.0), Add::add)
             }
         }
     };

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod ceilings;
+mod cli;
 mod ncu;
 mod passes;
 mod reference_gpt;

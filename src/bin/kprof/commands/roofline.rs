@@ -75,12 +75,13 @@ fn write(args: &RooflineArgs, roofline: &Roofline, options: &ChartOptions) -> an
     let text = |text: String| Ok(text.into_bytes());
     let export = &args.export;
     let exports = [
-        Export { path: &export.export_json, make: &|| text(render::roofline_json(roofline)) },
-        Export { path: &export.export_csv, make: &|| text(render::roofline_csv(roofline)) },
-        Export { path: &export.export_markdown, make: &|| text(markdown(roofline)) },
+        Export { path: &export.tables.export_json, make: &|| text(render::roofline_json(roofline)) },
+        Export { path: &export.tables.export_csv, make: &|| text(render::roofline_csv(roofline)) },
+        Export { path: &export.tables.export_markdown, make: &|| text(markdown(roofline)) },
         Export { path: &export.export_svg, make: &|| text(svg()) },
         Export { path: &export.export_png, make: &|| to_png(&svg()).context("cannot draw the chart") },
     ];
+    output::check_writable(exports.iter().filter_map(|e| e.path.as_deref()))?;
     if !output::takes_stdout(&exports) {
         output::print(&table(args, roofline))?;
     }

@@ -22,7 +22,14 @@ pub(super) fn check(args: &PhaseArgs) -> anyhow::Result<()> {
     output::check_writable(all)
 }
 
-pub(super) fn report(args: &PhaseArgs, run: &Run) -> anyhow::Result<()> {
+/// Prints and exports; of a `fresh` run, two figures are written beside its file.
+pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result<()> {
+    if run.steps.is_empty() {
+        anyhow::bail!(
+            "{} has no timed steps: it is no run of `kprof phase`, or nothing was measured",
+            run.file
+        );
+    }
     let report = PhaseReport::new(run, &[]);
     let options = ChartOptions { title: None, footer: render::footer(std::slice::from_ref(run)) };
     let phases = || phase_figure(&report, &options).svg;
@@ -32,8 +39,9 @@ pub(super) fn report(args: &PhaseArgs, run: &Run) -> anyhow::Result<()> {
     };
     let text = |text: String| Ok(text.into_bytes());
     let png = |svg: &str| to_png(svg).context("cannot draw the figure");
-    let beside =
-        |kind: &str| -> Option<PathBuf> { Some(Path::new(&run.file).with_extension(format!("{kind}.svg"))) };
+    let beside = |kind: &str| -> Option<PathBuf> {
+        fresh.then(|| Path::new(&run.file).with_extension(format!("{kind}.svg")))
+    };
     let (tables, figures) = (&args.tables, &args.figures);
     let (phases_beside, roofline_beside) = (beside("phases"), beside("roofline"));
     let exports = [
@@ -50,7 +58,9 @@ pub(super) fn report(args: &PhaseArgs, run: &Run) -> anyhow::Result<()> {
     if !output::takes_stdout(&exports) {
         output::print(&table(&report))?;
     }
-    eprintln!("wrote {}", run.file);
+    if fresh {
+        eprintln!("wrote {}", run.file);
+    }
     output::write_exports(&exports)
 }
 

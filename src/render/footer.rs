@@ -22,7 +22,7 @@ pub fn footer(runs: &[Run]) -> String {
         for device in run.kernels.iter().filter_map(|k| k.device.as_ref()) {
             add(device.clone());
         }
-        add(file_name(&run.file));
+        add(file_name(&run.file).to_string());
     }
     parts.join(" · ")
 }
@@ -34,8 +34,9 @@ fn program(kprof: &KprofInfo) -> String {
     }
 }
 
-fn file_name(path: &str) -> String {
-    path.rsplit(['/', '\\']).next().unwrap_or(path).to_string()
+/// A path without its folders.
+pub(in crate::render) fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
 #[cfg(test)]

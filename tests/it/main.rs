@@ -5,3 +5,4 @@ mod ceilings;
 mod ncu;
 mod passes;
 mod reference_gpt;
+mod roofline;

@@ -8,6 +8,7 @@ use super::labels::{Obstacles, around, needs_leader};
 use super::legend::{self, Entry, Sample, Section};
 use super::marks::{self, BLACK, FAINT, GREY, LIGHT, Shape};
 use crate::llm::{Phase, Stage};
+use crate::render::footer::file_name;
 use crate::roofline::{Level, Point, Roofline};
 use crate::units::{FlopRate, Scale};
 
@@ -161,7 +162,7 @@ fn file_entries(roofline: &Roofline, marks: &[Mark<'_>]) -> Vec<Entry> {
     };
     let entry = |(i, file): (usize, &String)| Entry {
         sample: Sample::Box(marks::series_color(i)),
-        text: file.clone(),
+        text: file_name(file).to_string(),
     };
     roofline.files.iter().enumerate().filter(|(_, f)| kernels(f)).map(entry).collect()
 }

@@ -38,7 +38,10 @@ const PLAUSIBLE_INTENSITY: (f64, f64) = (1e-3, 1e4);
 /// Draws the roofline chart: log-log, every point with FLOPs, bytes and time.
 pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
     let marks = drawn_points(roofline);
-    let ceilings = lines(&roofline.points);
+    // Ceilings of what is not drawn would be read as those of what is.
+    let drawn: Vec<&Point> = marks.iter().map(|m| m.point).collect();
+    let all = || roofline.points.iter().collect();
+    let ceilings = lines(&if drawn.is_empty() { all() } else { drawn });
     let plain = Chart::new(frame(f64::from(HEIGHT)), &marks, &ceilings);
     let numbered = marks.len() > NAMED || !plain.names_fit(&marks, &ceilings);
     let sections = sections(roofline, &marks, &ceilings, numbered);

@@ -4,6 +4,7 @@ use crate::args::{ByArg, RooflineArgs};
 use crate::exit::usage;
 use crate::output::{self, Export};
 use anyhow::Context as _;
+use kprof::host;
 use kprof::hw::{self, DeviceMatch, DeviceSpec};
 use kprof::ingest::read_any;
 use kprof::profile::{Finding, FindingCode, Run};
@@ -21,7 +22,8 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
     };
     let mut roofline = analyse(&runs, by, &ceilings);
     roofline.findings.extend(ambiguous_devices(&runs));
-    let options = ChartOptions { title: args.title.clone(), footer: render::footer(&runs) };
+    let options =
+        ChartOptions { title: args.title.clone(), footer: render::footer(&runs, &host::kprof_info()) };
     write(args, &roofline, &options)
 }
 

@@ -5,6 +5,7 @@
 
 use super::marks::Clock;
 use super::{CandleBackend, Marks};
+use crate::hw::{Ceiling, CeilingKind, CeilingSource, ComputeUnit, MemoryLevel, Precision};
 use crate::llm::{DType, Op, StepShape};
 
 /// The fake device's FLOP/s.
@@ -27,4 +28,18 @@ fn op_time_s(op: &Op, step: &StepShape) -> f64 {
 pub fn fake_backend(dtype: DType) -> CandleBackend {
     let clock = Clock::Scripted { now_s: 0.0, op_time_s, mark_s: FAKE_MARK_S };
     CandleBackend::with_marks(dtype, Marks::new(clock), FAKE_GAP_S)
+}
+
+/// The fake device's ceilings: by definition, not measured.
+pub fn fake_ceilings() -> Vec<Ceiling> {
+    let ceiling = |kind, value| {
+        let source = CeilingSource::Probe { method: "scripted: the fake device's definition".to_string() };
+        Ceiling { kind, value, source, threads: None }
+    };
+    let compute = [Precision::Fp32, Precision::Bf16, Precision::Fp16].map(|precision| {
+        let kind = CeilingKind::Compute { precision, unit: ComputeUnit::Vector, accumulate: None };
+        ceiling(kind, FAKE_FLOP_RATE)
+    });
+    let bandwidth = ceiling(CeilingKind::Bandwidth { level: MemoryLevel::Dram }, FAKE_BANDWIDTH);
+    compute.into_iter().chain([bandwidth]).collect()
 }

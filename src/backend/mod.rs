@@ -10,7 +10,7 @@ mod kv;
 mod marks;
 
 pub use candle::CandleBackend;
-pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend};
+pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend, fake_ceilings};
 pub use marks::{Marks, OpSpan, Site};
 
 use crate::llm::{DType, KvStorage, LinearRows, StepShape};

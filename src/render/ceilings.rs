@@ -10,11 +10,30 @@ use serde::Serialize;
 const NOTE: &str = "best: the highest of all repetitions (the ceiling); spread: (best - lowest) / best.\n\
                     int8 counts integer operations. triad counts 12 B per f32 element and is no ceiling of a roofline.";
 
-/// The tables for a terminal: bandwidths, then arithmetic.
+/// A measurement whose repetitions vary by more than this fraction of the best was disturbed. On a quiet machine most
+/// vary by 5 to 25 %; with as many other busy threads as cores, by 40 to 90 %.
+const DISTURBED: f64 = 0.35;
+
+/// The tables for a terminal: bandwidths, then arithmetic, and a warning if the machine was busy.
 pub fn text(measured: &[MeasuredCeiling]) -> String {
     let tables = tables(measured);
     let each = tables.iter().map(Table::text);
-    each.chain([format!("{NOTE}\n")]).collect::<Vec<_>>().join("\n")
+    let warning = warning(measured).map(|text| format!("{text}\n"));
+    each.chain([format!("{NOTE}\n")]).chain(warning).collect::<Vec<_>>().join("\n")
+}
+
+/// What to know before believing the numbers, if more than half of the measurements were disturbed.
+pub fn warning(measured: &[MeasuredCeiling]) -> Option<String> {
+    let rows: Vec<Row> = measured.iter().filter_map(Row::new).collect();
+    let disturbed = rows.iter().filter(|row| row.spread() > DISTURBED).count();
+    (2 * disturbed > rows.len()).then(|| {
+        format!(
+            "warning: {disturbed} of {} measurements vary by more than {:.0} %: the machine was busy, and these \
+             ceilings may be too low. Run it again on a quiet machine.",
+            rows.len(),
+            100.0 * DISTURBED
+        )
+    })
 }
 
 /// The tables as Markdown.
@@ -127,8 +146,13 @@ impl Row {
         })
     }
 
+    /// (best - lowest) / best.
+    fn spread(&self) -> f64 {
+        (self.best - self.lowest) / self.best
+    }
+
     fn cells(&self, scale: &Scale) -> Vec<String> {
-        let spread = format!("{:.0} %", 100.0 * (self.best - self.lowest) / self.best);
+        let spread = format!("{:.0} %", 100.0 * self.spread());
         vec![
             self.name.clone(),
             self.operation.to_string(),
@@ -227,6 +251,17 @@ mod tests {
         assert!(
             markdown(&measured()).contains("| DRAM bandwidth | read | 4 | 50.0 | 45.0 | 20 % | as, tested |")
         );
+    }
+
+    #[test]
+    fn a_busy_machine_is_warned_of() {
+        let mut measured = measured();
+        assert_eq!(warning(&measured), None);
+        measured.iter_mut().for_each(|m| m.samples.push(m.ceiling.value / 2.0));
+        assert!(
+            warning(&measured).unwrap().starts_with("warning: 2 of 2 measurements vary by more than 35 %")
+        );
+        assert!(text(&measured).contains("the machine was busy"));
     }
 
     #[test]

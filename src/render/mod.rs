@@ -1,4 +1,4 @@
-//! Turning analysis into text and pictures: tables, Markdown, CSV, JSON and charts. Nothing is computed here.
+//! Turning results into text and pictures: tables, Markdown, CSV, JSON and charts. Nothing is computed here.
 
 pub mod ceilings;
 mod findings;
@@ -10,6 +10,6 @@ mod table;
 
 pub use findings::findings;
 pub use footer::footer;
-pub use phases::{phase_csv, phase_json, phase_summary, phase_table};
+pub use phases::{phase_csv, phase_heading, phase_json, phase_summary, phase_table};
 pub use roofline::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json, roofline_notes, roofline_table};
 pub use table::{Align, Column, Table};

@@ -7,6 +7,20 @@ use crate::roofline::{Bound, Comparison, KvCacheBytes, PhaseReport, PhaseRow, St
 use crate::units::{Bytes, FlopRate, Scale, Seconds, format_iec, format_si};
 use serde::Serialize;
 
+/// What was measured, in one line: model, types, shape, device.
+pub fn phase_heading(report: &PhaseReport) -> String {
+    let Some(manifest) = &report.manifest else { return "kprof phase".to_string() };
+    let device = match manifest.device.threads {
+        Some(threads) => format!("{}, {threads} threads", manifest.device.name),
+        None => manifest.device.name.clone(),
+    };
+    let Some(c) = &manifest.config else { return format!("kprof phase  {device}") };
+    format!(
+        "kprof phase  {} {} {}  batch {} prompt {} tokens {}  {device}",
+        c.model.name, c.dtype, c.implementation, c.batch, c.prompt_length, c.tokens
+    )
+}
+
 /// The breakdown: a row per version, stage and phase, times per step.
 pub fn phase_table(report: &PhaseReport) -> Table {
     let rows = || report.stages.iter().flat_map(|s| s.phases.named()).map(|(_, row)| row);

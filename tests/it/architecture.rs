@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Each module of the library and what it may use; the same table stands in docs/ARCHITECTURE.md where that exists.
+/// Each module of the library and what it may use.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("stats", &["units"]),

@@ -1,4 +1,4 @@
-//! Exit codes: 0 ok, 1 failure, 2 usage; and the one place that prints an error.
+//! Exit codes: 0 ok, 1 failure, 2 usage, 130 interrupted; and the one place that prints an error.
 
 use std::process::ExitCode;
 
@@ -6,6 +6,14 @@ use std::process::ExitCode;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct UsageError(pub(crate) String);
+
+/// What a shell expects of a program that SIGINT ended: 128 + 2.
+pub(crate) const INTERRUPTED: i32 = 130;
+
+/// The user stopped the run; what was measured is kept.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted: {0}")]
+pub(crate) struct Interrupted(pub(crate) String);
 
 /// Wraps any error as a usage error.
 pub(crate) fn usage(error: impl std::fmt::Display) -> anyhow::Error {

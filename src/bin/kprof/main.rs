@@ -5,7 +5,10 @@
 mod args;
 mod commands;
 mod exit;
+mod interrupt;
+mod model;
 mod output;
+mod progress;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -60,3 +60,17 @@ pub(crate) fn write_exports(exports: &[Export<'_>]) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// Fails if any of `paths` could not be written to, so that this is said before the measuring starts.
+pub(crate) fn check_writable<'a>(paths: impl IntoIterator<Item = &'a Path>) -> anyhow::Result<()> {
+    for path in paths.into_iter().filter(|p| *p != Path::new("-")) {
+        if path.is_dir() {
+            anyhow::bail!("cannot write {}: it is a folder", path.display());
+        }
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)
+            .and_then(|()| tempfile::Builder::new().prefix(".kprof-").tempfile_in(folder))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}

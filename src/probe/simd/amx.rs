@@ -47,11 +47,7 @@ const INT8: Chain = Chain {
 /// CPUID leaf 7, EDX: bit 22 is AMX-BF16, 24 AMX-TILE, 25 AMX-INT8 (Intel SDM, volume 2A, CPUID).
 fn cpu_has_amx() -> bool {
     const BITS: u32 = 1 << 22 | 1 << 24 | 1 << 25;
-    // SAFETY: every x86-64 CPU has CPUID. Newer compilers know that, older ones want the block.
-    #[allow(unused_unsafe)]
-    unsafe {
-        __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & BITS == BITS
-    }
+    __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & BITS == BITS
 }
 
 /// Asks for the tiles' state: `arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)`.

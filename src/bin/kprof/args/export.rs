@@ -27,7 +27,6 @@ impl TableExportArgs {
 }
 
 /// Where to write results besides the table; `-` is stdout.
-#[allow(dead_code)] // Commands with a chart take it.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Exports ('-' is stdout)")]
 pub(crate) struct ExportArgs {

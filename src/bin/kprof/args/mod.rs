@@ -3,13 +3,14 @@
 mod ceilings;
 mod export;
 mod logits;
+mod model;
 mod phase;
 mod roofline;
 
 pub(crate) use ceilings::CeilingsArgs;
-#[allow(unused_imports)] // Commands with a chart take it.
 pub(crate) use export::ExportArgs;
-pub(crate) use logits::LogitsArgs;
+pub(crate) use logits::{FeedArg, LogitsArgs};
+pub(crate) use model::ModelArgs;
 pub(crate) use phase::PhaseArgs;
 pub(crate) use roofline::{ByArg, RooflineArgs};
 

@@ -1,6 +1,81 @@
 //! The flags of `kprof phase`.
 
+use super::export::TableExportArgs;
+use super::model::ModelArgs;
 use clap::Args;
+use kprof::units::Seconds;
+use std::path::PathBuf;
 
 #[derive(Args, Clone, Debug)]
-pub(crate) struct PhaseArgs {}
+#[command(
+    long_about = "Measure where the time of a model's prefill and decode goes, by KV-cache version.\n\n\
+    Every repetition runs each version twice: plain, for latency, and instrumented, for the breakdown into \
+    embedding, attention, mlp and head. Versions are interleaved in a seeded order.\n\n\
+    Versions: v0 no cache, v1 KV cache, v2 INT8 cache, v3 cache shared by pairs of layers, v4 both.\n\n\
+    TTFT: the prefill step, from its start to output token 1. TPOT: the mean decode step. tokens/s: batch / TPOT. \
+    Bytes are the analytic floor: each op's inputs and outputs once, not DRAM traffic.",
+    after_help = "\
+Examples:
+  kprof phase --version v0 v1                              what a KV cache gains
+  kprof phase --version v0-v4 --preset gpt2-medium -p 128  all versions of a larger model
+  kprof phase --version v1 --model ./gpt2 --dtype bf16     your own weights
+  kprof phase --version v1 v2 --export-json - | jq '.stages[].phases.attention.time_s'"
+)]
+pub(crate) struct PhaseArgs {
+    /// KV-cache versions: `v0 v1`, `v0,v1` or `v0-v4`
+    #[arg(long = "version", value_name = "VERSION", num_args = 1.., default_values = ["v0", "v1"])]
+    pub(crate) versions: Vec<String>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Prompt tokens per sequence
+    #[arg(short = 'p', long, value_name = "N", default_value_t = 32, help_heading = "Measurement")]
+    pub(crate) prompt_length: usize,
+    /// Output tokens per sequence (T*): one prefill step and N - 1 decode steps
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 16, help_heading = "Measurement")]
+    pub(crate) tokens: usize,
+    /// Sequences side by side
+    #[arg(short = 'b', long, value_name = "N", default_value_t = 1, help_heading = "Measurement")]
+    pub(crate) batch: usize,
+    /// Unrecorded repetitions of each version first
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Measurement")]
+    pub(crate) warmup: usize,
+    /// Repetitions of each version
+    #[arg(short = 'r', long, value_name = "N", default_value_t = 5, help_heading = "Measurement")]
+    pub(crate) repetitions: usize,
+    /// Begin no repetition that would end later than this after the start of measuring, e.g. 50s or 500ms
+    #[arg(long, value_name = "TIME", default_value = "50s", value_parser = positive_time, help_heading = "Measurement")]
+    pub(crate) max_time: Seconds,
+    /// The run file to write [default: a new file under profiles/runs/]
+    #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) output: Option<PathBuf>,
+    /// No progress on stderr
+    #[arg(short = 'q', long, help_heading = "Output")]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) tables: TableExportArgs,
+    #[command(flatten)]
+    pub(crate) figures: FigureArgs,
+}
+
+/// Where figures go besides the two that are written beside the run file.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Exports ('-' is stdout)")]
+pub(crate) struct FigureArgs {
+    /// Write the phase figure as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_svg: Option<PathBuf>,
+    /// Write the phase figure as PNG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_png: Option<PathBuf>,
+    /// Write the roofline chart as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_roofline_svg: Option<PathBuf>,
+    /// Write the roofline chart as PNG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_roofline_png: Option<PathBuf>,
+}
+
+fn positive_time(text: &str) -> Result<Seconds, String> {
+    let time = Seconds::parse(text).map_err(|e| e.to_string())?;
+    if time.0 > 0.0 { Ok(time) } else { Err(format!("'{text}' is no time after the start")) }
+}

@@ -1,65 +1,32 @@
 //! `kprof ceilings`.
 
 use crate::args::CeilingsArgs;
-use crate::exit::usage;
-use anyhow::Context;
-use kprof::probe::{Depth, ProbeOptions, Progress, measure_cpu};
-use kprof::profile::write_atomically;
+use crate::output::{self, Export};
+use crate::progress::Line;
+use kprof::probe::{Depth, ProbeOptions, measure_cpu};
 use kprof::{host, render};
-use std::io::{IsTerminal, Write};
-use std::path::Path;
 
 pub(crate) fn run(args: &CeilingsArgs) -> anyhow::Result<()> {
-    let outputs = args.export.paths();
-    let to_stdout = outputs.iter().filter(|path| **path == Path::new("-")).count();
-    if to_stdout > 1 {
-        return Err(usage("only one export can go to stdout ('-')"));
-    }
+    output::check_writable(args.export.paths())?;
     let mut options = ProbeOptions::new(if args.quick { Depth::Quick } else { Depth::Thorough });
     options.threads = args.threads.map_or(options.threads, usize::from);
-    let measured = measure_cpu(&options, &mut show_progress());
-    clear_progress();
-
+    let mut line = Line::new(false);
+    let measured = measure_cpu(&options, &mut |p| {
+        line.update(&format!("ceilings, round {}: {}/{} {}", p.round, p.done + 1, p.of, p.what));
+    });
+    line.clear();
+    let json = || render::ceilings::json(&measured, &host::environment(), &host::kprof_info());
     let export = &args.export;
-    if let Some(path) = &export.export_json {
-        let json = render::ceilings::json(&measured, &host::environment(), &host::kprof_info())?;
-        write_text(path, &json)?;
+    let exports = [
+        Export { path: &export.export_json, make: &|| Ok(json()?.into_bytes()) },
+        Export { path: &export.export_csv, make: &|| Ok(render::ceilings::csv(&measured)?.into_bytes()) },
+        Export {
+            path: &export.export_markdown,
+            make: &|| Ok(render::ceilings::markdown(&measured).into_bytes()),
+        },
+    ];
+    if !output::takes_stdout(&exports) {
+        output::print(&render::ceilings::text(&measured))?;
     }
-    if let Some(path) = &export.export_csv {
-        write_text(path, &render::ceilings::csv(&measured)?)?;
-    }
-    if let Some(path) = &export.export_markdown {
-        write_text(path, &render::ceilings::markdown(&measured))?;
-    }
-    if to_stdout == 0 {
-        write_text(Path::new("-"), &render::ceilings::text(&measured))?;
-    }
-    Ok(())
-}
-
-/// Writes to a file whole or not at all; `-` is stdout.
-fn write_text(path: &Path, text: &str) -> anyhow::Result<()> {
-    if path == Path::new("-") {
-        let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")
-    } else {
-        write_atomically(path, text.as_bytes()).map_err(Into::into)
-    }
-}
-
-/// One line that is overwritten, on a terminal only.
-fn show_progress() -> impl FnMut(&Progress) {
-    let terminal = std::io::stderr().is_terminal();
-    move |progress: &Progress| {
-        if terminal {
-            let Progress { what, done, of, round } = progress;
-            eprint!("\r\x1b[Kceilings, round {round}: {}/{of} {what}", done + 1);
-        }
-    }
-}
-
-fn clear_progress() {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K");
-    }
+    output::write_exports(&exports)
 }

@@ -1,7 +1,83 @@
 //! `kprof logits`.
 
-use crate::args::LogitsArgs;
+use crate::args::{FeedArg, LogitsArgs};
+use crate::exit::usage;
+use crate::model::choose;
+use crate::output;
+use crate::progress::Line;
+use kprof::backend::{Backend, CandleBackend, HostTensor};
+use kprof::host;
+use kprof::llm::{LinearRows, Version, builtin_versions, find_version};
+use kprof::pass::{Gpt, PassError, State, write_logits};
+use kprof::profile::write_atomically;
+use std::collections::HashMap;
+use std::path::Path;
 
-pub(crate) fn run(_args: &LogitsArgs) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+pub(crate) fn run(args: &LogitsArgs) -> anyhow::Result<()> {
+    let version = find_version(&builtin_versions(), &args.version).map_err(usage)?.clone();
+    let chosen = choose(&args.model)?;
+    check_ids(&args.ids, chosen.spec.vocab_size, chosen.spec.max_position_embeddings)?;
+    if args.out == Path::new("-") {
+        return Err(usage("--out is a file: a binary format does not go to stdout"));
+    }
+    output::check_writable([args.out.as_path()])?;
+    let mut line = Line::new(false);
+    let (mut backend, gpt) = chosen.load(&args.model, &mut line)?;
+    line.update("running");
+    let logits = all_logits(&mut backend, &gpt, &version, args)?;
+    line.clear();
+    let bytes = write_logits(&logits, metadata(args, &chosen.spec.name))?;
+    write_atomically(&args.out, &bytes)?;
+    eprintln!("wrote {}: logits {:?} f32", args.out.display(), logits.shape);
+    Ok(())
+}
+
+fn check_ids(ids: &[u32], vocab: usize, positions: usize) -> anyhow::Result<()> {
+    if let Some(id) = ids.iter().find(|id| **id as usize >= vocab) {
+        return Err(usage(PassError::TokenRange { id: *id, vocab }));
+    }
+    if ids.len() > positions {
+        return Err(usage(format!("{} ids; the model has {positions} positions", ids.len())));
+    }
+    Ok(())
+}
+
+/// The logits of every position, `[ids, vocab]`.
+fn all_logits(
+    backend: &mut CandleBackend,
+    gpt: &Gpt<CandleBackend>,
+    version: &Version,
+    args: &LogitsArgs,
+) -> Result<HostTensor, PassError> {
+    let (ids, vocab) = (&args.ids, gpt.spec().vocab_size);
+    let mut state = State::new(backend, gpt.spec(), version, 1, ids.len())?;
+    if args.feed == FeedArg::Prefill {
+        let logits = gpt.forward(backend, &mut state, ids, LinearRows::All)?;
+        return Ok(backend.to_host(&logits.tensor)?);
+    }
+    let mut data = Vec::with_capacity(ids.len() * vocab);
+    for id in ids {
+        let logits = gpt.forward(backend, &mut state, &[*id], LinearRows::Last)?;
+        data.extend(backend.to_host(&logits.tensor)?.data);
+    }
+    Ok(HostTensor { shape: vec![ids.len(), vocab], data })
+}
+
+fn metadata(args: &LogitsArgs, model: &str) -> HashMap<String, String> {
+    let ids: Vec<String> = args.ids.iter().map(ToString::to_string).collect();
+    let feed = match args.feed {
+        FeedArg::Prefill => "prefill",
+        FeedArg::Decode => "decode",
+    };
+    [
+        ("kprof", host::kprof_info().version),
+        ("model", model.to_string()),
+        ("dtype", args.model.dtype.to_string()),
+        ("version", args.version.clone()),
+        ("feed", feed.to_string()),
+        ("ids", ids.join(",")),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_string(), value))
+    .collect()
 }

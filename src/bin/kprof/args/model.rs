@@ -1,0 +1,29 @@
+//! The flags that name a model and how it is computed: shared by the commands that run passes.
+
+use clap::Args;
+use kprof::llm::DType;
+use std::path::PathBuf;
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelArgs {
+    /// A model shape with seeded random weights: gpt2, gpt2-medium, gpt2-large, gpt2-xl, tiny
+    /// [default: gpt2; tiny on the fake device]
+    #[arg(long, value_name = "NAME", conflicts_with = "model")]
+    pub(crate) preset: Option<String>,
+    /// A model directory in the Hugging Face layout: config.json and *.safetensors
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// Storage type of weights and activations: f32, bf16, f16
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    pub(crate) dtype: DType,
+    /// What to run on: auto, cpu, or fake (a scripted clock, for trying kprof out)
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: String,
+    /// Who computes: candle (the reference implementation)
+    #[arg(long, value_name = "NAME", default_value = "candle")]
+    pub(crate) implementation: String,
+    /// The seed of random weights, of the prompt and of the order of versions
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u64,
+}

@@ -1,0 +1,124 @@
+//! The measuring half of `kprof phase`: manifest, ceilings, passes, end, all appended to the run file as they come.
+
+use super::plan::Plan;
+use crate::args::PhaseArgs;
+use crate::interrupt;
+use crate::model::Device;
+use crate::progress::Line;
+use kprof::backend::{Backend, fake_ceilings};
+use kprof::host;
+use kprof::hw::Ceiling;
+use kprof::probe::{Depth, ProbeOptions, bounds, measure_cpu};
+use kprof::profile::{
+    DeviceInfo, FORMAT_VERSION, HostInfo, Manifest, ProfileError, Record, Run, RunConfig, RunWriter, Twin,
+};
+use kprof::runner::{Progress, RunnerError, Sink, measure_phases};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Measures into a new run file and gives the run; `complete` is false when the user stopped it.
+pub(super) fn measure(args: &PhaseArgs, plan: &Plan, line: &mut Line) -> anyhow::Result<Run> {
+    let began = Instant::now();
+    let started = host::now_rfc3339();
+    let mut writer = create(args, plan, &started)?;
+    let stop = interrupt::flag();
+    let (mut backend, gpt) = plan.chosen.load(&args.model, line)?;
+    let mut run = Run { file: writer.path().display().to_string(), ..Run::default() };
+    let mut record = |record: Record| -> Result<(), ProfileError> {
+        writer.append(&record)?;
+        run.push(record);
+        Ok(())
+    };
+    record(Record::Manifest(Box::new(manifest(args, plan, &backend, started))))?;
+    for ceiling in ceilings(plan.chosen.device, backend.threads(), line) {
+        record(Record::Ceiling(ceiling))?;
+    }
+    let mut progress = |p: Progress<'_>| line.update(&describe(p));
+    let mut sink = Sink { record: &mut record, progress: &mut progress, stop };
+    match measure_phases(&mut backend, &gpt, &plan.scenario, &mut sink) {
+        Ok(_) => record(Record::End { wall_s: began.elapsed().as_secs_f64() })?,
+        Err(RunnerError::Interrupted) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(run)
+}
+
+/// The run file: the place asked for, or a new one under profiles/runs/ whose name says what it is.
+fn create(args: &PhaseArgs, plan: &Plan, started: &str) -> Result<RunWriter, ProfileError> {
+    if let Some(path) = &args.output {
+        return RunWriter::create(path);
+    }
+    let stamp: String = started.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
+    let (device, model) = (plan.chosen.device.kind(), &plan.chosen.spec.name);
+    let name = |suffix: &str| format!("{stamp}-phase-{model}-{}-{device}{suffix}.jsonl", args.model.dtype);
+    let folder = Path::new("profiles").join("runs");
+    // Two runs may begin in one second: the second takes the next free name.
+    let mut candidates = std::iter::once(String::new()).chain((2..).map(|n| format!("-{n}")));
+    let free: PathBuf = candidates
+        .by_ref()
+        .map(|suffix| folder.join(name(&suffix)))
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| folder.join(name("")));
+    RunWriter::create(&free)
+}
+
+fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: String) -> Manifest {
+    let environment = host::environment();
+    let scenario = &plan.scenario;
+    Manifest {
+        format_version: FORMAT_VERSION,
+        kprof: host::kprof_info(),
+        command: std::env::args().collect(),
+        started,
+        device: device_info(plan.chosen.device, &environment, backend.threads()),
+        host: environment,
+        config: Some(RunConfig {
+            benchmark: "phase".to_string(),
+            implementation: backend.name().to_string(),
+            model: plan.chosen.spec.clone(),
+            weights: plan.chosen.source.clone(),
+            dtype: args.model.dtype,
+            prompt_length: scenario.prompt_length,
+            tokens: scenario.tokens,
+            batch: scenario.batch,
+            seed: scenario.seed,
+            warmup: scenario.warmup,
+            repetitions: scenario.repetitions,
+            max_time_s: scenario.max_time_s,
+            versions: scenario.versions.clone(),
+        }),
+    }
+}
+
+fn device_info(device: Device, host: &HostInfo, threads: Option<usize>) -> DeviceInfo {
+    let name = match device {
+        Device::Cpu => host.cpu.name.clone().unwrap_or_else(|| format!("{} CPU", host.cpu.arch)),
+        Device::Fake => "fake device (scripted clock)".to_string(),
+    };
+    DeviceInfo { kind: device.kind().to_string(), name, threads }
+}
+
+/// The CPU's ceilings, probed beside the run on as many threads as compute; the fake device's by definition.
+fn ceilings(device: Device, threads: Option<usize>, line: &mut Line) -> Vec<Ceiling> {
+    if device == Device::Fake {
+        return fake_ceilings();
+    }
+    let mut options = ProbeOptions::new(Depth::Quick);
+    options.threads = threads.unwrap_or(options.threads);
+    let measured = measure_cpu(&options, &mut |p| line.update(&format!("probing ceilings: {}", p.what)));
+    bounds(&measured, options.threads)
+}
+
+fn describe(p: Progress<'_>) -> String {
+    let what = match p.twin {
+        None => "warm-up",
+        Some(Twin::Plain) => "plain",
+        Some(Twin::Instrumented) => "instrumented",
+    };
+    let left = if p.done > 0 {
+        format!("  at most {:.0} s left", p.elapsed_s / p.done as f64 * (p.total - p.done) as f64)
+    } else {
+        String::new()
+    };
+    format!("{} {what}  {}/{}  {:.0} s{left}", p.version, p.done + 1, p.total, p.elapsed_s)
+}

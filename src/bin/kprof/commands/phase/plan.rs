@@ -1,0 +1,55 @@
+//! From the flags to what will be measured; every mistake in them is found here.
+
+use crate::args::PhaseArgs;
+use crate::exit::usage;
+use crate::model::{Chosen, choose};
+use kprof::llm::{Version, builtin_versions, expand_names, find_version};
+use kprof::runner::Scenario;
+
+/// A model and a scenario that fit each other.
+pub(super) struct Plan {
+    pub(super) chosen: Chosen,
+    pub(super) scenario: Scenario,
+}
+
+pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
+    let versions = versions(&args.versions)?;
+    for (flag, value) in [
+        ("--prompt-length", args.prompt_length),
+        ("--tokens", args.tokens),
+        ("--batch", args.batch),
+        ("--repetitions", args.repetitions),
+    ] {
+        if value == 0 {
+            return Err(usage(format!("{flag} is at least 1")));
+        }
+    }
+    let chosen = choose(&args.model)?;
+    let scenario = Scenario {
+        versions,
+        prompt_length: args.prompt_length,
+        tokens: args.tokens,
+        batch: args.batch,
+        seed: args.model.seed,
+        warmup: args.warmup,
+        repetitions: args.repetitions,
+        max_time_s: Some(args.max_time.0),
+    };
+    let (needed, limit) = (scenario.cached_tokens(), chosen.spec.max_position_embeddings);
+    if needed > limit {
+        return Err(usage(format!(
+            "--prompt-length {} and --tokens {} need {needed} positions; {} has {limit}",
+            args.prompt_length, args.tokens, chosen.spec.name
+        )));
+    }
+    Ok(Plan { chosen, scenario })
+}
+
+fn versions(values: &[String]) -> anyhow::Result<Vec<Version>> {
+    let known = builtin_versions();
+    expand_names(values)
+        .map_err(usage)?
+        .iter()
+        .map(|name| find_version(&known, name).cloned().map_err(usage))
+        .collect()
+}

@@ -1,0 +1,68 @@
+//! The reporting half of `kprof phase`: table on stdout, exports, and two figures beside the run file.
+
+use crate::args::PhaseArgs;
+use crate::output::{self, Export};
+use anyhow::Context as _;
+use kprof::profile::Run;
+use kprof::render;
+use kprof::render::plot::{ChartOptions, phase_figure, roofline_chart, to_png};
+use kprof::roofline::{By, Ceilings, PhaseReport, analyse};
+use std::path::{Path, PathBuf};
+
+/// Says what could not be written, before anything is measured.
+pub(super) fn check(args: &PhaseArgs) -> anyhow::Result<()> {
+    let figures = &args.figures;
+    let figures = [
+        &figures.export_svg,
+        &figures.export_png,
+        &figures.export_roofline_svg,
+        &figures.export_roofline_png,
+    ];
+    let all = args.tables.paths().into_iter().chain(figures.into_iter().filter_map(|p| p.as_deref()));
+    output::check_writable(all)
+}
+
+pub(super) fn report(args: &PhaseArgs, run: &Run) -> anyhow::Result<()> {
+    let report = PhaseReport::new(run, &[]);
+    let options = ChartOptions { title: None, footer: render::footer(std::slice::from_ref(run)) };
+    let phases = || phase_figure(&report, &options).svg;
+    let roofline = || {
+        let points = analyse(std::slice::from_ref(run), By::Kernel, &Ceilings::default());
+        roofline_chart(&points, &options).svg
+    };
+    let text = |text: String| Ok(text.into_bytes());
+    let png = |svg: &str| to_png(svg).context("cannot draw the figure");
+    let beside =
+        |kind: &str| -> Option<PathBuf> { Some(Path::new(&run.file).with_extension(format!("{kind}.svg"))) };
+    let (tables, figures) = (&args.tables, &args.figures);
+    let (phases_beside, roofline_beside) = (beside("phases"), beside("roofline"));
+    let exports = [
+        Export { path: &tables.export_json, make: &|| text(render::phase_json(&report)) },
+        Export { path: &tables.export_csv, make: &|| text(render::phase_csv(&report)) },
+        Export { path: &tables.export_markdown, make: &|| text(markdown(&report)) },
+        Export { path: &figures.export_svg, make: &|| text(phases()) },
+        Export { path: &figures.export_png, make: &|| png(&phases()) },
+        Export { path: &figures.export_roofline_svg, make: &|| text(roofline()) },
+        Export { path: &figures.export_roofline_png, make: &|| png(&roofline()) },
+        Export { path: &phases_beside, make: &|| text(phases()) },
+        Export { path: &roofline_beside, make: &|| text(roofline()) },
+    ];
+    if !output::takes_stdout(&exports) {
+        output::print(&table(&report))?;
+    }
+    eprintln!("wrote {}", run.file);
+    output::write_exports(&exports)
+}
+
+fn table(report: &PhaseReport) -> String {
+    let table = render::phase_table(report).to_terminal(output::width());
+    let summary: String = render::phase_summary(report).iter().map(|l| format!("{l}\n")).collect();
+    let findings = render::findings(&report.findings, output::color());
+    let gap = if findings.is_empty() { "" } else { "\n" };
+    format!("{}\n{table}\n{summary}{gap}{findings}", render::phase_heading(report))
+}
+
+fn markdown(report: &PhaseReport) -> String {
+    let summary: String = render::phase_summary(report).iter().map(|l| format!("- {l}\n")).collect();
+    format!("{}\n\n{}\n{summary}", render::phase_heading(report), render::phase_table(report).to_markdown())
+}

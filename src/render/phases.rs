@@ -96,7 +96,8 @@ fn stage_line(stage: &StageReport) -> String {
 }
 
 fn cache(bytes: &KvCacheBytes) -> String {
-    let iec = |v: Option<f64>| or_na(v.map(|v| format_iec(v, Bytes::UNIT)));
+    // Adding 0 turns a -0 of an empty sum into 0.
+    let iec = |v: Option<f64>| or_na(v.map(|v| format_iec(v + 0.0, Bytes::UNIT)));
     format!("{} (allocated {})", iec(bytes.theoretical), iec(bytes.allocated))
 }
 

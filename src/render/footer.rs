@@ -2,9 +2,9 @@
 
 use crate::profile::{KprofInfo, Run};
 
-/// Which kprof drew it (and which measured, where that differs), devices, files and dates.
-pub fn footer(runs: &[Run]) -> String {
-    let mut parts = vec![format!("kprof {}", env!("CARGO_PKG_VERSION"))];
+/// Which kprof drew it (`drawn_by`) and which measured, where that differs; devices, files and dates.
+pub fn footer(runs: &[Run], drawn_by: &KprofInfo) -> String {
+    let mut parts = vec![format!("kprof {}", program(drawn_by))];
     let mut add = |part: String| {
         if !part.is_empty() && !parts.contains(&part) {
             parts.push(part);
@@ -12,7 +12,9 @@ pub fn footer(runs: &[Run]) -> String {
     };
     for run in runs {
         if let Some(manifest) = &run.manifest {
-            add(format!("measured by {}", program(&manifest.kprof)));
+            if manifest.kprof != *drawn_by {
+                add(format!("measured by {}", program(&manifest.kprof)));
+            }
             add(manifest.device.name.clone());
             if let Some(config) = &manifest.config {
                 add(format!("{} {} on {}", config.model.name, config.dtype, config.implementation));
@@ -22,7 +24,7 @@ pub fn footer(runs: &[Run]) -> String {
         for device in run.kernels.iter().filter_map(|k| k.device.as_ref()) {
             add(device.clone());
         }
-        add(file_name(&run.file));
+        add(file_name(&run.file).to_string());
     }
     parts.join(" · ")
 }
@@ -34,8 +36,9 @@ fn program(kprof: &KprofInfo) -> String {
     }
 }
 
-fn file_name(path: &str) -> String {
-    path.rsplit(['/', '\\']).next().unwrap_or(path).to_string()
+/// A path without its folders.
+pub(in crate::render) fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
 #[cfg(test)]
@@ -45,12 +48,10 @@ mod tests {
 
     #[test]
     fn the_footer_names_program_device_model_date_and_file_once_each() {
-        let text = footer(&[phase_run(), phase_run()]);
-        let version = env!("CARGO_PKG_VERSION");
-        let expected = format!(
-            "kprof {version} · measured by 0.1.0 (abc1234) · Example CPU · tiny f32 on candle · \
-             2026-01-02T03:04:05Z · run.jsonl"
-        );
+        let drawn_by = KprofInfo { version: "0.2.0".into(), revision: None };
+        let text = footer(&[phase_run(), phase_run()], &drawn_by);
+        let expected = "kprof 0.2.0 · measured by 0.1.0 (abc1234) · Example CPU · tiny f32 on candle · \
+                        2026-01-02T03:04:05Z · run.jsonl";
         assert_eq!(text, expected);
     }
 }

@@ -1,7 +1,7 @@
 //! A [`PhaseReport`] as a table, summary lines, JSON and CSV.
 
 use super::roofline::{to_csv, to_json};
-use super::table::{Column, Table, or_na, percent, significant};
+use super::table::{Column, Table, in_scale, or_na, percent, significant};
 use crate::llm::Stage;
 use crate::roofline::{Bound, Comparison, KvCacheBytes, PhaseReport, PhaseRow, StageReport};
 use crate::units::{Bytes, FlopRate, Scale, Seconds, format_iec, format_si};
@@ -55,11 +55,11 @@ pub fn phase_table(report: &PhaseReport) -> Table {
 fn cells_of(row: &PhaseRow, time: &Scale, flops: &Scale, bytes: &Scale) -> [String; 8] {
     let interval = row.time.as_ref().and_then(|t| t.interval);
     [
-        or_na(row.time_s.map(|t| time.format(t))),
+        or_na(row.time_s.map(|t| in_scale(time, t))),
         interval.map_or(String::new(), |i| format!("[{}, {}]", time.format(i.low), time.format(i.high))),
         percent(row.share),
-        or_na(row.work.achieved_flop_per_s.map(|r| flops.format(r))),
-        or_na(row.work.achieved_byte_per_s.map(|r| bytes.format(r))),
+        or_na(row.work.achieved_flop_per_s.map(|r| in_scale(flops, r))),
+        or_na(row.work.achieved_byte_per_s.map(|r| in_scale(bytes, r))),
         significant(row.work.intensity),
         percent(row.work.fraction_of_ceiling),
         row.work.bound.map_or("n/a", Bound::name).to_string(),
@@ -96,7 +96,8 @@ fn stage_line(stage: &StageReport) -> String {
 }
 
 fn cache(bytes: &KvCacheBytes) -> String {
-    let iec = |v: Option<f64>| or_na(v.map(|v| format_iec(v, Bytes::UNIT)));
+    // Adding 0 turns a -0 of an empty sum into 0.
+    let iec = |v: Option<f64>| or_na(v.map(|v| format_iec(v + 0.0, Bytes::UNIT)));
     format!("{} (allocated {})", iec(bytes.theoretical), iec(bytes.allocated))
 }
 

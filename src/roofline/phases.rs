@@ -279,7 +279,7 @@ impl PhaseReport {
         let probed: Vec<Ceiling> = probed.distinct().into_iter().cloned().collect();
         let ceilings = CeilingSet::new(chosen.to_vec()).or(&probed);
         let mut stages = Vec::new();
-        for version in run.versions() {
+        for version in versions(run) {
             for stage in Stage::ALL {
                 if run.steps.iter().any(|s| s.version == version && s.stage == stage) {
                     stages.push(stage_report(run, version, stage, &ceilings));
@@ -300,6 +300,14 @@ impl PhaseReport {
             findings,
         }
     }
+}
+
+/// The versions in the order asked for: the order measured changes from repetition to repetition.
+fn versions(run: &Run) -> Vec<&str> {
+    let asked = run.manifest.as_ref().and_then(|m| m.config.as_ref()).map_or(&[][..], |c| &c.versions);
+    let mut names = run.versions();
+    names.sort_by_key(|n| asked.iter().position(|v| v.name == *n).unwrap_or(usize::MAX));
+    names
 }
 
 fn stage_report(run: &Run, version: &str, stage: Stage, ceilings: &CeilingSet) -> StageReport {
@@ -395,7 +403,7 @@ fn op_rows(instrumented: &Repetitions<'_>, work: &StageWork<'_>, total_s: Option
 }
 
 fn comparisons(run: &Run) -> Vec<Comparison> {
-    let versions = run.versions();
+    let versions = versions(run);
     let Some((baseline, others)) = versions.split_first() else { return Vec::new() };
     let times = |version: &str, stage| Repetitions::of(run, version, stage, Twin::Plain).step_times();
     let pairs = others.iter().flat_map(|v| Stage::ALL.map(|stage| (*v, stage)));
@@ -501,6 +509,13 @@ mod tests {
         assert!((decode.speedup - 2.0).abs() < 1e-9);
         let interval = decode.interval.unwrap();
         assert!(interval.low >= 1.96 && interval.high <= 2.041, "{interval:?}");
+    }
+
+    #[test]
+    fn versions_stand_in_the_order_asked_for_whatever_was_measured_first() {
+        let mut run = phase_run();
+        run.steps.reverse();
+        assert_eq!(PhaseReport::new(&run, &[]).comparisons[0].baseline, "v0");
     }
 
     #[test]

@@ -6,3 +6,4 @@ mod cli;
 mod ncu;
 mod passes;
 mod reference_gpt;
+mod roofline;

@@ -3,6 +3,7 @@
 use crate::args::PhaseArgs;
 use crate::output::{self, Export};
 use anyhow::Context as _;
+use kprof::host;
 use kprof::profile::Run;
 use kprof::render;
 use kprof::render::plot::{ChartOptions, phase_figure, roofline_chart, to_png};
@@ -31,7 +32,8 @@ pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result
         );
     }
     let report = PhaseReport::new(run, &[]);
-    let options = ChartOptions { title: None, footer: render::footer(std::slice::from_ref(run)) };
+    let footer = render::footer(std::slice::from_ref(run), &host::kprof_info());
+    let options = ChartOptions { title: None, footer };
     let phases = || phase_figure(&report, &options).svg;
     let roofline = || {
         let points = analyse(std::slice::from_ref(run), By::Kernel, &Ceilings::default());

@@ -26,7 +26,7 @@ fn incomplete(point: &Point) -> Option<Finding> {
     if point.flops_complete {
         return None;
     }
-    let what = if point.flops.total.is_some() {
+    let what = if point.flops.total.is_some() || point.achieved_flop_rate().is_some() {
         "not every precision of the chip was counted: FLOPs are a lower bound, so the bound is unknown"
     } else {
         "no FLOPs were counted: there is no point on the roofline, and the bound is unknown"

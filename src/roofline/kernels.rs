@@ -55,12 +55,13 @@ fn point(members: &[&KernelRecord], by: By, run: &Run, ceilings: &Ceilings) -> P
     let first = members[0];
     let set = ceilings_of(first, run, ceilings);
     let flops = counts(members);
-    let flops_complete = members.iter().all(|m| m.flops_complete) && flops.total.is_some();
     let time = sum(members.iter().map(|m| m.time.as_ref()));
     let bytes = sum(members.iter().map(|m| m.dram_bytes.as_ref()));
     let floor: Option<Floor> =
         members.iter().map(|m| member_floor(m, &ceilings_of(m, run, ceilings))).sum::<Option<Floor>>();
     let rates = first.rates.clone().filter(|_| members.len() == 1 && time.is_none());
+    let counted = flops.total.is_some() || rates.as_ref().is_some_and(|r| r.flops.total().is_some());
+    let flops_complete = counted && members.iter().all(|m| m.flops_complete);
     // What a rate does in a second takes a second.
     let time_s = if rates.is_some() { Some(1.0) } else { time.as_ref().map(|t| t.value) };
     let bound = bound(floor.as_ref(), flops_complete, time_s, bytes.as_ref());

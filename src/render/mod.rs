@@ -10,6 +10,6 @@ mod table;
 
 pub use findings::findings;
 pub use footer::footer;
-pub use phases::{phase_csv, phase_heading, phase_json, phase_summary, phase_table};
+pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table};
 pub use roofline::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json, roofline_notes, roofline_table};
 pub use table::{Align, Column, Table};

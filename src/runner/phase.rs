@@ -65,9 +65,9 @@ pub fn measure_phases<B: Backend>(
         began: Instant::now(),
         done: 0,
     };
+    measurement.record_caches(&lanes)?;
     measurement.warm_up(&mut lanes)?;
     let repetitions = measurement.repeat(&mut lanes)?;
-    measurement.record_caches(&lanes)?;
     measurement.note_repetitions(repetitions)?;
     Ok(Outcome { repetitions })
 }

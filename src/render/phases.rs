@@ -70,14 +70,14 @@ fn cells_of(row: &PhaseRow, time: &Scale, flops: &Scale, bytes: &Scale) -> [Stri
 /// cell has two numbers, they are of prefill and of decode.
 pub fn latency_table(report: &PhaseReport) -> Table {
     let versions = || report.stages.chunk_by(|a, b| a.version == b.version);
-    let times = versions().flat_map(|v| [v[0].ttft_s, v[0].tpot_s]).flatten();
-    let time = Scale::for_values(times, Seconds::UNIT);
+    let ttft = Scale::for_values(versions().filter_map(|v| v[0].ttft_s), Seconds::UNIT);
+    let tpot = Scale::for_values(versions().filter_map(|v| v[0].tpot_s), Seconds::UNIT);
     let caches = versions().filter_map(|v| v[0].kv_cache_bytes.theoretical);
     let bytes = Scale::iec_for_values(caches, Bytes::UNIT);
     let mut table = Table::new(vec![
         Column::text("version"),
-        Column::number("TTFT", &time.unit),
-        Column::number("TPOT", &time.unit),
+        Column::number("TTFT", &ttft.unit),
+        Column::number("TPOT", &tpot.unit),
         Column::number("tokens/s", ""),
         Column::number("KV cache", &bytes.unit),
         Column::number("allocated", &bytes.unit).dispensable(1),
@@ -86,12 +86,12 @@ pub fn latency_table(report: &PhaseReport) -> Table {
         Column::number("runs", ""),
     ]);
     for stages in versions() {
-        table.push(latency_cells(stages, &time, &bytes));
+        table.push(latency_cells(stages, [&ttft, &tpot], &bytes));
     }
     table
 }
 
-fn latency_cells(stages: &[StageReport], time: &Scale, bytes: &Scale) -> Vec<String> {
+fn latency_cells(stages: &[StageReport], [ttft, tpot]: [&Scale; 2], bytes: &Scale) -> Vec<String> {
     let of_each = |cell: &dyn Fn(&StageReport) -> Option<String>| {
         stages.iter().map(|s| or_na(cell(s))).collect::<Vec<_>>().join(" / ")
     };
@@ -99,8 +99,8 @@ fn latency_cells(stages: &[StageReport], time: &Scale, bytes: &Scale) -> Vec<Str
     let cache = &first.kv_cache_bytes;
     vec![
         first.version.clone(),
-        or_na(first.ttft_s.map(|t| time.format(t))),
-        or_na(first.tpot_s.map(|t| time.format(t))),
+        or_na(first.ttft_s.map(|t| ttft.format(t))),
+        or_na(first.tpot_s.map(|t| tpot.format(t))),
         significant(first.tokens_per_s),
         or_na(cache.theoretical.map(|b| bytes.format(b))),
         or_na(cache.allocated.map(|b| bytes.format(b))),

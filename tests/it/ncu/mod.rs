@@ -5,4 +5,5 @@ mod errors;
 mod fixtures;
 mod golden;
 mod mutations;
+mod reports;
 mod tensor;

@@ -28,7 +28,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Measure where the time of a model's prefill and decode goes, by KV-cache version
     Phase(Box<PhaseArgs>),
-    /// Turn Nsight Compute exports and kprof runs into a roofline table and chart
+    /// Turn Nsight Compute reports and exports and kprof runs into a roofline table and chart
     Roofline(Box<RooflineArgs>),
     /// Measure this CPU's bandwidth and FLOP ceilings
     Ceilings(CeilingsArgs),

@@ -5,5 +5,7 @@ mod errors;
 mod fixtures;
 mod golden;
 mod mutations;
+mod report_bytes;
+mod report_format;
 mod reports;
 mod tensor;

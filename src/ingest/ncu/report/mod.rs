@@ -80,7 +80,7 @@ struct Reader<'i> {
     results: usize,
     kernels: Vec<KernelRecord>,
     metrics: Vec<RawMetrics>,
-    /// Where the file does not make sense, at most one per block, and the first damaged result.
+    /// Where results do not make sense: at most one place per block, and the first damaged result.
     breaks: Vec<Break>,
     damaged: usize,
     /// A result names a string that no table has.
@@ -100,7 +100,7 @@ impl<'i> Reader<'i> {
             results: 0,
             kernels: Vec::new(),
             metrics: Vec::new(),
-            breaks: index.broken.iter().cloned().collect(),
+            breaks: Vec::new(),
             damaged: 0,
             unnamed: None,
         }
@@ -199,9 +199,11 @@ impl<'i> Reader<'i> {
         }
     }
 
-    fn finish(mut self) -> Result<Report, NcuError> {
-        self.breaks.extend(self.unnamed.take());
-        let first = self.breaks.iter().min_by_key(|b| b.at).cloned();
+    fn finish(self) -> Result<Report, NcuError> {
+        // A result that is cut says more than the header of its block, and either more than names that lack.
+        let first = self.breaks.iter().min_by_key(|b| b.at);
+        let first = first.or(self.index.broken.as_ref()).or(self.unnamed.as_ref()).cloned();
+        let complete = first.is_none();
         let file = self.name.to_string();
         let mut findings = Vec::new();
         match first {
@@ -213,7 +215,6 @@ impl<'i> Reader<'i> {
             None => {}
         }
         findings.extend(without_values(self.name, &self.kernels));
-        let complete = self.breaks.is_empty();
         let profiler = Some(self.index.session.info());
         let run = Run { file, kernels: self.kernels, findings, complete, profiler, ..Run::default() };
         Ok(Report { run, metrics: self.metrics })

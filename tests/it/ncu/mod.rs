@@ -1,5 +1,6 @@
 //! Reading exports of Nsight Compute: hand-made fixtures, a corpus of real ones, and damaged ones.
 
+mod convert;
 mod dialects;
 mod errors;
 mod fixtures;

@@ -43,7 +43,8 @@ pub(super) fn record(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -
 /// Everything but the values.
 fn identity(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -> KernelRecord {
     let text = |cell: &str| Some(cell.trim()).filter(|c| !c.is_empty()).map(ToString::to_string);
-    let nvtx: Vec<String> = launch.nvtx.iter().flat_map(|cell| attribution::range_names(cell)).collect();
+    let in_cells = launch.nvtx.iter().flat_map(|cell| attribution::range_names(cell));
+    let nvtx: Vec<String> = launch.ranges.iter().cloned().chain(in_cells).collect();
     let from = attribute(file, &launch.key.kernel, &nvtx);
     KernelRecord {
         file: file.to_string(),
@@ -55,6 +56,7 @@ fn identity(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -> KernelR
         compute_capability: capability(launch, readings),
         grid: text(&launch.grid).map(|g| extent(&g)),
         block: text(&launch.block).map(|b| extent(&b)),
+        context: text(&launch.context),
         stream: text(&launch.stream),
         nvtx,
         version: from.version,

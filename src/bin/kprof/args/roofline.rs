@@ -16,12 +16,12 @@ pub(crate) enum ByArg {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
-  kprof roofline ncu.csv                                  a table, and what to know about it
+  kprof roofline report.ncu-rep                           a table, and what to know about it
   kprof roofline ncu.csv --export-svg roofline.svg        the chart as well
   kprof roofline run.jsonl ncu.csv --device 'H100 SXM'    several files, with the ceilings of a known device
   kprof roofline ncu.csv --by launch --export-json - | jq '.points[0]'")]
 pub(crate) struct RooflineArgs {
-    /// Nsight Compute CSV exports and run files of `kprof phase`
+    /// Nsight Compute reports (.ncu-rep) and CSV exports, and run files of `kprof phase`
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// What becomes one point, e.g. `--by launch`

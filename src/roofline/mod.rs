@@ -11,6 +11,7 @@ mod kernels;
 mod phases;
 mod point;
 mod repetitions;
+mod report;
 #[cfg(test)]
 pub(crate) mod samples;
 mod steps;
@@ -18,11 +19,11 @@ mod steps;
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
 pub use kernels::{By, kernel_points};
-pub use phases::{
+pub use point::{FlopCounts, Level, Origin, Point, PointSources};
+pub use report::{
     Comparison, Definitions, KvCacheBytes, OpRow, PHASE_SCHEMA_VERSION, PhaseReport, PhaseRow, Phases,
     StageReport, WorkRow,
 };
-pub use point::{FlopCounts, Level, Origin, Point, PointSources};
 pub use steps::phase_points;
 
 use crate::hw::Ceiling;

@@ -28,15 +28,12 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Measure where the time of a model's prefill and decode goes, by KV-cache version
     Phase(Box<PhaseArgs>),
     /// Turn Nsight Compute reports and exports and kprof runs into a roofline table and chart
     Roofline(Box<RooflineArgs>),
     /// Write the kernel launches of reports and exports as CSV, JSON or Parquet
     Convert(ConvertArgs),
-    /// Measure this CPU's bandwidth and FLOP ceilings
     Ceilings(CeilingsArgs),
-    /// Write a pass's logits, so that they can be checked against another framework
     Logits(LogitsArgs),
 }
 

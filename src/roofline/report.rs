@@ -85,6 +85,8 @@ pub struct StageReport {
     pub coverage: Option<f64>,
     /// See [`Definitions`].
     pub instrumentation_overhead: Option<f64>,
+    /// A bootstrap interval for it; `None` under two repetitions.
+    pub instrumentation_overhead_interval: Option<Interval>,
     /// Plain time per step.
     pub plain_step_s: Option<Summary>,
     /// See [`Definitions`]; of the version, so the same in both stages.

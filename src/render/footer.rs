@@ -1,6 +1,6 @@
 //! The line of provenance under every figure.
 
-use crate::profile::{KprofInfo, Run};
+use crate::profile::{KprofInfo, ProfilerInfo, Run};
 
 /// Which kprof drew it (and which measured, where that differs), devices, files and dates.
 pub fn footer(runs: &[Run]) -> String {
@@ -19,6 +19,9 @@ pub fn footer(runs: &[Run]) -> String {
             }
             add(manifest.started.clone());
         }
+        if let Some(profiler) = &run.profiler {
+            add(recorder(profiler));
+        }
         for device in run.kernels.iter().filter_map(|k| k.device.as_ref()) {
             add(device.clone());
         }
@@ -32,6 +35,12 @@ fn program(kprof: &KprofInfo) -> String {
         Some(revision) => format!("{} ({revision})", kprof.version),
         None => kprof.version.clone(),
     }
+}
+
+/// The profiler with its version, whose build number says nothing here.
+fn recorder(profiler: &ProfilerInfo) -> String {
+    let version = profiler.version.as_deref().and_then(|v| v.split_whitespace().next());
+    [Some(profiler.name.as_str()), version].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 fn file_name(path: &str) -> String {
@@ -52,5 +61,12 @@ mod tests {
              2026-01-02T03:04:05Z · run.jsonl"
         );
         assert_eq!(text, expected);
+    }
+    #[test]
+    fn an_import_names_its_profiler() {
+        let version = Some("2025.1.0.0 (build 35237751)".to_string());
+        let profiler = ProfilerInfo { name: "Nsight Compute".into(), version, ..ProfilerInfo::default() };
+        let run = Run { file: "a/x.ncu-rep".into(), profiler: Some(profiler), ..Run::default() };
+        assert!(footer(&[run]).ends_with("· Nsight Compute 2025.1.0.0 · x.ncu-rep"));
     }
 }

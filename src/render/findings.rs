@@ -5,7 +5,7 @@ use crate::profile::{Finding, FindingCode};
 use std::fmt::Write;
 
 /// Names of at most this many characters are given in a finding.
-const NAME: usize = 60;
+const NAME: usize = 90;
 
 /// Writes each finding with its remedy under it; `color` marks the word.
 pub fn findings(findings: &[Finding], color: bool) -> String {

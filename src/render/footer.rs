@@ -2,9 +2,9 @@
 
 use crate::profile::{KprofInfo, ProfilerInfo, Run};
 
-/// Which kprof drew it (and which measured, where that differs), devices, files and dates.
-pub fn footer(runs: &[Run]) -> String {
-    let mut parts = vec![format!("kprof {}", env!("CARGO_PKG_VERSION"))];
+/// Which kprof drew it (`drawn_by`) and which measured, where that differs; devices, files and dates.
+pub fn footer(runs: &[Run], drawn_by: &KprofInfo) -> String {
+    let mut parts = vec![format!("kprof {}", program(drawn_by))];
     let mut add = |part: String| {
         if !part.is_empty() && !parts.contains(&part) {
             parts.push(part);
@@ -12,7 +12,9 @@ pub fn footer(runs: &[Run]) -> String {
     };
     for run in runs {
         if let Some(manifest) = &run.manifest {
-            add(format!("measured by {}", program(&manifest.kprof)));
+            if manifest.kprof != *drawn_by {
+                add(format!("measured by {}", program(&manifest.kprof)));
+            }
             add(manifest.device.name.clone());
             if let Some(config) = &manifest.config {
                 add(format!("{} {} on {}", config.model.name, config.dtype, config.implementation));
@@ -25,7 +27,7 @@ pub fn footer(runs: &[Run]) -> String {
         for device in run.kernels.iter().filter_map(|k| k.device.as_ref()) {
             add(device.clone());
         }
-        add(file_name(&run.file));
+        add(file_name(&run.file).to_string());
     }
     parts.join(" · ")
 }
@@ -43,8 +45,9 @@ fn recorder(profiler: &ProfilerInfo) -> String {
     [Some(profiler.name.as_str()), version].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-fn file_name(path: &str) -> String {
-    path.rsplit(['/', '\\']).next().unwrap_or(path).to_string()
+/// A path without its folders.
+pub(in crate::render) fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
 #[cfg(test)]
@@ -54,19 +57,19 @@ mod tests {
 
     #[test]
     fn the_footer_names_program_device_model_date_and_file_once_each() {
-        let text = footer(&[phase_run(), phase_run()]);
-        let version = env!("CARGO_PKG_VERSION");
-        let expected = format!(
-            "kprof {version} · measured by 0.1.0 (abc1234) · Example CPU · tiny f32 on candle · \
-             2026-01-02T03:04:05Z · run.jsonl"
-        );
+        let drawn_by = KprofInfo { version: "0.2.0".into(), revision: None };
+        let text = footer(&[phase_run(), phase_run()], &drawn_by);
+        let expected = "kprof 0.2.0 · measured by 0.1.0 (abc1234) · Example CPU · tiny f32 on candle · \
+                        2026-01-02T03:04:05Z · run.jsonl";
         assert_eq!(text, expected);
     }
+
     #[test]
     fn an_import_names_its_profiler() {
         let version = Some("2025.1.0.0 (build 35237751)".to_string());
         let profiler = ProfilerInfo { name: "Nsight Compute".into(), version, ..ProfilerInfo::default() };
         let run = Run { file: "a/x.ncu-rep".into(), profiler: Some(profiler), ..Run::default() };
-        assert!(footer(&[run]).ends_with("· Nsight Compute 2025.1.0.0 · x.ncu-rep"));
+        let drawn_by = KprofInfo { version: "0.2.0".into(), revision: None };
+        assert!(footer(&[run], &drawn_by).ends_with("· Nsight Compute 2025.1.0.0 · x.ncu-rep"));
     }
 }

@@ -15,6 +15,6 @@ pub use launches::{
     ConvertError, LAUNCHES_SCHEMA_VERSION, Launches, launches_csv, launches_json, launches_jsonl,
     launches_parquet,
 };
-pub use phases::{phase_csv, phase_heading, phase_json, phase_summary, phase_table};
+pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table};
 pub use roofline::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json, roofline_notes, roofline_table};
 pub use table::{Align, Column, Table};

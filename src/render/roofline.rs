@@ -1,6 +1,7 @@
 //! A [`Roofline`] as a table, JSON and CSV.
 
-use super::table::{Column, Table, or_na, percent, significant};
+use super::footer::file_name;
+use super::table::{Column, Table, in_scale, or_na, percent, significant};
 use crate::hw::Ceiling;
 use crate::llm::{Phase, Stage};
 use crate::profile::{Finding, Measured};
@@ -14,37 +15,38 @@ pub const ROOFLINE_SCHEMA_VERSION: u32 = 1;
 
 /// The first `top` points as a table, the longest first; `#` is the number that the chart labels a point with.
 pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
-    let points = &roofline.points;
+    let points = &roofline.points[..top.min(roofline.points.len())];
     let scale =
         |value: fn(&Point) -> Option<f64>, unit| Scale::for_values(points.iter().filter_map(value), unit);
-    let time = scale(|p| p.time.as_ref().map(|t| t.value), Seconds::UNIT);
+    // The longest come first and matter most, so the first decides the unit of time.
+    let time = Scale::for_values(points.iter().find_map(|p| Some(p.time.as_ref()?.value)), Seconds::UNIT);
     let flops = scale(Point::total_flops, Flops::UNIT);
     let bytes = scale(|p| p.bytes.as_ref().map(|b| b.value), Bytes::UNIT);
     let rate = scale(Point::achieved_flop_rate, FlopRate::UNIT);
     let several = roofline.files.len() > 1;
     let mut table = Table::new(columns(several, [&time, &flops, &bytes, &rate]));
-    for (i, point) in points.iter().take(top).enumerate() {
+    for (i, point) in points.iter().enumerate() {
         let floor_mark = if point.is_lower_bound() { "≥" } else { "" };
         let at_least = |text: Option<String>| or_na(text.map(|t| format!("{floor_mark}{t}")));
         let measured = |m: &Option<Measured>, scale: &Scale| {
             or_na(
                 m.as_ref()
-                    .map(|m| format!("{}{}", if m.lower_bound { "≥" } else { "" }, scale.format(m.value))),
+                    .map(|m| format!("{}{}", if m.lower_bound { "≥" } else { "" }, in_scale(scale, m.value))),
             )
         };
         let mut row = vec![(i + 1).to_string(), point.name()];
         if several {
-            row.push(point.file.clone());
+            row.push(file_name(&point.file).to_string());
         }
         row.extend([
             point.launches.to_string(),
             measured(&point.time, &time),
             percent(point.share),
-            at_least(point.total_flops().map(|f| flops.format(f))),
+            at_least(point.total_flops().map(|f| in_scale(&flops, f))),
             measured(&point.bytes, &bytes),
             at_least(point.intensity().map(|i| significant(Some(i)))),
-            at_least(point.achieved_flop_rate().map(|r| rate.format(r))),
-            or_na(point.attainable_flop_rate().map(|r| rate.format(r))),
+            at_least(point.achieved_flop_rate().map(|r| in_scale(&rate, r))),
+            or_na(point.attainable_flop_rate().map(|r| in_scale(&rate, r))),
             percent(point.fraction_of_ceiling()),
             point.bound.to_string(),
         ]);

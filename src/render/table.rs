@@ -1,5 +1,6 @@
 //! Tables: one model, written for a terminal of some width or as Markdown.
 
+use crate::units::Scale;
 use std::fmt::Write;
 
 /// Which side a column's cells stand on.
@@ -195,6 +196,12 @@ pub(super) fn or_na(text: Option<String>) -> String {
     text.unwrap_or_else(|| "n/a".to_string())
 }
 
+/// A value in a column's unit; one too small for it is not written as 0.
+pub(super) fn in_scale(scale: &Scale, value: f64) -> String {
+    let least = 5e-4;
+    if value != 0.0 && scale.apply(value).abs() < least { "<0.001".to_string() } else { scale.format(value) }
+}
+
 /// A fraction as a percentage with one decimal.
 pub(super) fn percent(fraction: Option<f64>) -> String {
     or_na(fraction.map(|f| match f.abs() * 100.0 {
@@ -267,6 +274,7 @@ b                          12.0         4
     fn unknown_is_never_written_as_zero() {
         assert_eq!((percent(None).as_str(), percent(Some(0.0)).as_str()), ("n/a", "0.0"));
         assert_eq!(percent(Some(0.0001)), "<0.1");
+        assert_eq!(in_scale(&Scale::for_values([1.0], "s"), 1e-6), "<0.001");
         assert_eq!(significant(Some(1234.5)), "1234");
     }
 }

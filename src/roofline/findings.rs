@@ -26,7 +26,7 @@ fn incomplete(point: &Point) -> Option<Finding> {
     if point.flops_complete {
         return None;
     }
-    let what = if point.flops.total.is_some() {
+    let what = if point.flops.total.is_some() || point.achieved_flop_rate().is_some() {
         "not every precision of the chip was counted: FLOPs are a lower bound, so the bound is unknown"
     } else {
         "no FLOPs were counted: there is no point on the roofline, and the bound is unknown"
@@ -70,7 +70,7 @@ fn no_ceiling(point: &Point) -> Option<Finding> {
     if !known || point.floor.is_some() {
         return None;
     }
-    let device = point.device.as_deref().unwrap_or("the device, which the file does not name");
+    let device = point.device.as_deref().unwrap_or("a device that the file does not name");
     let missing = match point.ceilings.dram() {
         None => "DRAM bandwidth",
         Some(_) => "a precision that it uses",
@@ -79,7 +79,8 @@ fn no_ceiling(point: &Point) -> Option<Finding> {
         Level::Launch | Level::Kernel => "name the device with --device, or its ceilings with --device-spec",
         Level::Phase | Level::Stage => "measure them with `kprof ceilings`, or give --device-spec",
     };
-    let message = format!("no ceiling is known for {missing} of {device}: no bound and no fraction");
+    let message =
+        format!("no ceiling is known for {missing} of {device}: so there is no bound, and no fraction");
     Some(Finding::new(FindingCode::NoCeiling, point.name(), message).with_remedy(remedy))
 }
 

@@ -38,7 +38,10 @@ fn groups(kernels: &[KernelRecord], by: By) -> Vec<Vec<&KernelRecord>> {
     let mut index = HashMap::new();
     let mut groups: Vec<Vec<&KernelRecord>> = Vec::new();
     for kernel in kernels {
-        let key = (&kernel.file, &kernel.kernel, &kernel.device, &kernel.version, kernel.stage, kernel.phase);
+        // Rates of several launches have no sum without their times: each stays a point.
+        let alone = (kernel.time.is_none() && kernel.rates.is_some()).then_some(&kernel.launch);
+        let place = (&kernel.version, kernel.stage, kernel.phase);
+        let key = (&kernel.file, &kernel.kernel, &kernel.device, place, alone);
         let at = *index.entry(key).or_insert_with(|| {
             groups.push(Vec::new());
             groups.len() - 1
@@ -52,12 +55,16 @@ fn point(members: &[&KernelRecord], by: By, run: &Run, ceilings: &Ceilings) -> P
     let first = members[0];
     let set = ceilings_of(first, run, ceilings);
     let flops = counts(members);
-    let flops_complete = members.iter().all(|m| m.flops_complete) && flops.total.is_some();
     let time = sum(members.iter().map(|m| m.time.as_ref()));
     let bytes = sum(members.iter().map(|m| m.dram_bytes.as_ref()));
     let floor: Option<Floor> =
         members.iter().map(|m| member_floor(m, &ceilings_of(m, run, ceilings))).sum::<Option<Floor>>();
-    let bound = bound(floor.as_ref(), flops_complete, time.as_ref(), bytes.as_ref());
+    let rates = first.rates.clone().filter(|_| members.len() == 1 && time.is_none());
+    let counted = flops.total.is_some() || rates.as_ref().is_some_and(|r| r.flops.total().is_some());
+    let flops_complete = counted && members.iter().all(|m| m.flops_complete);
+    // What a rate does in a second takes a second.
+    let time_s = if rates.is_some() { Some(1.0) } else { time.as_ref().map(|t| t.value) };
+    let bound = bound(floor.as_ref(), flops_complete, time_s, bytes.as_ref());
     Point {
         level: if by == By::Launch { Level::Launch } else { Level::Kernel },
         file: first.file.clone(),
@@ -72,6 +79,7 @@ fn point(members: &[&KernelRecord], by: By, run: &Run, ceilings: &Ceilings) -> P
         share: None,
         bytes,
         byte_origin: Origin::Counter,
+        rates,
         used_ceilings: used(members, &set),
         flops,
         flop_origin: Origin::Counter,
@@ -172,8 +180,13 @@ fn missing(members: &[&KernelRecord]) -> Vec<String> {
     names
 }
 
-/// The floor of one record; of a summary of several launches it is that of their sum.
+/// The floor of one record; of a summary of several launches it is that of their sum, and where there are only
+/// rates, that of what they do in a second.
 fn member_floor(kernel: &KernelRecord, ceilings: &CeilingSet) -> Option<Floor> {
+    if let (None, Some(rates)) = (&kernel.time, &kernel.rates) {
+        rates.flops.total()?;
+        return floor(rates.dram_bytes.as_ref()?.value, &demands(&rates.flops), ceilings);
+    }
     kernel.flops.total()?;
     floor(kernel.dram_bytes.as_ref()?.value, &demands(&kernel.flops), ceilings)
 }
@@ -227,12 +240,12 @@ fn used(members: &[&KernelRecord], ceilings: &CeilingSet) -> Vec<String> {
 fn bound(
     floor: Option<&Floor>,
     flops_complete: bool,
-    time: Option<&Measured>,
+    time_s: Option<f64>,
     bytes: Option<&Measured>,
 ) -> Bound {
     match floor {
         Some(floor) if flops_complete => {
-            let bound = floor.bound(time.map(|t| t.value));
+            let bound = floor.bound(time_s);
             // With bytes that are at least so many, more of them could turn the verdict, except to memory.
             let open = bytes.is_some_and(|b| b.lower_bound) && bound != Bound::Memory;
             if open { Bound::Unknown } else { bound }
@@ -245,6 +258,7 @@ fn bound(
 mod tests {
     use super::super::samples::{bandwidth, kernel, matrix, reference_prefill, vector};
     use super::*;
+    use crate::profile::KernelRates;
 
     fn points(kernels: Vec<KernelRecord>, by: By) -> Vec<Point> {
         let run = Run { kernels, file: "x.csv".into(), ..Run::default() };
@@ -255,6 +269,28 @@ mod tests {
             matrix(Precision::Fp16, 10e12),
         ];
         kernel_points(&run, by, &Ceilings { chosen, by_device: vec![] })
+    }
+
+    #[test]
+    fn rates_without_a_time_give_a_point_per_launch_and_no_flops_or_bytes() {
+        let flops = kernel("k", 1.0, 0.0, 2e11).flops;
+        let rates = KernelRates { flops, dram_bytes: Some(Measured::new(50e9, "DRAM Bandwidth")) };
+        let launch = |id: &str| KernelRecord {
+            launch: Some(id.into()),
+            time: None,
+            dram_bytes: None,
+            flops: KernelFlops::default(),
+            rates: Some(rates.clone()),
+            ..kernel("k", 1.0, 1.0, 1.0)
+        };
+        let points = points(vec![launch("0"), launch("1")], By::Kernel);
+        assert_eq!(points.len(), 2);
+        let point = &points[0];
+        assert_eq!((point.total_flops(), point.dram_bytes(), point.time.as_ref()), (None, None, None));
+        // 200 GFLOP/s and 50 GB/s of 1 TFLOP/s and 100 GB/s: half of what memory allows, at 4 FLOP/B.
+        assert_eq!((point.intensity_dram(), point.achieved_flop_rate()), (Some(4.0), Some(2e11)));
+        assert_eq!((point.fraction_of_ceiling(), point.bound), (Some(0.5), Bound::Memory));
+        assert_eq!(point.attainable_flop_rate(), Some(4e11));
     }
 
     #[test]

@@ -19,7 +19,8 @@ pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
 pub use kernels::{By, kernel_points};
 pub use phases::{
-    Comparison, KvCacheBytes, OpRow, PHASE_SCHEMA_VERSION, PhaseReport, PhaseRow, Phases, StageReport,
+    Comparison, Definitions, KvCacheBytes, OpRow, PHASE_SCHEMA_VERSION, PhaseReport, PhaseRow, Phases,
+    StageReport, WorkRow,
 };
 pub use point::{FlopCounts, Level, Origin, Point, PointSources};
 pub use steps::phase_points;

@@ -1,9 +1,8 @@
 //! The breakdown of a measured run: per version and stage the phases, the ops, latency and the cache.
 //!
 //! Two twins give it. The plain one gives latency, the instrumented one the parts; all times of a stage are per
-//! step: the mean over its steps, then the median over repetitions. `other` is what no op covers: the total minus
-//! the four phases, so that the five add up to the total exactly (as medians of different repetitions, they do so by
-//! definition rather than by measurement; `other` may come out slightly negative and is shown as it is).
+//! step: the mean over its steps, then the median over repetitions. `other` is what no op covers. How the parts are
+//! made to add up to the median step is said at [`Parts`].
 
 use super::attainable::{Bound, Floor};
 use super::ceilings::CeilingSet;
@@ -72,7 +71,8 @@ pub struct Definitions {
 }
 
 const DEFINITIONS: Definitions = Definitions {
-    stage: "per step: mean over the stage's steps, median over repetitions; T tokens are 1 prefill and T - 1 decode steps",
+    stage: "per step: mean over the stage's steps, median over repetitions; T tokens are 1 prefill and T - 1 decode steps; \
+            a part's time_s is its median share of a repetition, scaled so that all add up, of the median step",
     bytes: "analytic floor: every external input and output of an op once; not DRAM traffic",
     ttft_s: "plain twin: median over repetitions of the prefill step's time, which ends with output token 1",
     tpot_s: "plain twin: median over repetitions of the mean decode step time; null under 2 output tokens",
@@ -311,14 +311,14 @@ fn stage_report(run: &Run, version: &str, stage: Stage, ceilings: &CeilingSet) -
     let shapes = if instrumented.count() > 0 { &instrumented } else { &plain };
     let work = run.plan(version, stage).map(|plan| StageWork::new(plan, shapes.first(), ceilings));
     let total = instrumented.step_times();
-    let total_s = total.as_ref().map(Sample::median);
+    let parts = Parts::of(&instrumented, work.as_ref(), total.as_ref());
     let cache = run.caches.iter().rfind(|c| c.version == version);
     StageReport {
         version: version.to_string(),
         stage,
         repetitions: instrumented.count(),
         steps: shapes.steps_each(),
-        phases: phases(&instrumented, work.as_ref(), total.as_ref()),
+        phases: phases(work.as_ref(), &parts),
         coverage: median(instrumented.coverage()),
         instrumentation_overhead: median(instrumented.overhead(&plain)),
         plain_step_s: plain.step_times().map(|s| s.summary(SEED)),
@@ -330,7 +330,7 @@ fn stage_report(run: &Run, version: &str, stage: Stage, ceilings: &CeilingSet) -
             allocated: cache.map(|c| c.allocated_bytes),
             touched: cache.and_then(|c| c.touched_bytes),
         },
-        ops: work.map(|work| op_rows(&instrumented, &work, total_s)).unwrap_or_default(),
+        ops: work.map(|work| op_rows(&instrumented, &work, &parts)).unwrap_or_default(),
     }
 }
 
@@ -339,36 +339,83 @@ fn op_times(instrumented: &Repetitions<'_>, indices: &[usize]) -> Option<Sample>
     instrumented.means(|step| indices.iter().map(|i| step.op_time_s.get(*i).copied()).sum())
 }
 
-fn phases(instrumented: &Repetitions<'_>, work: Option<&StageWork<'_>>, total: Option<&Sample>) -> Phases {
-    let total_s = total.map(Sample::median);
-    let share = |time: Option<f64>| Some(time? / total_s.filter(|t| *t > 0.0)?);
-    let row = |phase: Phase| {
-        let Some(work) = work else { return PhaseRow::default() };
-        let indices = work.indices(|op| op.phase == phase);
-        let time = op_times(instrumented, &indices);
-        let time_s = time.as_ref().map(Sample::median);
+/// The parts of a stage's steps, repetition by repetition, and how they become times that add up.
+///
+/// Medians of parts do not add up to the median of the whole: each may come from another repetition. So a part's
+/// share is the median over repetitions of its share of that very repetition, the five shares are scaled to add up
+/// to 1, and a part's time is its share of the median step. Drift between repetitions cancels in the shares.
+struct Parts<'a> {
+    total: Option<&'a Sample>,
+    phases: Option<[Sample; 4]>,
+    other: Option<Sample>,
+    /// What the five median shares add up to.
+    shares: f64,
+}
+
+impl<'a> Parts<'a> {
+    fn of(instrumented: &Repetitions<'_>, work: Option<&StageWork<'_>>, total: Option<&'a Sample>) -> Self {
+        let phases: Option<Vec<Sample>> = work.and_then(|work| {
+            let times = |phase| op_times(instrumented, &work.indices(|op| op.phase == phase));
+            Phase::ALL.into_iter().map(times).collect()
+        });
+        let phases: Option<[Sample; 4]> = phases.and_then(|p| p.try_into().ok());
+        let other = total.zip(phases.as_ref()).and_then(|(total, phases)| {
+            let covered = |i: usize| phases.iter().map(|p| p.values()[i]).sum::<f64>();
+            Sample::new(total.values().iter().enumerate().map(|(i, t)| t - covered(i)).collect()).ok()
+        });
+        let mut parts = Self { total, phases, other, shares: 1.0 };
+        let all = parts.phases.iter().flatten().chain(&parts.other);
+        parts.shares = all.filter_map(|part| parts.share(part)).sum();
+        parts
+    }
+
+    fn total_s(&self) -> Option<f64> {
+        self.total.map(Sample::median)
+    }
+
+    /// The part's share of the step.
+    fn share(&self, part: &Sample) -> Option<f64> {
+        let pairs = part.values().iter().zip(self.total?.values());
+        let ratios = pairs.map(|(part, total)| part / total).collect();
+        Some(Sample::new(ratios).ok()?.median() / self.shares)
+    }
+
+    /// The part's time in a median step.
+    fn time_s(&self, part: &Sample) -> Option<f64> {
+        Some(self.share(part)? * self.total_s()?)
+    }
+}
+
+fn phases(work: Option<&StageWork<'_>>, parts: &Parts<'_>) -> Phases {
+    let row = |i: usize| {
+        let (Some(work), Some(samples)) = (work, &parts.phases) else { return PhaseRow::default() };
+        let indices = work.indices(|op| op.phase == Phase::ALL[i]);
+        let time_s = parts.time_s(&samples[i]);
         PhaseRow {
             time_s,
-            time: time.map(|t| t.summary(SEED)),
-            share: share(time_s),
+            time: Some(samples[i].summary(SEED)),
+            share: parts.share(&samples[i]),
             work: WorkRow::new(work.work(&indices), work.floor(&indices), time_s),
         }
     };
-    let four = Phase::ALL.map(row);
-    let covered: Option<f64> = four.iter().map(|r| r.time_s).sum();
-    let other_s = total_s.and_then(|t| Some(t - covered?));
     let all = work.map(|w| (w.indices(|_| true), w));
-    let [embedding, attention, mlp, head] = four;
+    let total_s = parts.total_s();
+    let other = parts.other.as_ref();
     Phases {
-        embedding,
-        attention,
-        mlp,
-        head,
-        other: PhaseRow { time_s: other_s, share: share(other_s), ..PhaseRow::default() },
+        embedding: row(0),
+        attention: row(1),
+        mlp: row(2),
+        head: row(3),
+        other: PhaseRow {
+            time_s: other.and_then(|o| parts.time_s(o)),
+            time: other.map(|o| o.summary(SEED)),
+            share: other.and_then(|o| parts.share(o)),
+            ..PhaseRow::default()
+        },
         total: PhaseRow {
             time_s: total_s,
-            time: total.map(|t| t.summary(SEED)),
-            share: share(total_s),
+            time: parts.total.map(|t| t.summary(SEED)),
+            share: total_s.map(|_| 1.0),
             work: all.map_or_else(WorkRow::default, |(indices, w)| {
                 WorkRow::new(w.work(&indices), w.floor(&indices), total_s)
             }),
@@ -376,18 +423,19 @@ fn phases(instrumented: &Repetitions<'_>, work: Option<&StageWork<'_>>, total: O
     }
 }
 
-fn op_rows(instrumented: &Repetitions<'_>, work: &StageWork<'_>, total_s: Option<f64>) -> Vec<OpRow> {
+fn op_rows(instrumented: &Repetitions<'_>, work: &StageWork<'_>, parts: &Parts<'_>) -> Vec<OpRow> {
     work.kinds()
         .into_iter()
         .map(|(first, indices)| {
-            let time_s = op_times(instrumented, &indices).map(|s| s.median());
+            let times = op_times(instrumented, &indices);
+            let time_s = times.as_ref().and_then(|t| parts.time_s(t));
             OpRow {
                 label: first.label.clone(),
                 phase: first.phase,
                 count: indices.len(),
                 op: first.op.clone(),
                 time_s,
-                share: time_s.and_then(|t| Some(t / total_s?)),
+                share: times.as_ref().and_then(|t| parts.share(t)),
                 work: WorkRow::new(work.work(&indices), work.floor(&indices), time_s),
             }
         })
@@ -478,6 +526,32 @@ mod tests {
     }
 
     #[test]
+    fn parts_add_up_and_stay_positive_where_repetitions_drift_apart() {
+        // The prefill of repetition 1 took ten times as long, that of 2 only twice, in other proportions: medians
+        // of parts would come from different repetitions, and the rest of the total could be negative.
+        let mut run = phase_run();
+        for step in run.steps.iter_mut().filter(|s| s.twin == Twin::Instrumented && s.stage == Stage::Prefill)
+        {
+            let (whole, first_op) = [(1.0, 1.0), (10.0, 10.5), (2.0, 1.5)][step.repetition];
+            step.time_s *= whole;
+            for (i, (start, time)) in step.op_start_s.iter_mut().zip(&mut step.op_time_s).enumerate() {
+                *start *= whole;
+                *time *= if i == 0 { first_op } else { whole };
+            }
+        }
+        let report = PhaseReport::new(&run, &[]);
+        let phases = &report.stages[0].phases;
+        let rows = phases.named();
+        let sum: f64 = rows[..5].iter().map(|(_, row)| row.time_s.unwrap()).sum();
+        assert!(close(phases.total.time_s, sum), "{sum}");
+        let shares: f64 = rows[..5].iter().map(|(_, row)| row.share.unwrap()).sum();
+        assert!((shares - 1.0).abs() < 1e-12, "{shares}");
+        assert!(rows.iter().all(|(_, row)| row.time_s.unwrap() > 0.0));
+        // The total is the median step, of repetition 2: the units are 1.00, 1.01 and 1.02 ms.
+        assert!(close(phases.total.time_s, phases.total.time.as_ref().unwrap().median));
+    }
+
+    #[test]
     fn work_is_the_mean_over_steps_of_the_plan() {
         let report = PhaseReport::new(&phase_run(), &[]);
         let find =
@@ -501,6 +575,13 @@ mod tests {
         assert!((decode.speedup - 2.0).abs() < 1e-9);
         let interval = decode.interval.unwrap();
         assert!(interval.low >= 1.96 && interval.high <= 2.041, "{interval:?}");
+    }
+
+    #[test]
+    fn versions_stand_in_the_order_asked_for_whatever_was_measured_first() {
+        let mut run = phase_run();
+        run.steps.reverse();
+        assert_eq!(PhaseReport::new(&run, &[]).comparisons[0].baseline, "v0");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use super::attainable::{Bound, Floor};
 use super::ceilings::CeilingSet;
 use crate::llm::{Phase, Stage};
-use crate::profile::Measured;
-use crate::units::{Bytes, FlopRate, Flops, Seconds};
+use crate::profile::{KernelRates, Measured};
+use crate::units::{ByteRate, Bytes, FlopRate, Flops, Seconds};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -74,6 +74,9 @@ pub struct PointSources {
     pub tensor_by_type: BTreeMap<String, String>,
     /// Behind `flops.total`.
     pub total: Option<String>,
+    /// Behind each rate, where there are only rates.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rates: BTreeMap<String, String>,
 }
 
 /// One kernel, launch, phase or stage against its ceilings.
@@ -105,6 +108,9 @@ pub struct Point {
     pub bytes: Option<Measured>,
     /// What `bytes` are.
     pub byte_origin: Origin,
+    /// FLOP/s and B/s of a launch whose export has no time; then `time`, `bytes` and `flops` are unknown and
+    /// `floor` is that of a second.
+    pub rates: Option<KernelRates>,
     /// FLOPs by precision.
     pub flops: FlopCounts,
     /// What `flops` are.
@@ -141,23 +147,33 @@ impl Point {
 
     /// FLOPs / bytes; `None` where either is unknown or no byte moved.
     pub fn intensity(&self) -> Option<f64> {
+        if let Some(rates) = &self.rates {
+            let bytes = rates.dram_bytes.as_ref().filter(|b| b.value > 0.0)?;
+            return Some((FlopRate(rates.flops.total()?) / ByteRate(bytes.value)).0);
+        }
         let bytes = self.bytes.as_ref().filter(|b| b.value > 0.0)?;
         Some((Flops(self.total_flops()?) / Bytes(bytes.value)).0)
     }
 
     /// FLOPs / bytes of DRAM.
     pub fn intensity_dram(&self) -> Option<f64> {
-        self.dram_bytes().and(self.intensity())
+        if self.rates.is_some() { self.intensity() } else { self.dram_bytes().and(self.intensity()) }
     }
 
     /// FLOPs / time.
     pub fn achieved_flop_rate(&self) -> Option<f64> {
+        if let Some(rates) = &self.rates {
+            return rates.flops.total();
+        }
         let time = self.time.as_ref().filter(|t| t.value > 0.0)?;
         Some((Flops(self.total_flops()?) / Seconds(time.value)).0)
     }
 
     /// Bytes / time.
     pub fn achieved_byte_rate(&self) -> Option<f64> {
+        if let Some(rates) = &self.rates {
+            return rates.dram_bytes.as_ref().map(|b| b.value);
+        }
         let time = self.time.as_ref().filter(|t| t.value > 0.0)?;
         Some((Bytes(self.bytes.as_ref()?.value) / Seconds(time.value)).0)
     }
@@ -169,16 +185,17 @@ impl Point {
         if self.is_lower_bound() {
             return None;
         }
-        Some(FlopRate(self.total_flops()? / floor.time_s).0)
+        let flops = self.rates.as_ref().map_or_else(|| self.total_flops(), |r| r.flops.total())?;
+        Some(FlopRate(flops / floor.time_s).0)
     }
 
     /// Time floor / time: 1 is at a ceiling; above 1 a number or a ceiling is wrong. Not clamped.
     pub fn fraction_of_ceiling(&self) -> Option<f64> {
-        let time = self.time.as_ref().filter(|t| t.value > 0.0)?;
         if self.is_lower_bound() {
             return None;
         }
-        Some(self.floor.as_ref()?.time_s / time.value)
+        let time_s = if self.rates.is_some() { 1.0 } else { self.time.as_ref()?.value };
+        (time_s > 0.0).then_some(self.floor.as_ref()?.time_s / time_s)
     }
 
     /// What it is called in tables and charts: the kernel's name, or `v1 decode attention`.
@@ -211,6 +228,22 @@ impl Point {
                 .map(|(k, m)| (k.clone(), m.source.clone()))
                 .collect(),
             total: of(&self.flops.total),
+            rates: self.rates.as_ref().map(rate_sources).unwrap_or_default(),
         }
     }
+}
+
+fn rate_sources(rates: &KernelRates) -> BTreeMap<String, String> {
+    let named = [
+        ("fp64", &rates.flops.fp64),
+        ("fp32", &rates.flops.fp32),
+        ("fp16", &rates.flops.fp16),
+        ("fp16_packed", &rates.flops.fp16_packed),
+        ("tensor", &rates.flops.tensor),
+        ("dram_bytes", &rates.dram_bytes),
+    ];
+    named
+        .into_iter()
+        .filter_map(|(name, m)| Some((format!("{name}_per_s"), m.as_ref()?.source.clone())))
+        .collect()
 }

@@ -132,6 +132,7 @@ fn point(stage: &StageReport, phase: Option<Phase>, row: &PhaseRow, context: &Co
         share: row.share,
         bytes: analytic(row.work.bytes),
         byte_origin: Origin::Analytic,
+        rates: None,
         flops: FlopCounts {
             fp32: of(DType::F32),
             fp16: of(DType::F16),

@@ -2,6 +2,8 @@
 
 mod architecture;
 mod ceilings;
+mod cli;
 mod ncu;
 mod passes;
 mod reference_gpt;
+mod roofline;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub(crate) struct UsageError(pub(crate) String);
 
 /// What a shell expects of a program that SIGINT ended: 128 + 2.
-pub(crate) const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// The user stopped the run; what was measured is kept.
 #[derive(Debug, thiserror::Error)]
@@ -30,5 +30,11 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("error: {error:#}");
-    if error.downcast_ref::<UsageError>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    if error.downcast_ref::<UsageError>().is_some() {
+        return ExitCode::from(2);
+    }
+    if error.downcast_ref::<Interrupted>().is_some() {
+        return ExitCode::from(INTERRUPTED);
+    }
+    ExitCode::FAILURE
 }

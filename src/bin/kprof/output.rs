@@ -43,11 +43,8 @@ pub(crate) fn takes_stdout(exports: &[Export<'_>]) -> bool {
     exports.iter().any(|e| e.path.as_deref() == Some(Path::new("-")))
 }
 
-/// Makes and writes what was asked for; `-` is stdout, for one of them. Says on stderr what was written.
+/// Makes and writes what was asked for; `-` is stdout ([`check_writable`] sees to it that only one is). Says on stderr what was written.
 pub(crate) fn write_exports(exports: &[Export<'_>]) -> anyhow::Result<()> {
-    if exports.iter().filter(|e| e.path.as_deref() == Some(Path::new("-"))).count() > 1 {
-        return Err(usage("only one export can go to stdout ('-')"));
-    }
     for export in exports {
         let Some(path) = export.path else { continue };
         let bytes = (export.make)()?;
@@ -63,9 +60,16 @@ pub(crate) fn write_exports(exports: &[Export<'_>]) -> anyhow::Result<()> {
 
 /// Fails if any of `paths` could not be written to, so that this is said before the measuring starts.
 pub(crate) fn check_writable<'a>(paths: impl IntoIterator<Item = &'a Path>) -> anyhow::Result<()> {
-    for path in paths.into_iter().filter(|p| *p != Path::new("-")) {
+    let (stdout, files): (Vec<&Path>, Vec<&Path>) = paths.into_iter().partition(|p| *p == Path::new("-"));
+    if stdout.len() > 1 {
+        return Err(usage("only one export can go to stdout ('-')"));
+    }
+    for path in files {
         if path.is_dir() {
             anyhow::bail!("cannot write {}: it is a folder", path.display());
+        }
+        if path.exists() && !path.is_file() {
+            continue; // A device or a pipe: nothing to try without writing to it.
         }
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)

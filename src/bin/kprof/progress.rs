@@ -18,7 +18,9 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn new(quiet: bool) -> Self {
-        Self { quiet, terminal: std::io::stderr().is_terminal(), last: None, shown: false }
+        let terminal = std::io::stderr().is_terminal();
+        // Where lines stay, what is over soon says nothing.
+        Self { quiet, terminal, last: (!terminal).then(Instant::now), shown: false }
     }
 
     /// Shows `text`, unless the last one is too recent.
@@ -46,7 +48,7 @@ impl Line {
         if self.terminal && self.shown {
             eprint!("\r\x1b[K");
             self.shown = false;
+            self.last = None;
         }
-        self.last = None;
     }
 }

@@ -1,6 +1,7 @@
 //! Which ceilings a chart draws, and under which names.
 
 use crate::hw::{Ceiling, CeilingKind, MemoryLevel};
+use crate::render::footer::file_name;
 use crate::roofline::Point;
 
 /// A line of the chart.
@@ -24,8 +25,8 @@ pub(super) struct Line {
 const SAME: f64 = 0.01;
 
 /// The ceilings that the points use, all of them where none is used; bandwidths first, the highest first.
-pub(super) fn lines(points: &[Point]) -> Vec<Line> {
-    let mut found: Vec<(Option<&str>, &Ceiling)> = Vec::new();
+pub(super) fn lines(points: &[&Point]) -> Vec<Line> {
+    let mut found: Vec<(&str, &Ceiling)> = Vec::new();
     let any_used = points.iter().any(|p| p.used_ceilings.len() > 1);
     for point in points {
         for ceiling in point.ceilings.distinct() {
@@ -33,7 +34,8 @@ pub(super) fn lines(points: &[Point]) -> Vec<Line> {
             if any_used && !level && !point.used_ceilings.contains(&ceiling.name()) {
                 continue;
             }
-            let device = point.device.as_deref();
+            // Without a name, another file may be of another device.
+            let device = point.device.as_deref().unwrap_or(file_name(&point.file));
             // Launches of one report differ a little in clock: the highest is the bound.
             let same = found.iter_mut().find(|(d, c)| {
                 *d == device && c.kind == ceiling.kind && c.source.label() == ceiling.source.label()
@@ -45,11 +47,12 @@ pub(super) fn lines(points: &[Point]) -> Vec<Line> {
             }
         }
     }
-    let mut devices: Vec<Option<&str>> = found.iter().map(|(d, _)| *d).collect();
+    let mut devices: Vec<&str> = found.iter().map(|(d, _)| *d).collect();
+    devices.sort_unstable();
     devices.dedup();
     let named = devices.len() > 1;
     found.sort_by(|a, b| b.1.value.total_cmp(&a.1.value));
-    found.into_iter().fold(Vec::new(), |lines, (device, c)| add(lines, device.filter(|_| named), c))
+    found.into_iter().fold(Vec::new(), |lines, (device, c)| add(lines, named.then_some(device), c))
 }
 
 fn add(mut lines: Vec<Line>, device: Option<&str>, ceiling: &Ceiling) -> Vec<Line> {
@@ -101,7 +104,8 @@ mod tests {
 
     fn lines_of(chosen: Vec<Ceiling>, flops: f64) -> Vec<Line> {
         let run = Run { kernels: vec![kernel("k", 1.0, 1e9, flops)], ..Run::default() };
-        lines(&analyse(&[run], By::Kernel, &Ceilings { chosen, by_device: vec![] }).points)
+        let points = analyse(&[run], By::Kernel, &Ceilings { chosen, by_device: vec![] }).points;
+        lines(&points.iter().collect::<Vec<_>>())
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod axis;
 mod canvas;
 mod chart_ceilings;
+mod chart_legend;
 mod font;
 mod labels;
 mod legend;

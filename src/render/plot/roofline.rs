@@ -3,11 +3,12 @@
 use super::axis::{LogAxis, tick_label};
 use super::canvas::{Anchor, Area, Canvas, Figure, Rgb, Text};
 use super::chart_ceilings::{Line, lines, ridges};
+use super::chart_legend::{line_color, sections, versions};
 use super::font;
 use super::labels::{Obstacles, around, needs_leader};
-use super::legend::{self, Entry, Sample, Section};
+use super::legend;
 use super::marks::{self, BLACK, FAINT, GREY, LIGHT, Shape};
-use crate::llm::{Phase, Stage};
+use crate::llm::Stage;
 use crate::roofline::{Level, Point, Roofline};
 use crate::units::{FlopRate, Scale};
 
@@ -22,14 +23,13 @@ pub struct ChartOptions {
 
 const WIDTH: u32 = 1200;
 const HEIGHT: u32 = 760;
-const PANEL: f64 = 330.0;
+/// Width of the panel beside the chart.
+pub(super) const PANEL: f64 = 330.0;
 const LEFT: f64 = 84.0;
 const TOP: f64 = 56.0;
 const BELOW: f64 = 92.0;
 /// Up to this many points are labelled by name, more by number.
 const NAMED: usize = 14;
-/// Rows of the panel's table of points; the terminal's table has them all.
-const LISTED: usize = 60;
 /// Intensities and rates further than this from the middle of all ceilings would squeeze the chart: such points
 /// stand at its edge, with an arrow.
 const PLAUSIBLE_INTENSITY: (f64, f64) = (1e-3, 1e4);
@@ -37,10 +37,14 @@ const PLAUSIBLE_INTENSITY: (f64, f64) = (1e-3, 1e4);
 /// Draws the roofline chart: log-log, every point with FLOPs, bytes and time.
 pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
     let marks = drawn_points(roofline);
-    let ceilings = lines(&roofline.points);
+    // Ceilings of what is not drawn would be read as those of what is.
+    let drawn: Vec<&Point> = marks.iter().map(|m| m.point).collect();
+    let all = || roofline.points.iter().collect();
+    let ceilings = lines(&if drawn.is_empty() { all() } else { drawn });
     let plain = Chart::new(frame(f64::from(HEIGHT)), &marks, &ceilings);
     let numbered = marks.len() > NAMED || !plain.names_fit(&marks, &ceilings);
-    let sections = sections(roofline, &marks, &ceilings, numbered);
+    let outside = marks.iter().any(|m| plain.position(m).1);
+    let sections = sections(roofline, &marks, &ceilings, numbered, outside);
     let height = f64::from(HEIGHT).max(TOP + legend::height(&sections) + 40.0);
     let chart = Chart::new(frame(height), &marks, &ceilings);
     let mut canvas = Canvas::new(WIDTH, height as u32);
@@ -66,9 +70,9 @@ fn frame(height: f64) -> Area {
 }
 
 /// A point with how it is drawn.
-struct Mark<'a> {
-    point: &'a Point,
-    number: usize,
+pub(super) struct Mark<'a> {
+    pub(super) point: &'a Point,
+    pub(super) number: usize,
     intensity: f64,
     rate: f64,
     shape: Shape,
@@ -99,118 +103,6 @@ fn drawn_points(roofline: &Roofline) -> Vec<Mark<'_>> {
         })
     });
     marks.collect()
-}
-
-fn versions(roofline: &Roofline) -> Vec<&str> {
-    let mut names: Vec<&str> = roofline.points.iter().filter_map(|p| p.version.as_deref()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
-fn sections(roofline: &Roofline, marks: &[Mark<'_>], ceilings: &[Line], numbered: bool) -> Vec<Section> {
-    let mut sections = vec![
-        Section { title: "Version (shape)", entries: version_entries(roofline) },
-        Section { title: "Stage (fill)", entries: stage_entries(marks) },
-        Section { title: "Phase (colour), per step", entries: phase_entries(marks) },
-        Section { title: "File (colour)", entries: file_entries(roofline, marks) },
-        Section { title: "Notes", entries: note_entries(roofline, marks) },
-        Section { title: "Ceilings", entries: ceiling_entries(ceilings) },
-    ];
-    if numbered {
-        sections.push(Section { title: "Points, by time", entries: point_entries(marks) });
-    }
-    sections
-}
-
-fn version_entries(roofline: &Roofline) -> Vec<Entry> {
-    let entry = |(i, name): (usize, &str)| Entry {
-        sample: Sample::Marker { shape: Shape::of(i), color: BLACK, filled: true },
-        text: name.to_string(),
-    };
-    versions(roofline).into_iter().enumerate().map(entry).collect()
-}
-
-fn stage_entries(marks: &[Mark<'_>]) -> Vec<Entry> {
-    let present = Stage::ALL.into_iter().filter(|s| marks.iter().any(|m| m.point.stage == Some(*s)));
-    let entry = |stage: Stage| Entry {
-        sample: Sample::Marker { shape: Shape::Circle, color: BLACK, filled: stage == Stage::Prefill },
-        text: stage.name().to_string(),
-    };
-    present.map(entry).collect()
-}
-
-fn phase_entries(marks: &[Mark<'_>]) -> Vec<Entry> {
-    let phases = Phase::ALL.into_iter().map(Some).chain([None]);
-    let level = |p: Option<Phase>| if p.is_some() { Level::Phase } else { Level::Stage };
-    phases
-        .filter(|p| marks.iter().any(|m| m.point.level == level(*p) && m.point.phase == *p))
-        .map(|p| Entry {
-            sample: Sample::Box(marks::phase_color(p)),
-            text: p.map_or("whole stage", Phase::name).to_string(),
-        })
-        .collect()
-}
-
-fn file_entries(roofline: &Roofline, marks: &[Mark<'_>]) -> Vec<Entry> {
-    if roofline.files.len() < 2 {
-        return Vec::new();
-    }
-    let kernels = |file: &str| {
-        marks.iter().any(|m| m.point.file == file && matches!(m.point.level, Level::Kernel | Level::Launch))
-    };
-    let entry = |(i, file): (usize, &String)| Entry {
-        sample: Sample::Box(marks::series_color(i)),
-        text: file.clone(),
-    };
-    roofline.files.iter().enumerate().filter(|(_, f)| kernels(f)).map(entry).collect()
-}
-
-fn note_entries(roofline: &Roofline, marks: &[Mark<'_>]) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    if marks.iter().any(|m| m.point.is_lower_bound()) {
-        let text = "lower bound: FLOPs not all counted".to_string();
-        entries.push(Entry { sample: Sample::Arrow, text });
-    }
-    let (least, most) = PLAUSIBLE_INTENSITY;
-    if marks.iter().any(|m| m.intensity < least || m.intensity > most) {
-        let text = "arrow at the edge: intensity beyond the axis".to_string();
-        entries.push(Entry { sample: Sample::Nothing, text });
-    }
-    let left_out = roofline.points.len() - marks.len();
-    if left_out > 0 {
-        let text = format!("{left_out} without FLOPs, bytes or time not drawn");
-        entries.push(Entry { sample: Sample::Nothing, text });
-    }
-    if marks.iter().any(|m| m.point.dram_bytes().is_none()) {
-        let text = "bytes of phases: analytic floor, not DRAM".to_string();
-        entries.push(Entry { sample: Sample::Nothing, text });
-    }
-    entries
-}
-
-fn ceiling_entries(ceilings: &[Line]) -> Vec<Entry> {
-    let entry = |line: &Line| Entry {
-        sample: Sample::Line { color: line_color(line), dashed: line.bandwidth && !line.dram },
-        text: format!("{} {} ({})", line.name, line.value_text, line.source),
-    };
-    ceilings.iter().map(entry).collect()
-}
-
-fn point_entries(marks: &[Mark<'_>]) -> Vec<Entry> {
-    let names: Vec<String> = marks.iter().take(LISTED).map(|m| m.point.name()).collect();
-    let fitted = font::fit_apart(&names, 11.0, PANEL - 40.0 - legend::INDENT);
-    let entry = |(m, text): (&Mark<'_>, String)| Entry { sample: Sample::Number(m.number), text };
-    let mut entries: Vec<Entry> = marks.iter().zip(fitted).map(entry).collect();
-    let more = marks.len().saturating_sub(LISTED);
-    if more > 0 {
-        entries.push(Entry { sample: Sample::Nothing, text: format!("and {more} more: see the table") });
-    }
-    entries
-}
-
-fn line_color(line: &Line) -> Rgb {
-    if line.bandwidth && !line.dram { GREY } else { BLACK }
 }
 
 /// The plot area with its axes.

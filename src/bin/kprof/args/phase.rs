@@ -19,7 +19,8 @@ Examples:
   kprof phase --version v0 v1                              what a KV cache gains
   kprof phase --version v0-v4 --preset gpt2-medium -p 128  all versions of a larger model
   kprof phase --version v1 --model ./gpt2 --dtype bf16     your own weights
-  kprof phase --version v1 v2 --export-json - | jq '.stages[].phases.attention.time_s'"
+  kprof phase --version v1 v2 --export-json - | jq '.stages[].phases.attention.time_s'
+  kprof phase --load run.jsonl --export-png phases.png     the report of an earlier run"
 )]
 pub(crate) struct PhaseArgs {
     /// KV-cache versions: `v0 v1`, `v0,v1` or `v0-v4`
@@ -48,6 +49,9 @@ pub(crate) struct PhaseArgs {
     /// The run file to write [default: a new file under profiles/runs/]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
+    /// Report this run file again, instead of measuring
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["output", "versions"], help_heading = "Output")]
+    pub(crate) load: Option<PathBuf>,
     /// No progress on stderr
     #[arg(short = 'q', long, help_heading = "Output")]
     pub(crate) quiet: bool,

@@ -28,5 +28,8 @@ pub(crate) fn run(args: &CeilingsArgs) -> anyhow::Result<()> {
     if !output::takes_stdout(&exports) {
         output::print(&render::ceilings::text(&measured))?;
     }
+    if let Some(warning) = render::ceilings::warning(&measured) {
+        eprintln!("{warning}");
+    }
     output::write_exports(&exports)
 }

@@ -4,9 +4,9 @@ use crate::args::{ByArg, RooflineArgs};
 use crate::exit::usage;
 use crate::output::{self, Export};
 use anyhow::Context as _;
+use kprof::host;
 use kprof::hw::{self, DeviceMatch, DeviceSpec};
 use kprof::ingest::read_any;
-use kprof::llm::nearest_first;
 use kprof::profile::{Finding, FindingCode, Run};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
@@ -22,7 +22,8 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
     };
     let mut roofline = analyse(&runs, by, &ceilings);
     roofline.findings.extend(ambiguous_devices(&runs));
-    let options = ChartOptions { title: args.title.clone(), footer: render::footer(&runs) };
+    let options =
+        ChartOptions { title: args.title.clone(), footer: render::footer(&runs, &host::kprof_info()) };
     write(args, &roofline, &options)
 }
 
@@ -51,13 +52,26 @@ fn device_named(name: &str) -> anyhow::Result<&'static DeviceSpec> {
             Err(usage(format!("device '{name}' could be any of: {which}")))
         }
         DeviceMatch::Unknown => {
-            let known = nearest_first(name, hw::known_devices().iter().map(|s| s.name.as_str()));
-            let known = quoted(known);
+            let known = quoted(nearest_devices(name));
             Err(usage(format!(
                 "unknown device '{name}'; known: {known}; or describe it with --device-spec FILE"
             )))
         }
     }
+}
+
+/// The known devices, those first that have a word like one of `name`: whole names differ mostly in length.
+fn nearest_devices(name: &str) -> Vec<&'static str> {
+    let distance = |device: &str| -> usize {
+        let like = |word: &str| {
+            let words = device.split_whitespace().map(str::to_lowercase);
+            words.map(|w| strsim::damerau_levenshtein(&w, &word.to_lowercase())).min().unwrap_or(usize::MAX)
+        };
+        name.split_whitespace().map(like).sum()
+    };
+    let mut names: Vec<&str> = hw::known_devices().iter().map(|s| s.name.as_str()).collect();
+    names.sort_by_key(|n| distance(n));
+    names
 }
 
 /// A name in a file that fits several devices gives no ceilings, and says so.
@@ -75,12 +89,13 @@ fn write(args: &RooflineArgs, roofline: &Roofline, options: &ChartOptions) -> an
     let text = |text: String| Ok(text.into_bytes());
     let export = &args.export;
     let exports = [
-        Export { path: &export.export_json, make: &|| text(render::roofline_json(roofline)) },
-        Export { path: &export.export_csv, make: &|| text(render::roofline_csv(roofline)) },
-        Export { path: &export.export_markdown, make: &|| text(markdown(roofline)) },
+        Export { path: &export.tables.export_json, make: &|| text(render::roofline_json(roofline)) },
+        Export { path: &export.tables.export_csv, make: &|| text(render::roofline_csv(roofline)) },
+        Export { path: &export.tables.export_markdown, make: &|| text(markdown(roofline)) },
         Export { path: &export.export_svg, make: &|| text(svg()) },
         Export { path: &export.export_png, make: &|| to_png(&svg()).context("cannot draw the chart") },
     ];
+    output::check_writable(exports.iter().filter_map(|e| e.path.as_deref()))?;
     if !output::takes_stdout(&exports) {
         output::print(&table(args, roofline))?;
     }

@@ -3,6 +3,7 @@
 use crate::args::PhaseArgs;
 use crate::output::{self, Export};
 use anyhow::Context as _;
+use kprof::host;
 use kprof::profile::Run;
 use kprof::render;
 use kprof::render::plot::{ChartOptions, phase_figure, roofline_chart, to_png};
@@ -22,9 +23,17 @@ pub(super) fn check(args: &PhaseArgs) -> anyhow::Result<()> {
     output::check_writable(all)
 }
 
-pub(super) fn report(args: &PhaseArgs, run: &Run) -> anyhow::Result<()> {
+/// Prints and exports; of a `fresh` run, two figures are written beside its file.
+pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result<()> {
+    if run.steps.is_empty() {
+        anyhow::bail!(
+            "{} has no timed steps: it is no run of `kprof phase`, or nothing was measured",
+            run.file
+        );
+    }
     let report = PhaseReport::new(run, &[]);
-    let options = ChartOptions { title: None, footer: render::footer(std::slice::from_ref(run)) };
+    let footer = render::footer(std::slice::from_ref(run), &host::kprof_info());
+    let options = ChartOptions { title: None, footer };
     let phases = || phase_figure(&report, &options).svg;
     let roofline = || {
         let points = analyse(std::slice::from_ref(run), By::Kernel, &Ceilings::default());
@@ -32,8 +41,9 @@ pub(super) fn report(args: &PhaseArgs, run: &Run) -> anyhow::Result<()> {
     };
     let text = |text: String| Ok(text.into_bytes());
     let png = |svg: &str| to_png(svg).context("cannot draw the figure");
-    let beside =
-        |kind: &str| -> Option<PathBuf> { Some(Path::new(&run.file).with_extension(format!("{kind}.svg"))) };
+    let beside = |kind: &str| -> Option<PathBuf> {
+        fresh.then(|| Path::new(&run.file).with_extension(format!("{kind}.svg")))
+    };
     let (tables, figures) = (&args.tables, &args.figures);
     let (phases_beside, roofline_beside) = (beside("phases"), beside("roofline"));
     let exports = [
@@ -50,19 +60,34 @@ pub(super) fn report(args: &PhaseArgs, run: &Run) -> anyhow::Result<()> {
     if !output::takes_stdout(&exports) {
         output::print(&table(&report))?;
     }
-    eprintln!("wrote {}", run.file);
+    if fresh {
+        eprintln!("wrote {}", run.file);
+    }
     output::write_exports(&exports)
 }
 
 fn table(report: &PhaseReport) -> String {
-    let table = render::phase_table(report).to_terminal(output::width());
-    let summary: String = render::phase_summary(report).iter().map(|l| format!("{l}\n")).collect();
+    let width = output::width();
+    let (phases, latency) = (render::phase_table(report), render::latency_table(report));
+    let comparisons: String = render::comparison_lines(report).iter().map(|l| format!("{l}\n")).collect();
     let findings = render::findings(&report.findings, output::color());
-    let gap = if findings.is_empty() { "" } else { "\n" };
-    format!("{}\n{table}\n{summary}{gap}{findings}", render::phase_heading(report))
+    let parts = [
+        format!("{}\n", render::phase_heading(report)),
+        phases.to_terminal(width),
+        latency.to_terminal(width),
+        comparisons,
+        findings,
+    ];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn markdown(report: &PhaseReport) -> String {
-    let summary: String = render::phase_summary(report).iter().map(|l| format!("- {l}\n")).collect();
-    format!("{}\n\n{}\n{summary}", render::phase_heading(report), render::phase_table(report).to_markdown())
+    let (phases, latency) = (render::phase_table(report), render::latency_table(report));
+    let comparisons: String = render::comparison_lines(report).iter().map(|l| format!("- {l}\n")).collect();
+    format!(
+        "{}\n\n{}\n{}\n{comparisons}",
+        render::phase_heading(report),
+        phases.to_markdown(),
+        latency.to_markdown()
+    )
 }

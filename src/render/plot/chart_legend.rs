@@ -1,0 +1,135 @@
+//! What stands beside a roofline chart: what shapes, fills and colours mean, its ceilings, and its points by number.
+
+use super::canvas::Rgb;
+use super::chart_ceilings::Line;
+use super::font;
+use super::legend::{self, Entry, Sample, Section};
+use super::marks::{self, BLACK, GREY, Shape};
+use super::roofline::{Mark, PANEL};
+use crate::llm::{Phase, Stage};
+use crate::render::footer::file_name;
+use crate::roofline::{Level, Roofline};
+
+/// Rows of the panel's table of points; the terminal's table has them all.
+const LISTED: usize = 60;
+
+/// The versions in the order that gives their shapes.
+pub(super) fn versions(roofline: &Roofline) -> Vec<&str> {
+    let mut names: Vec<&str> = roofline.points.iter().filter_map(|p| p.version.as_deref()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// What stands beside the chart. `outside` is whether a point stands at the edge, `numbered` whether points are
+/// labelled by numbers, which are then listed.
+pub(super) fn sections(
+    roofline: &Roofline,
+    marks: &[Mark<'_>],
+    ceilings: &[Line],
+    numbered: bool,
+    outside: bool,
+) -> Vec<Section> {
+    let mut sections = vec![
+        Section { title: "Version (shape)", entries: version_entries(roofline) },
+        Section { title: "Stage (fill)", entries: stage_entries(marks) },
+        Section { title: "Phase (colour), per step", entries: phase_entries(marks) },
+        Section { title: "File (colour)", entries: file_entries(roofline, marks) },
+        Section { title: "Notes", entries: note_entries(roofline, marks, outside) },
+        Section { title: "Ceilings", entries: ceiling_entries(ceilings) },
+    ];
+    if numbered {
+        sections.push(Section { title: "Points, by time", entries: point_entries(marks) });
+    }
+    sections
+}
+
+fn version_entries(roofline: &Roofline) -> Vec<Entry> {
+    let entry = |(i, name): (usize, &str)| Entry {
+        sample: Sample::Marker { shape: Shape::of(i), color: BLACK, filled: true },
+        text: name.to_string(),
+    };
+    versions(roofline).into_iter().enumerate().map(entry).collect()
+}
+
+fn stage_entries(marks: &[Mark<'_>]) -> Vec<Entry> {
+    let present = Stage::ALL.into_iter().filter(|s| marks.iter().any(|m| m.point.stage == Some(*s)));
+    let entry = |stage: Stage| Entry {
+        sample: Sample::Marker { shape: Shape::Circle, color: BLACK, filled: stage == Stage::Prefill },
+        text: stage.name().to_string(),
+    };
+    present.map(entry).collect()
+}
+
+fn phase_entries(marks: &[Mark<'_>]) -> Vec<Entry> {
+    let phases = Phase::ALL.into_iter().map(Some).chain([None]);
+    let level = |p: Option<Phase>| if p.is_some() { Level::Phase } else { Level::Stage };
+    phases
+        .filter(|p| marks.iter().any(|m| m.point.level == level(*p) && m.point.phase == *p))
+        .map(|p| Entry {
+            sample: Sample::Box(marks::phase_color(p)),
+            text: p.map_or("whole stage", Phase::name).to_string(),
+        })
+        .collect()
+}
+
+fn file_entries(roofline: &Roofline, marks: &[Mark<'_>]) -> Vec<Entry> {
+    if roofline.files.len() < 2 {
+        return Vec::new();
+    }
+    let kernels = |file: &str| {
+        marks.iter().any(|m| m.point.file == file && matches!(m.point.level, Level::Kernel | Level::Launch))
+    };
+    let entry = |(i, file): (usize, &String)| Entry {
+        sample: Sample::Box(marks::series_color(i)),
+        text: file_name(file).to_string(),
+    };
+    roofline.files.iter().enumerate().filter(|(_, f)| kernels(f)).map(entry).collect()
+}
+
+fn note_entries(roofline: &Roofline, marks: &[Mark<'_>], outside: bool) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    if marks.iter().any(|m| m.point.is_lower_bound()) {
+        let text = "lower bound: FLOPs not all counted".to_string();
+        entries.push(Entry { sample: Sample::Arrow, text });
+    }
+    if outside {
+        let text = "arrow at the edge: intensity beyond the axis".to_string();
+        entries.push(Entry { sample: Sample::Nothing, text });
+    }
+    let left_out = roofline.points.len() - marks.len();
+    if left_out > 0 {
+        let text = format!("{left_out} without FLOPs, bytes or time not drawn");
+        entries.push(Entry { sample: Sample::Nothing, text });
+    }
+    if marks.iter().any(|m| m.point.dram_bytes().is_none()) {
+        let text = "bytes of phases: analytic floor, not DRAM".to_string();
+        entries.push(Entry { sample: Sample::Nothing, text });
+    }
+    entries
+}
+
+fn ceiling_entries(ceilings: &[Line]) -> Vec<Entry> {
+    let entry = |line: &Line| Entry {
+        sample: Sample::Line { color: line_color(line), dashed: line.bandwidth && !line.dram },
+        text: format!("{} {} ({})", line.name, line.value_text, line.source),
+    };
+    ceilings.iter().map(entry).collect()
+}
+
+fn point_entries(marks: &[Mark<'_>]) -> Vec<Entry> {
+    let names: Vec<String> = marks.iter().take(LISTED).map(|m| m.point.name()).collect();
+    let fitted = font::fit_apart(&names, 11.0, PANEL - 40.0 - legend::INDENT);
+    let entry = |(m, text): (&Mark<'_>, String)| Entry { sample: Sample::Number(m.number), text };
+    let mut entries: Vec<Entry> = marks.iter().zip(fitted).map(entry).collect();
+    let more = marks.len().saturating_sub(LISTED);
+    if more > 0 {
+        entries.push(Entry { sample: Sample::Nothing, text: format!("and {more} more: see the table") });
+    }
+    entries
+}
+
+/// Caches stand back behind main memory.
+pub(super) fn line_color(line: &Line) -> Rgb {
+    if line.bandwidth && !line.dram { GREY } else { BLACK }
+}

@@ -1,0 +1,79 @@
+//! `kprof roofline`, as a user runs it.
+
+use assert_cmd::Command;
+use std::path::Path;
+
+const PREFILL: &str = "tests/fixtures/ncu/v0_prefill.csv";
+
+fn kprof(args: &[&str]) -> std::process::Output {
+    let mut command = Command::cargo_bin("kprof").expect("the binary is built with the tests");
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("COLUMNS", "100").arg("roofline").args(args);
+    command.output().expect("kprof runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_reference_system_s_prefill_is_a_lower_bound_of_unknown_bound() {
+    let output = kprof(&[PREFILL, "--device", "RTX A6000", "--export-json", "-"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let json: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("stdout is JSON and nothing else");
+    let points = json["points"].as_array().expect("a list");
+    let total: f64 = points.iter().filter_map(|p| p["flops"]["total"].as_f64()).sum();
+    // Counted are 2.32 GFLOP; executed were about 335.
+    assert!((2.2e9..2.4e9).contains(&total), "{total}");
+    for point in points {
+        assert_eq!((&point["flops_complete"], &point["bound"]), (&false.into(), &"unknown".into()));
+        assert!(point["flops"]["tensor"].is_null() && point["fraction_of_ceiling"].is_null());
+    }
+    let findings = json["findings"].as_array().expect("a list");
+    let incomplete = findings.iter().find(|f| f["code"] == "flops_incomplete").expect("a finding");
+    let remedy = incomplete["remedy"].as_str().expect("a remedy");
+    assert!(remedy.contains("sm__ops_path_tensor") && remedy.contains("ncu --csv"), "{remedy}");
+}
+
+#[test]
+fn the_table_goes_to_stdout_and_the_way_to_the_chart_to_stderr() {
+    let output = kprof(&[PREFILL, "--top", "3"]);
+    assert!(output.status.success());
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(out.contains("Finding") && out.contains("unknown") && out.contains("lower bound"), "{out}");
+    assert!(err.contains("--export-svg") && err.lines().count() == 1, "{err}");
+}
+
+#[test]
+fn charts_and_tables_are_written_whole() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_string();
+    let names = ["c.svg", "c.png", "c.csv", "c.md"].map(path);
+    let [svg, png, csv, md] = &names;
+    let args = ["--export-svg", svg, "--export-png", png, "--export-csv", csv, "--export-markdown", md];
+    let output = kprof(&[&[PREFILL, "--device", "RTX A6000", "--title", "Prefill"], &args[..]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let read = |p: &str| std::fs::read(Path::new(p)).expect("it was written");
+    assert!(text(&read(svg)).contains("Prefill") && read(png).starts_with(b"\x89PNG"));
+    assert!(text(&read(csv)).starts_with("file,level,") && text(&read(md)).starts_with("| # |"));
+}
+
+#[test]
+fn an_unknown_device_lists_the_known_ones_nearest_first_and_exits_with_2() {
+    let output = kprof(&[PREFILL, "--device", "RTX 4091"]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = text(&output.stderr);
+    assert!(error.contains("unknown device 'RTX 4091'; known: 'NVIDIA GeForce RTX 4090'"), "{error}");
+    let output = kprof(&[PREFILL, "--device", "A100"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("could be any of"));
+}
+
+#[test]
+fn a_missing_file_and_two_exports_to_stdout_are_errors() {
+    let output = kprof(&["no-such-file.csv"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no-such-file.csv"));
+    let output = kprof(&[PREFILL, "--export-json", "-", "--export-csv", "-"]);
+    assert_eq!(output.status.code(), Some(2));
+}

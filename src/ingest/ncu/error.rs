@@ -30,8 +30,8 @@ pub enum NcuError {
     },
     /// A binary report without one usable result.
     #[error(
-        "{file}: the report makes no sense from {damage}, and no complete result can be read: copy the file again, \
-         or profile again and let ncu finish"
+        "{file}: the report makes no sense from {damage}, and nothing before it can be used (the names of metrics \
+         often come last): copy the file again, or profile again and let ncu finish"
     )]
     DamagedReport {
         /// The file.
@@ -49,7 +49,9 @@ pub enum NcuError {
         file: String,
     },
     /// A compressed report.
-    #[error("{file}: this is a compressed report: run `zstd -d {file} -o {stem}.ncu-rep` and read that")]
+    #[error(
+        "{file}: this is a compressed report: run `zstd -d {file} -o {stem}.plain.ncu-rep` and read that"
+    )]
     CompressedReport {
         /// The file.
         file: String,

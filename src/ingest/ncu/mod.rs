@@ -57,15 +57,12 @@ const BINARY_HEAD: usize = 64;
 /// # Errors
 /// When the file cannot be read, or is no usable export; see [`read_bytes`].
 pub fn read(path: &Path) -> Result<Run, NcuError> {
-    let failed = |source| NcuError::Read { path: path.to_path_buf(), source };
     let name = path.display().to_string();
-    let mut file = File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    file.by_ref().take(report::MAGIC.len() as u64).read_to_end(&mut bytes).map_err(failed)?;
+    let (mut file, mut bytes) = open(path)?;
     if bytes == report::MAGIC {
         return Ok(report::read(&name, file, false)?.run);
     }
-    file.read_to_end(&mut bytes).map_err(failed)?;
+    file.read_to_end(&mut bytes).map_err(|source| NcuError::Read { path: path.to_path_buf(), source })?;
     read_bytes(&name, &bytes)
 }
 
@@ -74,14 +71,20 @@ pub fn read(path: &Path) -> Result<Run, NcuError> {
 /// # Errors
 /// When the file cannot be read, or is a report without one usable result.
 pub fn read_report(path: &Path) -> Result<Option<Report>, NcuError> {
-    let failed = |source| NcuError::Read { path: path.to_path_buf(), source };
-    let mut file = File::open(path).map_err(failed)?;
-    let mut magic = Vec::new();
-    file.by_ref().take(report::MAGIC.len() as u64).read_to_end(&mut magic).map_err(failed)?;
+    let (file, magic) = open(path)?;
     if magic != report::MAGIC {
         return Ok(None);
     }
     report::read(&path.display().to_string(), file, true).map(Some)
+}
+
+/// A file, and the first of its bytes, which were read.
+fn open(path: &Path) -> Result<(File, Vec<u8>), NcuError> {
+    let failed = |source| NcuError::Read { path: path.to_path_buf(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let mut start = Vec::new();
+    file.by_ref().take(report::MAGIC.len() as u64).read_to_end(&mut start).map_err(failed)?;
+    Ok((file, start))
 }
 
 /// Reads an export that is in memory; `name` is what messages call it, and may tell version and stage.

@@ -48,7 +48,7 @@ fn other_files_are_explained() {
     );
     assert!(matches!(of(b"NVR\0\x02\0\0\0\x08\x07"), NcuError::EmptyReport { .. }));
     let compressed = of(b"\x28\xB5\x2F\xFD\x04").to_string();
-    assert!(compressed.contains("zstd -d run.ncu-rep -o run.ncu-rep"), "{compressed}");
+    assert!(compressed.contains("zstd -d run.ncu-rep -o run.plain.ncu-rep"), "{compressed}");
     assert!(matches!(of(b"\x97\0\0\0\x08"), NcuError::NotAReport { .. }));
     assert!(matches!(of(b"hello\n"), NcuError::Unknown { .. }));
     assert!(matches!(of(b"{\"a\": 1}"), NcuError::Unknown { .. }));

@@ -152,3 +152,39 @@ fn real_reports_mean_what_their_exports_do() {
     println!("{compared} launches agree with their exports");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// How many places each report is cut at.
+const CUTS: usize = 60;
+
+#[test]
+fn real_reports_cut_short_give_no_number_that_the_whole_does_not() {
+    let Some(root) = corpus() else {
+        println!("skipped: real_reports_cut_short_give_no_number_that_the_whole_does_not: no ../shared/ncu");
+        return;
+    };
+    let files = std::fs::read_dir(root.join("rep")).expect("the corpus has its reports");
+    let (mut partial, mut refused) = (0, 0);
+    for path in files.flatten().map(|f| f.path()) {
+        let bytes = std::fs::read(&path).expect("it can be read");
+        let Ok(whole) = ncu::read_bytes("x.ncu-rep", &bytes) else { continue };
+        for cut in 1..CUTS {
+            let end = (bytes.len() - 1) * cut / CUTS;
+            match ncu::read_bytes("x.ncu-rep", &bytes[..end]) {
+                Ok(run) => {
+                    partial += 1;
+                    assert!(run.findings.iter().any(|f| f.code == FindingCode::Partial), "{path:?} at {end}");
+                    for (kernel, full) in run.kernels.iter().zip(&whole.kernels) {
+                        assert_eq!((&kernel.kernel, &kernel.grid), (&full.kernel, &full.grid));
+                        assert!(kernel.time.is_none() || kernel.time == full.time, "{path:?} at {end}");
+                        assert!(kernel.dram_bytes.is_none() || kernel.dram_bytes == full.dram_bytes);
+                    }
+                }
+                Err(error) => {
+                    refused += 1;
+                    assert!(matches!(error, NcuError::DamagedReport { .. }), "{error}");
+                }
+            }
+        }
+    }
+    println!("{partial} cut reports gave what they had, {refused} had nothing usable");
+}

@@ -30,7 +30,7 @@ pub(super) struct ResultHead {
 
 /// Reads everything but the metrics.
 pub(super) fn head(entry: Entry, message: Message<'_>) -> Result<ResultHead, Break> {
-    let mut head = match entry {
+    let head = match entry {
         Entry::Launch => launch(message)?,
         // What else a range has was in no file that could be checked.
         Entry::Range => {
@@ -38,7 +38,6 @@ pub(super) fn head(entry: Entry, message: Message<'_>) -> Result<ResultHead, Bre
             ResultHead { name: RANGE.to_string(), ..ResultHead::default() }
         }
     };
-    head.name = std::mem::take(&mut head.name);
     if head.name.is_empty() {
         return Err(Break::new(message.at(), "a result with the name of its kernel", "none"));
     }
@@ -57,6 +56,7 @@ fn launch(message: Message<'_>) -> Result<ResultHead, Break> {
             (7, _, text) => demangled = text,
             (10, _, Some(grid)) => head.grid = Some(extent(grid)),
             (11, _, Some(block)) => head.block = Some(extent(block)),
+            // The index of the device, as far as can be told: every known report is of device 0.
             (16, Some(device), _) => head.device = device,
             (19, _, Some(rule)) => head.rule = head.rule.or_else(|| roofline_rule(rule)),
             (21, _, Some(nvtx)) => head.ranges.extend(nvtx_ranges(nvtx)),
@@ -85,12 +85,16 @@ fn roofline_rule(rule: Message<'_>) -> Option<String> {
 }
 
 /// Names of the push/pop ranges that were open: of each thread, of each domain, outermost first.
+///
+/// Start/stop ranges, in another field, are not read: no known report has one.
 fn nvtx_ranges(state: Message<'_>) -> impl Iterator<Item = String> {
     let domains = state.messages(2).flat_map(|thread| thread.messages(2));
     domains.flat_map(|domain| domain.messages(3)).filter_map(|range| range.text_of(1))
 }
 
 /// The metrics in file order, by the number of their name; `None` is one that is not available.
+///
+/// A metric's instances (per unit or per instruction) are skipped: its value is their aggregate.
 pub(super) fn metrics(entry: Entry, message: Message<'_>) -> impl Iterator<Item = (u64, Option<Scalar>)> {
     let number = match entry {
         Entry::Launch => LAUNCH_METRICS,

@@ -21,9 +21,7 @@ pub fn footer(runs: &[Run], drawn_by: &KprofInfo) -> String {
             }
             add(manifest.started.clone());
         }
-        for device in run.kernels.iter().filter_map(|k| k.device.as_ref()) {
-            add(device.clone());
-        }
+        run.device_names().into_iter().for_each(|device| add(device.to_string()));
         add(file_name(&run.file).to_string());
     }
     parts.join(" · ")

@@ -92,6 +92,15 @@ impl Votes {
         }
     }
 
+    /// Adds the votes of another part of the file.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.decimal_dot += other.decimal_dot;
+        self.decimal_comma += other.decimal_comma;
+        self.grouping_dot += other.grouping_dot;
+        self.grouping_comma += other.grouping_comma;
+        self.ambiguous += other.ambiguous;
+    }
+
     fn both(&mut self, decimal: u8) {
         self.decimal(decimal);
         self.grouping(if decimal == b'.' { b',' } else { b'.' });

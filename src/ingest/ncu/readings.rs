@@ -83,6 +83,13 @@ pub(super) struct Assumptions {
 }
 
 impl Assumptions {
+    /// Adds what reading another part of the file assumed.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.units.extend(other.units);
+        self.texts.extend(other.texts);
+        self.coarse.extend(other.coarse);
+    }
+
     /// As findings about `file`.
     pub(super) fn findings(&self, file: &str) -> Vec<Finding> {
         let list = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");

@@ -5,10 +5,13 @@ use super::super::locale::Votes;
 use super::super::readings::Assumptions;
 use super::head::Plan;
 use super::rows::{Rows, Templates};
+use super::shape::{Own, Shape};
 use crate::profile::KernelRecord;
 use memchr::memchr;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// How far past its end a chunk is read at first, for the launch that lies across it.
 const BEYOND: u64 = 128 << 10;
@@ -39,6 +42,8 @@ pub(super) struct Chunk {
     /// How many lines they have.
     pub(super) lines: usize,
     pub(super) launches: Vec<Launched>,
+    /// What the launches have of their own, one text after the other.
+    pub(super) texts: String,
     pub(super) votes: Votes,
     pub(super) assumptions: Assumptions,
     /// The profiler's messages; lines count from 1 at the chunk's start.
@@ -47,21 +52,53 @@ pub(super) struct Chunk {
 
 /// One launch.
 #[derive(Debug)]
-pub(super) struct Launched {
-    pub(super) record: KernelRecord,
-    /// How many of its last findings are about a line, counted from 1 at the chunk's start.
-    pub(super) about_lines: usize,
+pub(super) enum Launched {
+    /// Read in full.
+    Full {
+        record: Box<KernelRecord>,
+        /// How many of its last findings are about a line, counted from 1 at the chunk's start.
+        about_lines: usize,
+    },
+    /// Like others but for its numbers.
+    Shaped {
+        shape: Arc<Shape>,
+        /// Where its ID, process, grid, block and stream are in the chunk's texts.
+        own: [Range<usize>; 5],
+        values: Vec<f64>,
+    },
 }
 
-impl Launched {
-    /// Makes lines count from the file's beginning, given the line before the chunk.
-    pub(super) fn place_findings(&mut self, before: usize) {
-        let first = self.record.findings.len() - self.about_lines;
-        for finding in &mut self.record.findings[first..] {
-            if let Some((file, line)) = finding.about.rsplit_once(':') {
-                let line = line.parse::<usize>().unwrap_or(0) + before;
-                finding.about = format!("{file}:{line}");
+impl Chunk {
+    /// Gives the records one by one, given the line before the chunk.
+    pub(super) fn each(
+        launches: Vec<Launched>,
+        texts: &str,
+        before: usize,
+        mut then: impl FnMut(&KernelRecord) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        for launch in launches {
+            match launch {
+                Launched::Full { mut record, about_lines } => {
+                    place_findings(&mut record, about_lines, before);
+                    then(&record)?;
+                }
+                Launched::Shaped { shape, own, values } => {
+                    let [id, process, grid, block, stream] = own.map(|range| &texts[range]);
+                    shape.with(&Own { id, process, grid, block, stream }, &values, &mut then)?;
+                }
             }
+        }
+        Ok(())
+    }
+}
+
+/// Makes lines count from the file's beginning.
+fn place_findings(record: &mut KernelRecord, about_lines: usize, before: usize) {
+    let first = record.findings.len() - about_lines;
+    for finding in &mut record.findings[first..] {
+        if let Some((file, line)) = finding.about.rsplit_once(':') {
+            let line = line.parse::<usize>().unwrap_or(0) + before;
+            finding.about = format!("{file}:{line}");
         }
     }
 }

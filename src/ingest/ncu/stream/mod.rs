@@ -12,6 +12,7 @@
 mod chunk;
 mod head;
 mod rows;
+mod shape;
 
 use super::launches::Message;
 use super::locale::{Locale, Votes};
@@ -146,16 +147,16 @@ impl<A> Merged<A> {
         self.assumptions.merge(chunk.assumptions);
         let line = self.line - 1;
         self.messages.extend(chunk.messages.into_iter().map(|m| Message { line: line + m.line, ..m }));
-        for mut launch in chunk.launches {
-            self.order.check(&launch.record)?;
-            launch.place_findings(line);
-            self.counts.add(&launch.record);
+        Chunk::each(chunk.launches, &chunk.texts, line, |record| {
+            self.order.check(record)?;
+            self.counts.add(record);
             self.launches += 1;
-            if let Some(name) = launch.record.device.as_ref().filter(|name| !self.devices.contains(name)) {
+            if let Some(name) = record.device.as_ref().filter(|name| !self.devices.contains(name)) {
                 self.devices.push(name.clone());
             }
-            push(&mut self.into, &launch.record);
-        }
+            push(&mut self.into, record);
+            Ok(())
+        })?;
         self.at = chunk.end;
         self.line += chunk.lines;
         Ok(())

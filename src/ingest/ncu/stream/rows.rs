@@ -9,12 +9,15 @@ use super::super::kernel_record;
 use super::super::launches::{Cell, Collected, Launch};
 use super::super::layout::{Long, Shape, Wide};
 use super::super::metrics;
+use super::super::readings::Scaling;
 use super::super::records::{Record, Records};
 use super::super::table;
 use super::chunk::{Chunk, Launched, Stop};
 use super::head::{Plan, first_of_metric};
+use super::shape::Shapes;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// More rows than any export has kinds of: what is remembered stays bounded.
 const MOST_TEMPLATES: usize = 1 << 14;
@@ -27,6 +30,8 @@ struct Template {
     metric: Option<String>,
     shown: String,
     unit: String,
+    /// How its values are scaled, if its metric is needed and its unit known.
+    scaling: Option<Scaling>,
     /// The template that followed this one last time.
     next: usize,
 }
@@ -37,6 +42,9 @@ pub(super) struct Templates {
     all: Vec<Template>,
     index: HashMap<Box<[u8]>, usize>,
     last: usize,
+    /// How the columns of a wide table are scaled.
+    columns: Vec<Option<Scaling>>,
+    shapes: Shapes,
 }
 
 impl Templates {
@@ -292,12 +300,16 @@ impl<'t, 'w> Rows<'t, 'w> {
         let head = &text[prefix_end..value_start.max(prefix_end)];
         let value = record.get(long.value);
         let (section, body) = (field(long.section), field(long.body));
-        let new = || Template {
-            head: head.as_bytes().into(),
-            metric: metrics::needed(section, body, name).map(ToString::to_string),
-            shown: name.to_string(),
-            unit: record.raw(long.unit).to_string(),
-            next: usize::MAX,
+        let new = || {
+            let (metric, unit) = (metrics::needed(section, body, name), record.raw(long.unit));
+            Template {
+                head: head.as_bytes().into(),
+                metric: metric.map(ToString::to_string),
+                shown: name.to_string(),
+                unit: unit.to_string(),
+                scaling: metric.and_then(|metric| Scaling::of(metric, unit)),
+                next: usize::MAX,
+            }
         };
         // What cannot be told from its head alone is remembered under a head that no row has.
         let id = if comparable && !head.contains('\n') {
@@ -338,35 +350,58 @@ impl<'t, 'w> Rows<'t, 'w> {
     /// Makes the record of the launch whose rows are all read.
     fn complete(&mut self) -> Result<(), Stop> {
         let Some(current) = self.current.take().filter(|_| !self.skipping) else { return Ok(()) };
-        let Shape::Long(long) = &self.plan.layout.shape else {
-            return self.push(Launch { cells: current.wide, ..current.launch });
-        };
-        let templates = &self.templates.all;
-        let cells = current.cells.into_iter().filter_map(|(id, line, raw)| {
-            let template = templates.get(id)?;
-            Some(Cell {
-                metric: template.metric.as_deref()?,
-                shown: &template.shown,
-                unit: &template.unit,
-                raw,
-                unit_at: (line, long.unit + 1),
-            })
-        });
-        let launch = Launch { cells: cells.collect(), ..current.launch };
-        let (chunk, plan) = (&mut self.chunk, self.plan);
-        push(chunk, plan, &launch)
-    }
-
-    fn push(&mut self, launch: Launch<'t>) -> Result<(), Stop> {
-        push(&mut self.chunk, self.plan, &launch)
+        let Templates { all, columns, shapes, .. } = &mut *self.templates;
+        match &self.plan.layout.shape {
+            Shape::Long(long) => {
+                let cells = current.cells.iter().filter_map(|(id, line, raw)| {
+                    let template = all.get(*id)?;
+                    Some(Cell {
+                        metric: template.metric.as_deref()?,
+                        shown: &template.shown,
+                        unit: &template.unit,
+                        raw: raw.clone(),
+                        unit_at: (*line, long.unit + 1),
+                    })
+                });
+                let told = current
+                    .cells
+                    .iter()
+                    .filter_map(|(id, ..)| Some((u32::try_from(*id).ok()?, all.get(*id)?.scaling)));
+                let launch = Launch { cells: cells.collect(), ..current.launch };
+                push(&mut self.chunk, self.plan, &launch, shapes, told)
+            }
+            Shape::Wide(wide) => {
+                if columns.is_empty() {
+                    columns.extend(wide.metrics.iter().map(|m| Scaling::of(m.name, m.unit)));
+                }
+                let launch = Launch { cells: current.wide, ..current.launch };
+                push(&mut self.chunk, self.plan, &launch, shapes, (0..).zip(columns.iter().copied()))
+            }
+        }
     }
 }
 
-fn push(chunk: &mut Chunk, plan: &Plan<'_>, launch: &Launch<'_>) -> Result<(), Stop> {
+fn push(
+    chunk: &mut Chunk,
+    plan: &Plan<'_>,
+    launch: &Launch<'_>,
+    shapes: &mut Shapes,
+    told: impl Iterator<Item = (u32, Option<Scaling>)>,
+) -> Result<(), Stop> {
+    if let Some((shape, values)) = shapes.find(plan.name, launch, told, plan.locale, &mut chunk.assumptions) {
+        let own = [&launch.key.id, &launch.key.process, &launch.grid, &launch.block, &launch.stream];
+        let own = own.map(|text| {
+            let start = chunk.texts.len();
+            chunk.texts.push_str(text);
+            start..chunk.texts.len()
+        });
+        chunk.launches.push(Launched::Shaped { shape: Arc::clone(shape), own, values });
+        return Ok(());
+    }
     // An error names a line of the file, which reading all of it knows.
     let parsed = kernel_record(plan.name, launch, plan.locale, &mut chunk.assumptions);
     let (record, about_lines) = parsed.map_err(|_| Stop::Irregular)?;
-    chunk.launches.push(Launched { record, about_lines });
+    chunk.launches.push(Launched::Full { record: Box::new(record), about_lines });
     Ok(())
 }
 

@@ -82,6 +82,98 @@ fn chunks_of_any_size_give_what_reading_whole_gives() {
     check(&long(40).replace('\n', "\r\n"), &sizes);
 }
 
+/// Kernels that are launched again and again with other numbers, in several kinds of collections.
+#[test]
+fn launches_of_one_shape_give_what_each_by_itself_gives() {
+    let op = |op: &str| format!("smsp__sass_thread_inst_executed_op_{op}_pred_on.sum.per_cycle_elapsed");
+    let kinds: [Vec<(String, &str)>; 4] = [
+        vec![
+            ("gpu__time_duration.sum".into(), "us"),
+            ("dram__bytes_read.sum".into(), "Kbyte"),
+            ("dram__bytes_write.sum".into(), "byte"),
+            ("sm__ops_path_tensor_src_fp16_dst_fp32_sparsity_off.sum".into(), ""),
+            ("sm__ops_path_tensor_src_fp16_dst_fp32_sparsity_on.sum".into(), ""),
+            ("sm__ops_path_tensor_src_int8.sum".into(), ""),
+        ],
+        vec![
+            (op("fadd"), "inst/cycle"),
+            (op("fmul"), "inst/cycle"),
+            (op("ffma"), "inst/cycle"),
+            ("smsp__cycles_elapsed.avg.per_second".into(), "cycle/nsecond"),
+            ("gpu__time_duration.sum".into(), "ns"),
+            ("dram__bytes.sum.per_second".into(), "Gbyte/second"),
+            ("dram__bytes.sum.peak_sustained".into(), "Kbyte/cycle"),
+            ("dram__cycles_elapsed.avg.per_second".into(), "cycle/nsecond"),
+        ],
+        vec![
+            ("sm__cycles_elapsed.avg".into(), "cycle"),
+            ("sm__cycles_elapsed.avg.per_second".into(), "hz"),
+            (op("dfma"), "inst/cycle"),
+            ("lts__t_sectors.sum".into(), "sector"),
+            ("sm__ops_path_tensor_src_fp64.sum.per_cycle_elapsed".into(), ""),
+        ],
+        vec![
+            ("dram__bytes.sum".into(), "byte"),
+            ("dram__bytes_read.sum".into(), "byte"),
+            ("dram__bytes_write.sum".into(), "byte"),
+            ("sm__inst_executed_pipe_tensor.sum".into(), "inst"),
+            ("device__attribute_display_name".into(), ""),
+        ],
+    ];
+    for metrics in &kinds {
+        check(&of_metrics(metrics), &[500, 5000, 1 << 20]);
+    }
+}
+
+fn of_metrics(metrics: &[(String, &str)]) -> String {
+    let mut text = String::from(
+        "\"ID\",\"Process ID\",\"Kernel Name\",\"Grid Size\",\"CC\",\"Metric Name\",\"Metric Unit\",\"Metric Value\"\n",
+    );
+    let mut state = 7u64;
+    for id in 0..120u64 {
+        for (at, (metric, unit)) in metrics.iter().enumerate() {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let value = match (state >> 33) % 40 {
+                0 => "n/a".to_string(),
+                1 => "0".to_string(),
+                2 => "nan".to_string(),
+                _ if metric.contains("display") => "A100, 80 GB".to_string(),
+                n => format!("{},{:03}.{:02}", 1 + n, (state >> 40) % 1000, (state >> 50) % 100),
+            };
+            // Parts of a total that sometimes agree.
+            let value = if at > 0 && metric == "dram__bytes_write.sum" { "12".to_string() } else { value };
+            text += &format!(
+                "\"{id}\",\"7\",\"kernel{}\",\"({}, 1, 1)\",\"8.0\",\"{metric}\",\"{unit}\",\"{value}\"\n",
+                id % 3,
+                id % 5
+            );
+        }
+    }
+    text
+}
+
+#[test]
+fn real_exports_give_in_chunks_what_they_give_whole() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["tests/fixtures/ncu", "../shared/ncu/csv", "../shared/ncu/converted"];
+    let entries = folders.iter().filter_map(|f| std::fs::read_dir(root.join(f)).ok()).flatten().flatten();
+    let mut in_chunks = 0;
+    for path in entries.map(|e| e.path()) {
+        let Ok(mut whole) = super::super::read(&path) else { continue };
+        for chunk in [3000, 40_000] {
+            let tuning = Tuning { whole_below: 0, chunk, threads: 2 };
+            let push = |all: &mut Vec<KernelRecord>, kernel: &KernelRecord| all.push(kernel.clone());
+            let read = streamed(&path, tuning, &mut Vec::new, &mut { push }).expect("the file is readable");
+            let Some((run, kernels)) = read else { continue };
+            in_chunks += 1;
+            assert!(kernels == whole.kernels, "{} in chunks of {chunk} B", path.display());
+            assert_eq!(run.findings, whole.findings, "{}", path.display());
+        }
+        whole.kernels.clear();
+    }
+    assert!(in_chunks > 10, "only {in_chunks} readings in chunks");
+}
+
 #[test]
 fn another_locale_than_the_beginning_suggests_is_found() {
     let german = long(4000).replace(".50\"", ",50\"").replace("1,234", "1.234");

@@ -42,6 +42,8 @@ pub struct Run {
     pub caches: Vec<CacheRecord>,
     /// Kernel launches of a profiler's export.
     pub kernels: Vec<KernelRecord>,
+    /// The devices of launches that were read and not kept in `kernels`.
+    pub devices: Vec<String>,
     /// What a reader should know before believing the numbers.
     pub findings: Vec<Finding>,
     /// Whether the run was closed; false for an interrupted one.
@@ -61,6 +63,18 @@ impl Run {
             Record::Finding(finding) => self.findings.push(finding),
             Record::End { .. } => self.complete = true,
         }
+    }
+
+    /// The names of the devices that kernels ran on, each once, as first seen.
+    pub fn device_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        let kept = self.kernels.iter().filter_map(|k| k.device.as_deref());
+        for name in self.devices.iter().map(String::as_str).chain(kept) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// The versions that have steps: in the order asked for, then any other as first measured.

@@ -24,9 +24,7 @@ pub fn footer(runs: &[Run], drawn_by: &KprofInfo) -> String {
         if let Some(profiler) = &run.profiler {
             add(recorder(profiler));
         }
-        for device in run.kernels.iter().filter_map(|k| k.device.as_ref()) {
-            add(device.clone());
-        }
+        run.device_names().into_iter().for_each(|device| add(device.to_string()));
         add(file_name(&run.file).to_string());
     }
     parts.join(" · ")

@@ -18,7 +18,7 @@ mod steps;
 
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
-pub use kernels::{By, kernel_points};
+pub use kernels::{By, KernelPoints, kernel_points};
 pub use point::{FlopCounts, Level, Origin, Point, PointSources};
 pub use report::{
     Comparison, Definitions, KvCacheBytes, OpRow, PHASE_SCHEMA_VERSION, PhaseReport, PhaseRow, Phases,
@@ -27,7 +27,7 @@ pub use report::{
 pub use steps::phase_points;
 
 use crate::hw::Ceiling;
-use crate::profile::{Finding, Run};
+use crate::profile::{Finding, KernelRecord, Run};
 
 /// Points with the ceilings they are held against and what is to be known about them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -49,14 +49,43 @@ pub struct Ceilings {
     pub by_device: Vec<(String, Vec<Ceiling>)>,
 }
 
+/// Launches on their way to points: none is kept.
+#[derive(Debug, Default)]
+pub struct Launches {
+    points: KernelPoints,
+    findings: findings::OfKernels,
+}
+
+impl Launches {
+    /// No launches yet.
+    pub fn new(by: By) -> Self {
+        Self { points: KernelPoints::new(by), findings: findings::OfKernels::default() }
+    }
+
+    /// Adds a launch of a run that measured ceilings `of_run` beside it.
+    pub fn push(&mut self, kernel: &KernelRecord, ceilings: &Ceilings, of_run: &[Ceiling]) {
+        self.findings.push(kernel);
+        self.points.push(kernel, ceilings, of_run);
+    }
+}
+
 /// Makes the points of all runs, sorted by time.
 pub fn analyse(runs: &[Run], by: By, ceilings: &Ceilings) -> Roofline {
+    analyse_launches(runs.iter().map(|run| (run, Launches::new(by))), ceilings)
+}
+
+/// Makes the points of all runs, each with the launches that were read for it and not kept, sorted by time.
+pub fn analyse_launches<'a>(
+    runs: impl IntoIterator<Item = (&'a Run, Launches)>,
+    ceilings: &Ceilings,
+) -> Roofline {
     let mut roofline = Roofline::default();
-    for run in runs {
+    for (run, mut launches) in runs {
+        run.kernels.iter().for_each(|kernel| launches.push(kernel, ceilings, &run.ceilings));
         roofline.files.push(run.file.clone());
         roofline.findings.extend(run.findings.iter().cloned());
-        roofline.findings.extend(findings::of_kernels(&run.kernels));
-        roofline.points.extend(kernel_points(run, by, ceilings));
+        roofline.findings.extend(launches.findings.finish());
+        roofline.points.extend(launches.points.finish());
         roofline.points.extend(phase_points(run, &ceilings.chosen));
     }
     roofline.findings.extend(findings::of_points(&roofline.points));

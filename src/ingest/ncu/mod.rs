@@ -30,6 +30,7 @@ mod readings;
 mod record;
 mod records;
 mod report;
+mod stream;
 mod table;
 mod tensor;
 mod tensor_estimate;
@@ -38,9 +39,10 @@ mod units;
 
 pub use error::NcuError;
 pub use report::{RawMetrics, Report};
+pub use stream::fold;
 
 use crate::profile::{Finding, FindingCode, KernelRecord, Run};
-use launches::Collected;
+use launches::Message;
 use locale::Locale;
 use std::collections::HashSet;
 use std::fs::File;
@@ -109,19 +111,17 @@ pub fn read_bytes(name: &str, bytes: &[u8]) -> Result<Run, NcuError> {
         return Err(binary(name, bytes).unwrap_or_else(|| explain::explain(name, &text, &collected)));
     }
     let locale = collected.votes.decide();
-    let mut findings = file_findings(name, &collected, locale);
+    let mut findings = file_findings(name, &collected.messages, &collected.damaged, locale);
     let mut assumptions = readings::Assumptions::default();
     let mut kernels = Vec::with_capacity(collected.launches.len());
+    let mut counts = ValueCounts::default();
     for launch in &collected.launches {
-        let mut about_cells = Vec::new();
-        let readings = readings::read(name, &launch.cells, locale, &mut assumptions, &mut about_cells)?;
-        let mut record = record::record(name, launch, &readings);
-        record.device = record.device.or_else(|| device_name(launch));
-        record.findings.extend(about_cells);
+        let (record, _) = kernel_record(name, launch, locale, &mut assumptions)?;
+        counts.add(&record);
         kernels.push(record);
     }
     findings.extend(assumptions.findings(name));
-    findings.extend(without_values(name, &kernels));
+    findings.extend(counts.findings(name));
     Ok(Run { file: name.to_string(), kernels, findings, complete: true, ..Run::default() })
 }
 
@@ -135,6 +135,25 @@ fn binary(name: &str, bytes: &[u8]) -> Option<NcuError> {
     })
 }
 
+/// The record of a launch, and how many findings about its cells stand at the end of its findings.
+///
+/// # Errors
+/// When a unit is unknown.
+fn kernel_record(
+    name: &str,
+    launch: &launches::Launch<'_>,
+    locale: Locale,
+    assumptions: &mut readings::Assumptions,
+) -> Result<(KernelRecord, usize), NcuError> {
+    let mut about_cells = Vec::new();
+    let readings = readings::read(name, &launch.cells, locale, assumptions, &mut about_cells)?;
+    let mut record = record::record(name, launch, &readings);
+    record.device = record.device.or_else(|| device_name(launch));
+    let count = about_cells.len();
+    record.findings.extend(about_cells);
+    Ok((record, count))
+}
+
 /// The device's name is the one attribute that is text.
 fn device_name(launch: &launches::Launch<'_>) -> Option<String> {
     let cell = launch.cells.iter().find(|c| c.metric == "device__attribute_display_name")?;
@@ -145,11 +164,10 @@ fn device_name(launch: &launches::Launch<'_>) -> Option<String> {
     (!name.is_empty() && name != "n/a").then(|| name.to_string())
 }
 
-fn file_findings(file: &str, collected: &Collected<'_>, locale: Locale) -> Vec<Finding> {
-    let mut findings = message_findings(file, collected);
-    if let Some(first) = collected.damaged.first() {
-        let message =
-            format!("{} lines of the table are cut short and were left out", collected.damaged.len());
+fn file_findings(file: &str, messages: &[Message], damaged: &[usize], locale: Locale) -> Vec<Finding> {
+    let mut findings = message_findings(file, messages);
+    if let Some(first) = damaged.first() {
+        let message = format!("{} lines of the table are cut short and were left out", damaged.len());
         findings.push(Finding::new(FindingCode::Partial, format!("{file}:{first}"), message));
     }
     if locale.assumed {
@@ -163,10 +181,10 @@ fn file_findings(file: &str, collected: &Collected<'_>, locale: Locale) -> Vec<F
 }
 
 /// The profiler's own messages, each once however often it was printed.
-fn message_findings(file: &str, collected: &Collected<'_>) -> Vec<Finding> {
+fn message_findings(file: &str, messages: &[Message]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut said = HashSet::new();
-    for message in &collected.messages {
+    for message in messages {
         let kind = if message.error { "an error" } else { "a warning" };
         let text = format!("the profiler reported {kind}: {}", message.text);
         if said.insert(text.clone()) {
@@ -180,39 +198,51 @@ fn message_findings(file: &str, collected: &Collected<'_>) -> Vec<Finding> {
     findings
 }
 
-/// What no launch of the file has, said once.
-fn without_values(file: &str, kernels: &[KernelRecord]) -> Vec<Finding> {
-    let valid: Vec<&KernelRecord> = kernels.iter().filter(|k| !k.findings.iter().any(is_invalid)).collect();
-    let count = |has: fn(&KernelRecord) -> bool| valid.iter().filter(|k| !has(k)).count();
-    let rows: [(usize, &str, &str); 3] = [
-        (count(|k| k.time.is_some()), "time", "gpu__time_duration.sum"),
-        (count(|k| k.dram_bytes.is_some() || k.rates.is_some()), "DRAM bytes", "dram__bytes.sum"),
-        (
-            count(|k| k.flops.total().is_some() || k.rates.is_some()),
-            "FLOPs",
-            "the metrics under 'missing' of each launch",
-        ),
-    ];
-    let absent = rows.into_iter().filter(|(count, ..)| *count > 0);
-    absent
-        .map(|(count, what, metric)| {
-            let message =
-                format!("{count} of {} launches have no {what}{}", valid.len(), l2_instead(what, &valid));
-            Finding::new(FindingCode::MetricMissing, file, message).with_remedy(format!("collect {metric}"))
-        })
-        .collect()
+/// How many launches lack what, said once.
+#[derive(Debug, Default)]
+struct ValueCounts {
+    valid: usize,
+    without_time: usize,
+    without_bytes: usize,
+    without_flops: usize,
+    l2_instead: bool,
+}
+
+impl ValueCounts {
+    fn add(&mut self, kernel: &KernelRecord) {
+        if kernel.findings.iter().any(is_invalid) {
+            return;
+        }
+        self.valid += 1;
+        self.without_time += usize::from(kernel.time.is_none());
+        self.without_bytes += usize::from(kernel.dram_bytes.is_none() && kernel.rates.is_none());
+        self.without_flops += usize::from(kernel.flops.total().is_none() && kernel.rates.is_none());
+        // Integrated GPUs have no DRAM counters.
+        self.l2_instead |= kernel.dram_bytes.is_none() && kernel.l2_bytes.is_some();
+    }
+
+    fn findings(&self, file: &str) -> Vec<Finding> {
+        let rows = [
+            (self.without_time, "time", "gpu__time_duration.sum"),
+            (self.without_bytes, "DRAM bytes", "dram__bytes.sum"),
+            (self.without_flops, "FLOPs", "the metrics under 'missing' of each launch"),
+        ];
+        let absent = rows.into_iter().filter(|(count, ..)| *count > 0);
+        absent
+            .map(|(count, what, metric)| {
+                let instead = if what == "DRAM bytes" && self.l2_instead {
+                    " (L2 bytes are there: integrated GPUs count no DRAM traffic)"
+                } else {
+                    ""
+                };
+                let message = format!("{count} of {} launches have no {what}{instead}", self.valid);
+                Finding::new(FindingCode::MetricMissing, file, message)
+                    .with_remedy(format!("collect {metric}"))
+            })
+            .collect()
+    }
 }
 
 fn is_invalid(finding: &Finding) -> bool {
     finding.code == FindingCode::LaunchInvalid
-}
-
-/// Integrated GPUs have no DRAM counters.
-fn l2_instead(what: &str, kernels: &[&KernelRecord]) -> &'static str {
-    let l2_only = kernels.iter().any(|k| k.dram_bytes.is_none() && k.l2_bytes.is_some());
-    if what == "DRAM bytes" && l2_only {
-        " (L2 bytes are there: integrated GPUs count no DRAM traffic)"
-    } else {
-        ""
-    }
 }

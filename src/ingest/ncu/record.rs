@@ -66,6 +66,27 @@ fn identity(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -> KernelR
     }
 }
 
+/// Makes a record that of another launch of the same kernel; `extents` are grid, block and stream.
+pub(super) fn set_identity(record: &mut KernelRecord, id: &str, process: &str, extents: [&str; 3]) {
+    let set = |own: &mut Option<String>, text: &str| match own {
+        Some(own) if own == text => {}
+        Some(own) if !text.is_empty() => {
+            own.clear();
+            own.push_str(text);
+        }
+        _ => *own = (!text.is_empty()).then(|| text.to_string()),
+    };
+    set(&mut record.launch, id.trim());
+    set(&mut record.process, process.trim());
+    let [grid, block, stream] = extents;
+    for (own, cell) in [(&mut record.grid, grid.trim()), (&mut record.block, block.trim())] {
+        if own.as_deref() != Some(cell) {
+            *own = (!cell.is_empty()).then(|| extent(cell));
+        }
+    }
+    set(&mut record.stream, stream.trim());
+}
+
 fn attribute(file: &str, kernel: &str, nvtx: &[String]) -> Attribution {
     let known = [attribution::from_ranges(nvtx), attribution::from_kernel_name(kernel)];
     known.into_iter().find(|a| !a.is_empty()).unwrap_or_else(|| attribution::from_file_name(file))

@@ -53,6 +53,13 @@ impl<'a> Record<'a> {
         self.spans.get(index).map_or("", |span| &self.text[span.start..span.end])
     }
 
+    /// Where the field at `index` begins in the text, its quote included.
+    pub(super) fn field_start(&self, index: usize) -> Option<usize> {
+        let start = self.spans.get(index)?.start;
+        let quoted = start > self.start && self.text.as_bytes()[start - 1] == b'"';
+        Some(if quoted { start - 1 } else { start })
+    }
+
     /// Its first line as written, without the line end.
     pub(super) fn first_line(&self) -> &'a str {
         &self.text[self.start..self.first_line_end]

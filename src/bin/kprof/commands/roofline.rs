@@ -5,42 +5,59 @@ use crate::exit::usage;
 use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
-use kprof::hw::{self, DeviceMatch, DeviceSpec};
-use kprof::ingest::read_any;
-use kprof::profile::{Finding, FindingCode, Run};
+use kprof::hw::{self, Ceiling, DeviceMatch, DeviceSpec};
+use kprof::ingest::{IngestError, fold_any};
+use kprof::profile::{Finding, FindingCode, KernelRecord, Run};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
-use kprof::roofline::{By, Ceilings, Roofline, analyse};
+use kprof::roofline::{By, Ceilings, Launches, Roofline, analyse_launches};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
-    let runs: Vec<Run> = args.files.iter().map(|f| read_any(f)).collect::<Result<_, _>>()?;
-    let ceilings = ceilings(args, &runs)?;
-    let by = match args.by {
-        ByArg::Kernel => By::Kernel,
-        ByArg::Launch => By::Launch,
-    };
-    let mut roofline = analyse(&runs, by, &ceilings);
+    let mut ceilings = Ceilings { chosen: chosen(args)?, by_device: Vec::new() };
+    let (runs, launches): (Vec<Run>, Vec<Launches>) =
+        args.files.iter().map(|file| read(file, args.by, &mut ceilings)).collect::<Result<_, _>>()?;
+    let mut roofline = analyse_launches(runs.iter().zip(launches), &ceilings);
     roofline.findings.extend(ambiguous_devices(&runs));
     let options =
         ChartOptions { title: args.title.clone(), footer: render::footer(&runs, &host::kprof_info()) };
     write(args, &roofline, &options)
 }
 
-/// The ceilings that the user chose, and those of the devices that the files name.
-fn ceilings(args: &RooflineArgs, runs: &[Run]) -> anyhow::Result<Ceilings> {
-    let chosen = match (&args.device, &args.device_spec) {
+/// Reads a file; the ceilings of the devices that it names are added.
+fn read(file: &Path, by: ByArg, ceilings: &mut Ceilings) -> Result<(Run, Launches), IngestError> {
+    let by = match by {
+        ByArg::Kernel => By::Kernel,
+        ByArg::Launch => By::Launch,
+    };
+    let push = |launches: &mut Launches, kernel: &KernelRecord| {
+        kernel.device.iter().for_each(|name| add_device(ceilings, name));
+        launches.push(kernel, ceilings, &[]);
+    };
+    let (run, launches) = fold_any(file, || Launches::new(by), push)?;
+    run.device_names().into_iter().for_each(|name| add_device(ceilings, name));
+    Ok((run, launches))
+}
+
+fn add_device(ceilings: &mut Ceilings, name: &str) {
+    if !ceilings.by_device.iter().any(|(known, _)| known == name) {
+        let of_device = hw::find_device(name).map(|spec| spec.ceilings.clone());
+        ceilings.by_device.push((name.to_string(), of_device.unwrap_or_default()));
+    }
+}
+
+/// The ceilings that the user chose.
+fn chosen(args: &RooflineArgs) -> anyhow::Result<Vec<Ceiling>> {
+    Ok(match (&args.device, &args.device_spec) {
         (Some(name), _) => device_named(name)?.ceilings.clone(),
         (None, Some(file)) => hw::read_device_spec(file)?.ceilings,
         (None, None) => Vec::new(),
-    };
-    let names: BTreeSet<&str> = device_names(runs);
-    let known = names.into_iter().filter_map(|n| Some((n.to_string(), hw::find_device(n)?.ceilings.clone())));
-    Ok(Ceilings { chosen, by_device: known.collect() })
+    })
 }
 
 fn device_names(runs: &[Run]) -> BTreeSet<&str> {
-    runs.iter().flat_map(|r| &r.kernels).filter_map(|k| k.device.as_deref()).collect()
+    runs.iter().flat_map(Run::device_names).collect()
 }
 
 fn device_named(name: &str) -> anyhow::Result<&'static DeviceSpec> {

@@ -24,7 +24,7 @@ pub(super) use blocks::MAGIC;
 
 use super::launches::{Key, Launch};
 use super::readings::Readings;
-use super::{NcuError, metrics, record, without_values};
+use super::{NcuError, ValueCounts, metrics, record};
 use crate::profile::{Finding, FindingCode, KernelRecord, Run};
 use blocks::{Entry, Index};
 use input::{Input, Stop};
@@ -214,7 +214,9 @@ impl<'i> Reader<'i> {
             Some(broken) => findings.push(self.partial(&broken)),
             None => {}
         }
-        findings.extend(without_values(self.name, &self.kernels));
+        let mut counts = ValueCounts::default();
+        self.kernels.iter().for_each(|kernel| counts.add(kernel));
+        findings.extend(counts.findings(self.name));
         let profiler = Some(self.index.session.info());
         let run = Run { file, kernels: self.kernels, findings, complete, profiler, ..Run::default() };
         Ok(Report { run, metrics: self.metrics })

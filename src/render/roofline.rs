@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 /// The version of the JSON of `kprof roofline`.
 pub const ROOFLINE_SCHEMA_VERSION: u32 = 1;
 
+/// Before names get shorter than this, narrow terminals lose columns.
+const NAME_WIDTH: usize = 36;
+
 /// The first `top` points as a table, the longest first; `#` is the number that the chart labels a point with.
 pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
     let points = &roofline.points[..top.min(roofline.points.len())];
@@ -34,7 +37,7 @@ pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
                     .map(|m| format!("{}{}", if m.lower_bound { "≥" } else { "" }, in_scale(scale, m.value))),
             )
         };
-        let mut row = vec![(i + 1).to_string(), point.name()];
+        let mut row = vec![(i + 1).to_string(), point.label()];
         if several {
             row.push(file_name(&point.file).to_string());
         }
@@ -56,7 +59,7 @@ pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
 }
 
 fn columns(several: bool, [time, flops, bytes, rate]: [&Scale; 4]) -> Vec<Column> {
-    let mut columns = vec![Column::number("#", ""), Column::text("kernel or phase").shrinks_to(18)];
+    let mut columns = vec![Column::number("#", ""), Column::text("kernel or phase").shrinks_to(NAME_WIDTH)];
     if several {
         columns.push(Column::text("file").shrinks_to(16).dispensable(4));
     }
@@ -81,6 +84,9 @@ pub fn roofline_notes(roofline: &Roofline, top: usize) -> Vec<String> {
     let left_out = roofline.points.len().saturating_sub(top);
     if left_out > 0 {
         notes.push(format!("{left_out} more points are in the exports (--top {})", roofline.points.len()));
+    }
+    if roofline.too_small > 0 {
+        notes.push(format!("{} points have a smaller share than --min-share", roofline.too_small));
     }
     if roofline.points.iter().any(|p| p.byte_origin == Origin::Analytic) {
         notes.push(
@@ -123,6 +129,7 @@ struct PointJson<'a> {
     sources: PointSources,
     level: Level,
     name: String,
+    short_name: String,
     device: Option<&'a str>,
     share: Option<f64>,
     bytes: Option<f64>,
@@ -205,6 +212,7 @@ fn point_json(point: &Point) -> PointJson<'_> {
         sources: point.sources(),
         level: point.level,
         name: point.name(),
+        short_name: point.label(),
         device: point.device.as_deref(),
         share: point.share,
         bytes: value(&point.bytes),

@@ -5,7 +5,7 @@ use super::point::{Level, Origin, Point};
 use crate::profile::{Finding, FindingCode, KernelRecord};
 
 /// The findings that the launches carry themselves.
-pub(super) fn of_kernels(kernels: &[KernelRecord]) -> Vec<Finding> {
+pub(super) fn of_kernels(kernels: &[&KernelRecord]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for finding in kernels.iter().flat_map(|k| &k.findings).filter(|f| f.code != FindingCode::FlopsIncomplete)
     {
@@ -76,7 +76,9 @@ fn no_ceiling(point: &Point) -> Option<Finding> {
         Some(_) => "a precision that it uses",
     };
     let remedy = match point.level {
-        Level::Launch | Level::Kernel => "name the device with --device, or its ceilings with --device-spec",
+        Level::Launch | Level::Kernel | Level::Group => {
+            "name the device with --device, or its ceilings with --device-spec"
+        }
         Level::Phase | Level::Stage => "measure them with `kprof ceilings`, or give --device-spec",
     };
     let message =

@@ -1,11 +1,14 @@
 //! Points from the kernel launches of a profiler's export.
 
 use super::Ceilings;
+use super::Selection;
 use super::attainable::{Bound, Demand, Floor, floor};
 use super::ceilings::CeilingSet;
 use super::point::{FlopCounts, Level, Origin, Point};
 use crate::hw::{ComputeUnit, Precision};
-use crate::profile::{KernelFlops, KernelRecord, Measured, Run};
+use crate::llm::{Phase, Stage};
+use crate::profile::{KernelFlops, KernelRecord, Measured, Run, base_name};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 /// What becomes one point.
@@ -16,13 +19,24 @@ pub enum By {
     Kernel,
     /// Every launch.
     Launch,
+    /// All instances of one template: the name without template arguments and parameters.
+    NameBase,
+    /// All launches of one kernel with one grid and block.
+    Grid,
+    /// All launches inside one NVTX range.
+    Nvtx,
+    /// All launches of one version, stage and phase.
+    Phase,
+    /// All launches of a file.
+    File,
 }
 
-/// The points of a run's kernel launches.
-pub fn kernel_points(run: &Run, by: By, ceilings: &Ceilings) -> Vec<Point> {
+/// The points of a run's kernel launches that `selection` keeps; shares are of all launches.
+pub fn kernel_points(run: &Run, by: By, selection: &Selection, ceilings: &Ceilings) -> Vec<Point> {
+    let kept = selection.of(&run.kernels);
     let mut points: Vec<Point> =
-        groups(&run.kernels, by).iter().map(|members| point(members, by, run, ceilings)).collect();
-    let times: Option<Vec<f64>> = points.iter().map(|p| p.time.as_ref().map(|t| t.value)).collect();
+        groups(&kept, by).iter().map(|members| point(members, by, run, ceilings)).collect();
+    let times: Option<Vec<f64>> = run.kernels.iter().map(|k| k.time.as_ref().map(|t| t.value)).collect();
     // Without all the times there is no total, and so no share of it.
     let total = times.map(|t| t.iter().sum::<f64>()).filter(|t| *t > 0.0);
     for point in &mut points {
@@ -31,18 +45,45 @@ pub fn kernel_points(run: &Run, by: By, ceilings: &Ceilings) -> Vec<Point> {
     points
 }
 
-fn groups(kernels: &[KernelRecord], by: By) -> Vec<Vec<&KernelRecord>> {
+/// What launches of one point have in common.
+#[derive(PartialEq, Eq, Hash)]
+struct Key<'a> {
+    file: &'a str,
+    name: Cow<'a, str>,
+    device: Option<&'a str>,
+    place: Option<(Option<&'a str>, Option<Stage>, Option<Phase>)>,
+    shape: Option<(Option<&'a str>, Option<&'a str>)>,
+    alone: Option<&'a str>,
+}
+
+fn key<'a>(kernel: &'a KernelRecord, by: By) -> Key<'a> {
+    let name = match by {
+        By::Kernel | By::Launch | By::Grid => Cow::Borrowed(kernel.kernel.as_str()),
+        By::NameBase => Cow::Owned(base_name(&kernel.kernel)),
+        By::Nvtx => Cow::Owned(kernel.nvtx.join("/")),
+        By::Phase | By::File => Cow::Borrowed(""),
+    };
+    let place = (kernel.version.as_deref(), kernel.stage, kernel.phase);
+    // Rates of several launches have no sum without their times: each stays a point.
+    let alone = kernel.time.is_none() && kernel.rates.is_some();
+    Key {
+        file: &kernel.file,
+        name,
+        device: kernel.device.as_deref().filter(|_| by != By::File),
+        place: (!matches!(by, By::Nvtx | By::File)).then_some(place),
+        shape: (by == By::Grid).then_some((kernel.grid.as_deref(), kernel.block.as_deref())),
+        alone: kernel.launch.as_deref().filter(|_| alone),
+    }
+}
+
+fn groups<'a>(kernels: &[&'a KernelRecord], by: By) -> Vec<Vec<&'a KernelRecord>> {
     if by == By::Launch {
-        return kernels.iter().map(|k| vec![k]).collect();
+        return kernels.iter().map(|k| vec![*k]).collect();
     }
     let mut index = HashMap::new();
     let mut groups: Vec<Vec<&KernelRecord>> = Vec::new();
     for kernel in kernels {
-        // Rates of several launches have no sum without their times: each stays a point.
-        let alone = (kernel.time.is_none() && kernel.rates.is_some()).then_some(&kernel.launch);
-        let place = (&kernel.version, kernel.stage, kernel.phase);
-        let key = (&kernel.file, &kernel.kernel, &kernel.device, place, alone);
-        let at = *index.entry(key).or_insert_with(|| {
+        let at = *index.entry(key(kernel, by)).or_insert_with(|| {
             groups.push(Vec::new());
             groups.len() - 1
         });
@@ -51,12 +92,33 @@ fn groups(kernels: &[KernelRecord], by: By) -> Vec<Vec<&KernelRecord>> {
     groups
 }
 
+/// What the point is called besides, or instead of, its kernel's name.
+fn group_name(first: &KernelRecord, by: By) -> Option<String> {
+    let or = |text: Option<&str>, absent: &str| text.filter(|t| !t.is_empty()).unwrap_or(absent).to_string();
+    match by {
+        By::Kernel | By::Launch => None,
+        By::NameBase => Some(base_name(&first.kernel)),
+        By::Grid => {
+            let (grid, block) = (or(first.grid.as_deref(), "?"), or(first.block.as_deref(), "?"));
+            Some(format!("grid {grid} block {block}"))
+        }
+        By::Nvtx => Some(or(Some(&first.nvtx.join("/")), "(no NVTX range)")),
+        By::Phase => {
+            let parts =
+                [first.version.as_deref(), first.stage.map(Stage::name), first.phase.map(Phase::name)];
+            let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+            Some(or(Some(&name), "(no known phase)"))
+        }
+        By::File => Some(or(first.file.rsplit(['/', '\\']).next(), &first.file)),
+    }
+}
+
 fn point(members: &[&KernelRecord], by: By, run: &Run, ceilings: &Ceilings) -> Point {
     let first = members[0];
     let set = ceilings_of(first, run, ceilings);
     let flops = counts(members);
-    let time = sum(members.iter().map(|m| m.time.as_ref()));
-    let bytes = sum(members.iter().map(|m| m.dram_bytes.as_ref()));
+    let of = |f: fn(&KernelRecord) -> &Option<Measured>| sum(members.iter().map(|m| f(m).as_ref()));
+    let (time, bytes) = (of(|m| &m.time), of(|m| &m.dram_bytes));
     let floor: Option<Floor> =
         members.iter().map(|m| member_floor(m, &ceilings_of(m, run, ceilings))).sum::<Option<Floor>>();
     let rates = first.rates.clone().filter(|_| members.len() == 1 && time.is_none());
@@ -65,20 +127,32 @@ fn point(members: &[&KernelRecord], by: By, run: &Run, ceilings: &Ceilings) -> P
     // What a rate does in a second takes a second.
     let time_s = if rates.is_some() { Some(1.0) } else { time.as_ref().map(|t| t.value) };
     let bound = bound(floor.as_ref(), flops_complete, time_s, bytes.as_ref());
+    let one_kernel = matches!(by, By::Kernel | By::Launch | By::Grid);
+    let one_place = !matches!(by, By::Nvtx | By::File);
     Point {
-        level: if by == By::Launch { Level::Launch } else { Level::Kernel },
+        level: match by {
+            By::Launch => Level::Launch,
+            By::Kernel | By::Grid => Level::Kernel,
+            By::NameBase | By::Nvtx | By::Phase | By::File => Level::Group,
+        },
         file: first.file.clone(),
         launch: if members.len() == 1 { first.launch.clone() } else { None },
-        kernel: Some(first.kernel.clone()),
+        kernel: one_kernel.then(|| first.kernel.clone()),
+        short_name: None,
+        group: group_name(first, by),
         launches: members.iter().map(|m| m.launches).sum(),
         device: first.device.clone(),
-        version: first.version.clone(),
-        stage: first.stage,
-        phase: first.phase,
+        version: first.version.clone().filter(|_| one_place),
+        stage: first.stage.filter(|_| one_place),
+        phase: first.phase.filter(|_| one_place),
         time,
         share: None,
         bytes,
         byte_origin: Origin::Counter,
+        l2_bytes: of(|m| &m.l2_bytes),
+        l1_bytes: of(|m| &m.l1_bytes),
+        dram_percent: mean_percent(members, |m| &m.dram_percent),
+        sm_percent: mean_percent(members, |m| &m.sm_percent),
         rates,
         used_ceilings: used(members, &set),
         flops,
@@ -89,6 +163,18 @@ fn point(members: &[&KernelRecord], by: By, run: &Run, ceilings: &Ceilings) -> P
         bound,
         ceilings: set,
     }
+}
+
+/// A percentage of a peak over several launches: the mean weighted by time, `None` unless every launch has both.
+fn mean_percent(members: &[&KernelRecord], of: fn(&KernelRecord) -> &Option<Measured>) -> Option<f64> {
+    if let [one] = members {
+        return of(one).as_ref().map(|m| m.value);
+    }
+    let parts: Option<Vec<(f64, f64)>> =
+        members.iter().map(|m| Some((of(m).as_ref()?.value, m.time.as_ref()?.value))).collect();
+    let parts = parts?;
+    let total: f64 = parts.iter().map(|(_, time)| time).sum();
+    (total > 0.0).then(|| parts.iter().map(|(value, time)| value * time).sum::<f64>() / total)
 }
 
 fn ceilings_of(kernel: &KernelRecord, run: &Run, ceilings: &Ceilings) -> CeilingSet {
@@ -268,7 +354,7 @@ mod tests {
             vector(Precision::Fp64, 1e12),
             matrix(Precision::Fp16, 10e12),
         ];
-        kernel_points(&run, by, &Ceilings { chosen, by_device: vec![] })
+        kernel_points(&run, by, &Selection::default(), &Ceilings { chosen, by_device: vec![] })
     }
 
     #[test]
@@ -361,7 +447,7 @@ mod tests {
     #[test]
     fn no_ceiling_gives_no_bound() {
         let run = Run { kernels: vec![kernel("a", 1.0, 1.0, 1.0)], ..Run::default() };
-        let points = kernel_points(&run, By::Kernel, &Ceilings::default());
+        let points = kernel_points(&run, By::Kernel, &Selection::default(), &Ceilings::default());
         assert_eq!((points[0].bound, points[0].floor), (Bound::Unknown, None));
     }
 }

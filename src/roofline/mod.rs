@@ -13,6 +13,7 @@ mod point;
 mod repetitions;
 #[cfg(test)]
 pub(crate) mod samples;
+mod selection;
 mod steps;
 
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
@@ -23,10 +24,12 @@ pub use phases::{
     StageReport, WorkRow,
 };
 pub use point::{FlopCounts, Level, Origin, Point, PointSources};
+pub use selection::Selection;
 pub use steps::phase_points;
 
 use crate::hw::Ceiling;
-use crate::profile::{Finding, Run};
+use crate::profile::{Finding, Run, short_names};
+use std::collections::HashMap;
 
 /// Points with the ceilings they are held against and what is to be known about them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,6 +40,8 @@ pub struct Roofline {
     pub findings: Vec<Finding>,
     /// The files they come from, in the order given.
     pub files: Vec<String>,
+    /// How many points were left out because their share of the time is too small.
+    pub too_small: usize,
 }
 
 /// Where ceilings come from besides the files themselves.
@@ -50,16 +55,49 @@ pub struct Ceilings {
 
 /// Makes the points of all runs, sorted by time.
 pub fn analyse(runs: &[Run], by: By, ceilings: &Ceilings) -> Roofline {
+    analyse_selected(runs, by, &Selection::default(), ceilings)
+}
+
+/// Makes the points of what `selection` keeps of all runs, sorted by time.
+pub fn analyse_selected(runs: &[Run], by: By, selection: &Selection, ceilings: &Ceilings) -> Roofline {
     let mut roofline = Roofline::default();
     for run in runs {
         roofline.files.push(run.file.clone());
         roofline.findings.extend(run.findings.iter().cloned());
-        roofline.findings.extend(findings::of_kernels(&run.kernels));
-        roofline.points.extend(kernel_points(run, by, ceilings));
-        roofline.points.extend(phase_points(run, &ceilings.chosen));
+        roofline.findings.extend(findings::of_kernels(&selection.of(&run.kernels)));
+        roofline.points.extend(kernel_points(run, by, selection, ceilings));
+        let phases = phase_points(run, &ceilings.chosen);
+        roofline.points.extend(phases.into_iter().filter(|p| selection.keeps_phase(p)));
     }
+    let all = roofline.points.len();
+    roofline.points.retain(|p| selection.is_large(p));
+    roofline.too_small = all - roofline.points.len();
+    name_points(&mut roofline.points);
     roofline.findings.extend(findings::of_points(&roofline.points));
     let time = |p: &Point| p.time.as_ref().map_or(f64::NEG_INFINITY, |t| t.value);
     roofline.points.sort_by(|a, b| time(b).total_cmp(&time(a)));
     roofline
+}
+
+/// Gives kernels their short names, in all files the same.
+fn name_points(points: &mut [Point]) {
+    let names: Vec<String> = points.iter().filter_map(|p| p.kernel.clone()).collect();
+    let short = short_names(names.iter().map(String::as_str));
+    for point in points {
+        point.short_name = point.kernel.as_deref().and_then(|k| short.get(k).cloned());
+    }
+}
+
+impl Roofline {
+    /// The findings with the names that the table shows.
+    pub fn labelled_findings(&self) -> Vec<Finding> {
+        let labels: HashMap<String, String> = self.points.iter().map(|p| (p.name(), p.label())).collect();
+        let label = |f: &Finding| labels.get(&f.about).cloned().unwrap_or_else(|| f.about.clone());
+        self.findings.iter().map(|f| Finding { about: label(f), ..f.clone() }).collect()
+    }
+
+    /// Calls every kernel by its whole name.
+    pub fn use_full_names(&mut self) {
+        self.points.iter_mut().for_each(|p| p.short_name = None);
+    }
 }

@@ -16,6 +16,8 @@ pub enum Level {
     Launch,
     /// All launches of one kernel.
     Kernel,
+    /// Launches with something else in common: a range, a phase, a file.
+    Group,
     /// A phase of a stage.
     Phase,
     /// A whole stage: one step of it.
@@ -90,6 +92,10 @@ pub struct Point {
     pub launch: Option<String>,
     /// The kernel's name as exported; `None` for phases and stages.
     pub kernel: Option<String>,
+    /// The kernel's name shortened, different for different kernels.
+    pub short_name: Option<String>,
+    /// What the launches have in common besides a name, e.g. a grid or a range.
+    pub group: Option<String>,
     /// How many launches, or steps, `time` and the rest sum over; a stage's numbers are per step.
     pub launches: u64,
     /// The device, where known.
@@ -108,6 +114,14 @@ pub struct Point {
     pub bytes: Option<Measured>,
     /// What `bytes` are.
     pub byte_origin: Origin,
+    /// Bytes through the L2 cache.
+    pub l2_bytes: Option<Measured>,
+    /// Bytes through the L1 caches.
+    pub l1_bytes: Option<Measured>,
+    /// DRAM throughput in per cent of its peak, where the export says so itself.
+    pub dram_percent: Option<f64>,
+    /// SM throughput in per cent of its peak: the busiest pipe, not a FLOP rate.
+    pub sm_percent: Option<f64>,
     /// FLOP/s and B/s of a launch whose export has no time; then `time`, `bytes` and `flops` are unknown and
     /// `floor` is that of a second.
     pub rates: Option<KernelRates>,
@@ -198,10 +212,22 @@ impl Point {
         (time_s > 0.0).then_some(self.floor.as_ref()?.time_s / time_s)
     }
 
-    /// What it is called in tables and charts: the kernel's name, or `v1 decode attention`.
+    /// Its whole name: the kernel's as exported, or `v1 decode attention`.
     pub fn name(&self) -> String {
-        if let Some(kernel) = &self.kernel {
-            return kernel.clone();
+        self.named(self.kernel.as_deref())
+    }
+
+    /// What it is called in tables and charts: the name, shortened.
+    pub fn label(&self) -> String {
+        self.named(self.short_name.as_deref().or(self.kernel.as_deref()))
+    }
+
+    fn named(&self, kernel: Option<&str>) -> String {
+        match (kernel, &self.group) {
+            (Some(kernel), Some(group)) => return format!("{kernel} {group}"),
+            (Some(kernel), None) => return kernel.to_string(),
+            (None, Some(group)) => return group.clone(),
+            (None, None) => {}
         }
         let phase = self.phase.map_or("total", Phase::name);
         let parts = [self.version.as_deref(), self.stage.map(Stage::name), Some(phase)];

@@ -78,7 +78,9 @@ fn file_entries(roofline: &Roofline, marks: &[Mark<'_>]) -> Vec<Entry> {
         return Vec::new();
     }
     let kernels = |file: &str| {
-        marks.iter().any(|m| m.point.file == file && matches!(m.point.level, Level::Kernel | Level::Launch))
+        marks.iter().any(|m| {
+            m.point.file == file && matches!(m.point.level, Level::Kernel | Level::Launch | Level::Group)
+        })
     };
     let entry = |(i, file): (usize, &String)| Entry {
         sample: Sample::Box(marks::series_color(i)),
@@ -118,7 +120,7 @@ fn ceiling_entries(ceilings: &[Line]) -> Vec<Entry> {
 }
 
 fn point_entries(marks: &[Mark<'_>]) -> Vec<Entry> {
-    let names: Vec<String> = marks.iter().take(LISTED).map(|m| m.point.name()).collect();
+    let names: Vec<String> = marks.iter().take(LISTED).map(|m| m.point.label()).collect();
     let fitted = font::fit_apart(&names, 11.0, PANEL - 40.0 - legend::INDENT);
     let entry = |(m, text): (&Mark<'_>, String)| Entry { sample: Sample::Number(m.number), text };
     let mut entries: Vec<Entry> = marks.iter().zip(fitted).map(entry).collect();

@@ -316,7 +316,7 @@ fn label_text(mark: &Mark<'_>, numbered: bool) -> String {
     if numbered {
         return mark.number.to_string();
     }
-    let name = font::fit(&mark.point.name(), 11.0, 190.0);
+    let name = font::fit(&mark.point.label(), 11.0, 190.0);
     if mark.point.is_lower_bound() { format!("≥ {name}") } else { name }
 }
 

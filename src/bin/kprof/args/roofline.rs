@@ -2,6 +2,7 @@
 
 use super::ExportArgs;
 use clap::{Args, ValueEnum};
+use regex::Regex;
 use std::path::PathBuf;
 
 /// What becomes one point.
@@ -11,6 +12,16 @@ pub(crate) enum ByArg {
     Kernel,
     /// Every launch
     Launch,
+    /// All instances of a template
+    NameBase,
+    /// All launches of a kernel with one grid and block
+    Grid,
+    /// All launches inside one NVTX range
+    Nvtx,
+    /// All launches of one version, stage and phase
+    Phase,
+    /// All launches of a file
+    File,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -19,6 +30,7 @@ Examples:
   kprof roofline ncu.csv                                  a table, and what to know about it
   kprof roofline ncu.csv --export-svg roofline.svg        the chart as well
   kprof roofline run.jsonl ncu.csv --device 'H100 SXM'    several files, with the ceilings of a known device
+  kprof roofline ncu.csv --kernel gemm --min-share 1      only what matters
   kprof roofline ncu.csv --by launch --export-json - | jq '.points[0]'")]
 pub(crate) struct RooflineArgs {
     /// Nsight Compute CSV exports and run files of `kprof phase`
@@ -27,6 +39,18 @@ pub(crate) struct RooflineArgs {
     /// What becomes one point, e.g. `--by launch`
     #[arg(long, value_enum, default_value = "kernel", value_name = "WHAT")]
     pub(crate) by: ByArg,
+    /// Keep kernels whose whole or shortened name this regular expression matches, e.g. `--kernel 'gemm|flash'`
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) kernel: Option<Regex>,
+    /// Keep launches inside NVTX ranges whose path begins so, e.g. `--nvtx kprof/v1/decode`
+    #[arg(long, value_name = "PATH")]
+    pub(crate) nvtx: Option<String>,
+    /// Leave out points with less than this share of their file's time in per cent, e.g. `--min-share 1`
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT", hide_default_value = true)]
+    pub(crate) min_share: f64,
+    /// Show kernel names as exported, not shortened
+    #[arg(long)]
+    pub(crate) full_names: bool,
     /// Take the ceilings of this device before those of the files, e.g. `--device 'A100 SXM 80GB'`
     #[arg(long, value_name = "NAME", conflicts_with = "device_spec")]
     pub(crate) device: Option<String>,

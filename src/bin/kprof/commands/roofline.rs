@@ -7,24 +7,67 @@ use anyhow::Context as _;
 use kprof::host;
 use kprof::hw::{self, DeviceMatch, DeviceSpec};
 use kprof::ingest::read_any;
-use kprof::profile::{Finding, FindingCode, Run};
+use kprof::profile::{Finding, FindingCode, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
-use kprof::roofline::{By, Ceilings, Roofline, analyse};
+use kprof::roofline::{By, Ceilings, Roofline, Selection, analyse_selected};
 use std::collections::BTreeSet;
 
 pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
     let runs: Vec<Run> = args.files.iter().map(|f| read_any(f)).collect::<Result<_, _>>()?;
     let ceilings = ceilings(args, &runs)?;
-    let by = match args.by {
-        ByArg::Kernel => By::Kernel,
-        ByArg::Launch => By::Launch,
-    };
-    let mut roofline = analyse(&runs, by, &ceilings);
+    let selection = selection(args);
+    let mut roofline = analyse_selected(&runs, by(args.by), &selection, &ceilings);
+    if roofline.points.is_empty() && roofline.too_small == 0 {
+        nothing_matches(args, &runs)?;
+    }
+    if args.full_names {
+        roofline.use_full_names();
+    }
     roofline.findings.extend(ambiguous_devices(&runs));
     let options =
         ChartOptions { title: args.title.clone(), footer: render::footer(&runs, &host::kprof_info()) };
     write(args, &roofline, &options)
+}
+
+fn by(arg: ByArg) -> By {
+    match arg {
+        ByArg::Kernel => By::Kernel,
+        ByArg::Launch => By::Launch,
+        ByArg::NameBase => By::NameBase,
+        ByArg::Grid => By::Grid,
+        ByArg::Nvtx => By::Nvtx,
+        ByArg::Phase => By::Phase,
+        ByArg::File => By::File,
+    }
+}
+
+fn selection(args: &RooflineArgs) -> Selection {
+    Selection { kernel: args.kernel.clone(), nvtx: args.nvtx.clone(), min_share: args.min_share / 100.0 }
+}
+
+/// How many names a message lists.
+const NAMES: usize = 40;
+
+/// Fails, with the names there are, when a filter left nothing.
+fn nothing_matches(args: &RooflineArgs, runs: &[Run]) -> anyhow::Result<()> {
+    let all = || runs.iter().flat_map(|r| &r.kernels);
+    let listed = |names: BTreeSet<String>| {
+        let shown: Vec<&str> = names.iter().take(NAMES).map(String::as_str).collect();
+        let more = names.len() - shown.len();
+        let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+        if shown.is_empty() { " none".to_string() } else { format!("\n  {}{more}", shown.join("\n  ")) }
+    };
+    let matched = Selection { nvtx: None, ..selection(args) };
+    if let Some(pattern) = args.kernel.as_ref().filter(|_| all().all(|k| !matched.matches(&k.kernel))) {
+        let names = listed(all().map(|k| short_name(&k.kernel)).collect());
+        anyhow::bail!("no kernel matches '{pattern}'; the files have:{names}");
+    }
+    if let Some(path) = &args.nvtx {
+        let names = listed(all().filter(|k| !k.nvtx.is_empty()).map(|k| k.nvtx.join("/")).collect());
+        anyhow::bail!("no launch is inside an NVTX range '{path}'; the files have:{names}");
+    }
+    Ok(())
 }
 
 /// The ceilings that the user chose, and those of the devices that the files name.
@@ -111,7 +154,7 @@ fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
     if !notes.is_empty() {
         out += &format!("\n{}\n", notes.join("\n"));
     }
-    let findings = render::findings(&roofline.findings, output::color());
+    let findings = render::findings(&roofline.labelled_findings(), output::color());
     if !findings.is_empty() {
         out += &format!("\n{findings}");
     }

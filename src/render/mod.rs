@@ -1,6 +1,7 @@
 //! Turning results into text and pictures: tables, Markdown, CSV, JSON and charts. Nothing is computed here.
 
 pub mod ceilings;
+mod explain;
 mod findings;
 mod footer;
 mod phases;
@@ -8,6 +9,7 @@ pub mod plot;
 mod roofline;
 mod table;
 
+pub use explain::explain;
 pub use findings::findings;
 pub use footer::footer;
 pub use phases::{phase_csv, phase_heading, phase_json, phase_summary, phase_table};

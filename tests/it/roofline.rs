@@ -124,3 +124,24 @@ fn a_table_for_80_columns_leaves_out_columns_before_it_shortens_names() {
     assert!(rows.iter().all(|l| l.chars().count() <= 80), "{out}");
     assert!(!out.contains("attainable"), "{out}");
 }
+
+#[test]
+fn an_explanation_names_metrics_formulas_and_what_is_missing() {
+    let output = kprof(&[PREFILL, "--device", "RTX A6000", "--top", "1", "--explain", "."]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    for part in
+        ["FLOPs / bytes =", "DRAM bandwidth 768 GB/s (datasheet http", "missing", "collect with  ncu "]
+    {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+    let output = kprof(&[PREFILL, "--explain", "no such kernel"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn strict_turns_findings_into_exit_code_4_after_writing_everything() {
+    let output = kprof(&[PREFILL, "--strict"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stdout).contains("Finding") && text(&output.stderr).contains("--strict:"));
+}

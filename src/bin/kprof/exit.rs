@@ -1,4 +1,4 @@
-//! Exit codes: 0 ok, 1 failure, 2 usage, 130 interrupted; and the one place that prints an error.
+//! Exit codes: 0 ok, 1 failure, 2 usage, 4 findings under `--strict`, 130 interrupted; and the one place that prints an error.
 
 use std::process::ExitCode;
 
@@ -15,6 +15,11 @@ pub(crate) const INTERRUPTED: i32 = 130;
 #[error("interrupted: {0}")]
 pub(crate) struct Interrupted(pub(crate) String);
 
+/// There are findings, and the user asked that there be none: exit code 4.
+#[derive(Debug, thiserror::Error)]
+#[error("--strict: {0} finding{s}", s = if *.0 == 1 { "" } else { "s" })]
+pub(crate) struct Strict(pub(crate) usize);
+
 /// Wraps any error as a usage error.
 pub(crate) fn usage(error: impl std::fmt::Display) -> anyhow::Error {
     UsageError(error.to_string()).into()
@@ -30,5 +35,8 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("error: {error:#}");
-    if error.downcast_ref::<UsageError>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    if error.downcast_ref::<UsageError>().is_some() {
+        return ExitCode::from(2);
+    }
+    if error.downcast_ref::<Strict>().is_some() { ExitCode::from(4) } else { ExitCode::FAILURE }
 }

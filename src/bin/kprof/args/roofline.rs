@@ -31,7 +31,10 @@ Examples:
   kprof roofline ncu.csv --export-svg roofline.svg        the chart as well
   kprof roofline run.jsonl ncu.csv --device 'H100 SXM'    several files, with the ceilings of a known device
   kprof roofline ncu.csv --kernel gemm --min-share 1      only what matters
-  kprof roofline ncu.csv --by launch --export-json - | jq '.points[0]'")]
+  kprof roofline ncu.csv --by launch --export-json - | jq '.points[0]'
+  kprof roofline ncu.csv --explain flash                  which metrics and formulas gave its numbers
+
+Exit codes: 0 ok, 1 failure (no such file, no match), 2 usage, 4 findings under --strict.")]
 pub(crate) struct RooflineArgs {
     /// Nsight Compute CSV exports and run files of `kprof phase`
     #[arg(required = true, value_name = "FILE")]
@@ -48,6 +51,12 @@ pub(crate) struct RooflineArgs {
     /// Leave out points with less than this share of their file's time in per cent, e.g. `--min-share 1`
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT", hide_default_value = true)]
     pub(crate) min_share: f64,
+    /// Show how the numbers of matching kernels came about instead of the table, e.g. `--explain gemm`
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) explain: Option<Regex>,
+    /// Exit with 4 if there is any finding
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Show kernel names as exported, not shortened
     #[arg(long)]
     pub(crate) full_names: bool,

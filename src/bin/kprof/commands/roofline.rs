@@ -1,7 +1,7 @@
 //! `kprof roofline`.
 
 use crate::args::{ByArg, RooflineArgs};
-use crate::exit::usage;
+use crate::exit::{Strict, usage};
 use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
@@ -10,7 +10,7 @@ use kprof::ingest::read_any;
 use kprof::profile::{Finding, FindingCode, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
-use kprof::roofline::{By, Ceilings, Roofline, Selection, analyse_selected};
+use kprof::roofline::{By, Ceilings, Point, Roofline, Selection, analyse_selected};
 use std::collections::BTreeSet;
 
 pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
@@ -27,7 +27,9 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
     roofline.findings.extend(ambiguous_devices(&runs));
     let options =
         ChartOptions { title: args.title.clone(), footer: render::footer(&runs, &host::kprof_info()) };
-    write(args, &roofline, &options)
+    write(args, &roofline, &options)?;
+    let findings = roofline.findings.len();
+    if args.strict && findings > 0 { Err(Strict(findings).into()) } else { Ok(()) }
 }
 
 fn by(arg: ByArg) -> By {
@@ -49,15 +51,17 @@ fn selection(args: &RooflineArgs) -> Selection {
 /// How many names a message lists.
 const NAMES: usize = 40;
 
+/// Names, one per line.
+fn listed(names: BTreeSet<String>) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMES).map(String::as_str).collect();
+    let more = names.len() - shown.len();
+    let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+    if shown.is_empty() { " none".to_string() } else { format!("\n  {}{more}", shown.join("\n  ")) }
+}
+
 /// Fails, with the names there are, when a filter left nothing.
 fn nothing_matches(args: &RooflineArgs, runs: &[Run]) -> anyhow::Result<()> {
     let all = || runs.iter().flat_map(|r| &r.kernels);
-    let listed = |names: BTreeSet<String>| {
-        let shown: Vec<&str> = names.iter().take(NAMES).map(String::as_str).collect();
-        let more = names.len() - shown.len();
-        let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
-        if shown.is_empty() { " none".to_string() } else { format!("\n  {}{more}", shown.join("\n  ")) }
-    };
     let matched = Selection { nvtx: None, ..selection(args) };
     if let Some(pattern) = args.kernel.as_ref().filter(|_| all().all(|k| !matched.matches(&k.kernel))) {
         let names = listed(all().map(|k| short_name(&k.kernel)).collect());
@@ -140,12 +144,24 @@ fn write(args: &RooflineArgs, roofline: &Roofline, options: &ChartOptions) -> an
     ];
     output::check_writable(exports.iter().filter_map(|e| e.path.as_deref()))?;
     if !output::takes_stdout(&exports) {
-        output::print(&table(args, roofline))?;
+        output::print(&result(args, roofline)?)?;
     }
     if exports.iter().all(|e| e.path.is_none()) {
         eprintln!("for the chart, add --export-svg roofline.svg or --export-png roofline.png");
     }
     output::write_exports(&exports)
+}
+
+/// What goes to stdout: the table, or how its numbers came about.
+fn result(args: &RooflineArgs, roofline: &Roofline) -> anyhow::Result<String> {
+    let Some(pattern) = &args.explain else { return Ok(table(args, roofline)) };
+    let named = |p: &&Point| pattern.is_match(&p.name()) || pattern.is_match(&p.label());
+    let points: Vec<&Point> = roofline.points.iter().filter(named).take(args.top).collect();
+    if points.is_empty() {
+        let names = listed(roofline.points.iter().map(Point::label).collect());
+        anyhow::bail!("nothing to explain matches '{pattern}'; there are:{names}");
+    }
+    Ok(render::explain(&points))
 }
 
 fn table(args: &RooflineArgs, roofline: &Roofline) -> String {

@@ -27,7 +27,7 @@ fn point(point: &Point) -> String {
 }
 
 fn row(out: &mut String, what: &str, text: &str) {
-    let _ = writeln!(out, "  {what:<14}{text}");
+    let _ = writeln!(out, "  {what:<18}{text}");
 }
 
 fn origin(point: &Point) -> String {
@@ -215,7 +215,7 @@ mod tests {
     fn a_whole_point_shows_metrics_formulas_numbers_and_ceilings() {
         let text = text(kernel("void n::gemm<(int)4>(int)", 0.02, 1e9, 10e9));
         for part in [
-            "gemm<4>\n  whole name    void n::gemm<(int)4>(int)",
+            "gemm<4>\n  whole name        void n::gemm<(int)4>(int)",
             "20.0 ms = gpu__time_duration.sum",
             "1.00 GB = dram__bytes.sum",
             "FLOPs / bytes = 10.0 GFLOP / 1.00 GB = 10.0 FLOP/B",

@@ -2,7 +2,7 @@
 
 use super::footer::file_name;
 use super::table::{Column, Table, in_scale, or_na, percent, significant};
-use crate::hw::Ceiling;
+use crate::hw::{Ceiling, MemoryLevel};
 use crate::llm::{Phase, Stage};
 use crate::profile::{Finding, Measured};
 use crate::roofline::{Bound, Level, Origin, Point, PointSources, Roofline};
@@ -51,11 +51,19 @@ pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
             at_least(point.achieved_flop_rate().map(|r| in_scale(&rate, r))),
             or_na(point.attainable_flop_rate().map(|r| in_scale(&rate, r))),
             percent(point.fraction_of_ceiling()),
-            point.bound.to_string(),
+            bound(point),
         ]);
         table.push(row);
     }
     table
+}
+
+/// What bounds a point; where only percentages of peaks are known, the larger of them.
+fn bound(point: &Point) -> String {
+    match point.busiest() {
+        Some((bound, percent)) => format!("{bound} {percent:.0} %"),
+        None => point.bound.to_string(),
+    }
 }
 
 fn columns(several: bool, [time, flops, bytes, rate]: [&Scale; 4]) -> Vec<Column> {
@@ -92,6 +100,11 @@ pub fn roofline_notes(roofline: &Roofline, top: usize) -> Vec<String> {
         notes.push(
             "bytes of measured phases are the analytic floor, not DRAM traffic; their times are per step"
                 .into(),
+        );
+    }
+    if roofline.points.iter().any(|p| p.busiest().is_some()) {
+        notes.push(
+            "a percentage is of peak throughput, as the export has it (memory, or the SM's busiest pipe): no point".into(),
         );
     }
     if roofline.points.iter().any(Point::is_lower_bound) {
@@ -134,6 +147,12 @@ struct PointJson<'a> {
     share: Option<f64>,
     bytes: Option<f64>,
     byte_source: Origin,
+    l2_bytes: Option<f64>,
+    l1_bytes: Option<f64>,
+    intensity_l2: Option<f64>,
+    intensity_l1: Option<f64>,
+    dram_percent: Option<f64>,
+    sm_percent: Option<f64>,
     flop_source: Origin,
     intensity: Option<f64>,
     achieved_byte_per_s: Option<f64>,
@@ -217,6 +236,12 @@ fn point_json(point: &Point) -> PointJson<'_> {
         share: point.share,
         bytes: value(&point.bytes),
         byte_source: point.byte_origin,
+        l2_bytes: value(&point.l2_bytes),
+        l1_bytes: value(&point.l1_bytes),
+        intensity_l2: point.intensity_at(MemoryLevel::L2),
+        intensity_l1: point.intensity_at(MemoryLevel::L1),
+        dram_percent: point.dram_percent,
+        sm_percent: point.sm_percent,
         flop_source: point.flop_origin,
         intensity: point.intensity(),
         achieved_byte_per_s: point.achieved_byte_rate(),
@@ -264,6 +289,8 @@ struct CsvRow<'a> {
     attainable_flop_per_s: Option<f64>,
     fraction_of_ceiling: Option<f64>,
     bound: Bound,
+    l2_bytes: Option<f64>,
+    l1_bytes: Option<f64>,
 }
 
 /// The points as CSV.
@@ -297,6 +324,8 @@ pub fn roofline_csv(roofline: &Roofline) -> String {
             attainable_flop_per_s: json.attainable_flop_per_s,
             fraction_of_ceiling: json.fraction_of_ceiling,
             bound: json.bound,
+            l2_bytes: json.l2_bytes,
+            l1_bytes: json.l1_bytes,
         }
     }))
 }

@@ -8,6 +8,7 @@ mod attainable;
 mod ceilings;
 mod findings;
 mod kernels;
+mod only;
 mod phases;
 mod point;
 mod repetitions;
@@ -19,6 +20,7 @@ mod steps;
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
 pub use kernels::{By, kernel_points};
+pub use only::Only;
 pub use phases::{
     Comparison, Definitions, KvCacheBytes, OpRow, PHASE_SCHEMA_VERSION, PhaseReport, PhaseRow, Phases,
     StageReport, WorkRow,

@@ -2,6 +2,7 @@
 
 use super::attainable::{Bound, Floor};
 use super::ceilings::CeilingSet;
+use crate::hw::MemoryLevel;
 use crate::llm::{Phase, Stage};
 use crate::profile::{KernelRates, Measured};
 use crate::units::{ByteRate, Bytes, FlopRate, Flops, Seconds};
@@ -172,6 +173,28 @@ impl Point {
     /// FLOPs / bytes of DRAM.
     pub fn intensity_dram(&self) -> Option<f64> {
         if self.rates.is_some() { self.intensity() } else { self.dram_bytes().and(self.intensity()) }
+    }
+
+    /// FLOPs / bytes through a level of memory; `None` where either is unknown.
+    pub fn intensity_at(&self, level: MemoryLevel) -> Option<f64> {
+        let bytes = match level {
+            MemoryLevel::Dram => return self.intensity(),
+            MemoryLevel::L2 => self.l2_bytes.as_ref(),
+            MemoryLevel::L1 => self.l1_bytes.as_ref(),
+            MemoryLevel::L3 => None,
+        };
+        let bytes = bytes.filter(|b| b.value > 0.0)?;
+        Some((Flops(self.total_flops()?) / Bytes(bytes.value)).0)
+    }
+
+    /// What the export says about memory and SM throughput where nothing better is known: the busier of the two
+    /// and its percentage of peak.
+    pub fn busiest(&self) -> Option<(Bound, f64)> {
+        if self.bound != Bound::Unknown || self.achieved_flop_rate().is_some() {
+            return None;
+        }
+        let (memory, sm) = (self.dram_percent?, self.sm_percent?);
+        Some(if memory >= sm { (Bound::Memory, memory) } else { (Bound::Compute, sm) })
     }
 
     /// FLOPs / time.

@@ -131,7 +131,7 @@ fn an_explanation_names_metrics_formulas_and_what_is_missing() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let out = text(&output.stdout);
     for part in
-        ["FLOPs / bytes =", "DRAM bandwidth 768 GB/s (datasheet http", "missing", "collect with  ncu "]
+        ["FLOPs / bytes =", "DRAM bandwidth 768 GB/s (datasheet http", "missing", "collect with      ncu "]
     {
         assert!(out.contains(part), "{part}\n{out}");
     }

@@ -95,6 +95,12 @@ fn note_entries(roofline: &Roofline, marks: &[Mark<'_>], outside: bool) -> Vec<E
         let text = "lower bound: FLOPs not all counted".to_string();
         entries.push(Entry { sample: Sample::Arrow, text });
     }
+    let deeper = marks.iter().max_by_key(|m| m.deeper.len()).map(|m| m.deeper.as_slice()).unwrap_or_default();
+    if !deeper.is_empty() {
+        let names: Vec<&str> = deeper.iter().map(|(level, _)| level.name()).collect();
+        let text = format!("joined smaller points: bytes of {}", names.join(", "));
+        entries.push(Entry { sample: Sample::Nothing, text });
+    }
     if outside {
         let text = "arrow at the edge: intensity beyond the axis".to_string();
         entries.push(Entry { sample: Sample::Nothing, text });

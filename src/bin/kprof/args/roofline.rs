@@ -24,6 +24,32 @@ pub(crate) enum ByArg {
     File,
 }
 
+/// A level of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LevelArg {
+    /// Device or main memory
+    Dram,
+    /// Second-level cache
+    L2,
+    /// First-level caches
+    L1,
+}
+
+/// Whose FLOPs count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrecisionArg {
+    /// All, each against its own ceiling
+    Auto,
+    /// Double precision on vector units
+    Fp64,
+    /// Single precision on vector units
+    Fp32,
+    /// Half precision on vector units
+    Fp16,
+    /// Matrix units
+    Tensor,
+}
+
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -51,6 +77,12 @@ pub(crate) struct RooflineArgs {
     /// Leave out points with less than this share of their file's time in per cent, e.g. `--min-share 1`
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT", hide_default_value = true)]
     pub(crate) min_share: f64,
+    /// Draw a point per level of memory, joined by a line, e.g. `--levels dram,l2,l1`
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LEVELS")]
+    pub(crate) levels: Vec<LevelArg>,
+    /// Count the FLOPs of one precision only, against its own ceiling, e.g. `--precision fp32`
+    #[arg(long, value_enum, default_value = "auto", value_name = "PRECISION")]
+    pub(crate) precision: PrecisionArg,
     /// Show how the numbers of matching kernels came about instead of the table, e.g. `--explain gemm`
     #[arg(long, value_name = "REGEX")]
     pub(crate) explain: Option<Regex>,

@@ -1,20 +1,22 @@
 //! `kprof roofline`.
 
-use crate::args::{ByArg, RooflineArgs};
+use crate::args::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
 use crate::exit::{Strict, usage};
 use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
-use kprof::hw::{self, DeviceMatch, DeviceSpec};
+use kprof::hw::{self, DeviceMatch, DeviceSpec, MemoryLevel};
 use kprof::ingest::read_any;
 use kprof::profile::{Finding, FindingCode, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
-use kprof::roofline::{By, Ceilings, Point, Roofline, Selection, analyse_selected};
+use kprof::roofline::{By, Ceilings, Only, Point, Roofline, Selection, analyse_selected};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
-    let runs: Vec<Run> = args.files.iter().map(|f| read_any(f)).collect::<Result<_, _>>()?;
+    let read = |file: &PathBuf| Ok::<Run, anyhow::Error>(only(args.precision).of(read_any(file)?));
+    let runs: Vec<Run> = args.files.iter().map(read).collect::<Result<_, _>>()?;
     let ceilings = ceilings(args, &runs)?;
     let selection = selection(args);
     let mut roofline = analyse_selected(&runs, by(args.by), &selection, &ceilings);
@@ -25,8 +27,11 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
         roofline.use_full_names();
     }
     roofline.findings.extend(ambiguous_devices(&runs));
-    let options =
-        ChartOptions { title: args.title.clone(), footer: render::footer(&runs, &host::kprof_info()) };
+    let options = ChartOptions {
+        title: args.title.clone(),
+        footer: render::footer(&runs, &host::kprof_info()),
+        levels: args.levels.iter().map(|l| level(*l)).collect(),
+    };
     write(args, &roofline, &options)?;
     let findings = roofline.findings.len();
     if args.strict && findings > 0 { Err(Strict(findings).into()) } else { Ok(()) }
@@ -41,6 +46,24 @@ fn by(arg: ByArg) -> By {
         ByArg::Nvtx => By::Nvtx,
         ByArg::Phase => By::Phase,
         ByArg::File => By::File,
+    }
+}
+
+fn only(arg: PrecisionArg) -> Only {
+    match arg {
+        PrecisionArg::Auto => Only::All,
+        PrecisionArg::Fp64 => Only::Fp64,
+        PrecisionArg::Fp32 => Only::Fp32,
+        PrecisionArg::Fp16 => Only::Fp16,
+        PrecisionArg::Tensor => Only::Tensor,
+    }
+}
+
+fn level(arg: LevelArg) -> MemoryLevel {
+    match arg {
+        LevelArg::Dram => MemoryLevel::Dram,
+        LevelArg::L2 => MemoryLevel::L2,
+        LevelArg::L1 => MemoryLevel::L1,
     }
 }
 

@@ -1,11 +1,12 @@
 //! A [`Roofline`] as a table, JSON and CSV.
 
-use super::footer::file_name;
 use super::table::{Column, Table, in_scale, or_na, percent, significant};
 use crate::hw::{Ceiling, MemoryLevel};
 use crate::llm::{Phase, Stage};
 use crate::profile::{Finding, Measured};
-use crate::roofline::{Bound, Level, Origin, Point, PointSources, Roofline};
+use crate::roofline::{
+    Bound, Change, Level, Origin, Point, PointSources, Roofline, Saving, changes, savings,
+};
 use crate::units::{Bytes, FlopRate, Flops, Scale, Seconds};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -39,7 +40,7 @@ pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
         };
         let mut row = vec![(i + 1).to_string(), point.label()];
         if several {
-            row.push(file_name(&point.file).to_string());
+            row.push(roofline.label_of(&point.file));
         }
         row.extend([
             point.launches.to_string(),
@@ -120,6 +121,8 @@ struct Document<'a> {
     kprof_version: &'static str,
     files: &'a [String],
     points: Vec<PointJson<'a>>,
+    changes: Vec<Change>,
+    savings: Vec<Saving>,
     findings: &'a [Finding],
 }
 
@@ -190,6 +193,8 @@ pub fn roofline_json(roofline: &Roofline) -> String {
         kprof_version: env!("CARGO_PKG_VERSION"),
         files: &roofline.files,
         points: roofline.points.iter().map(point_json).collect(),
+        changes: changes(roofline),
+        savings: savings(roofline),
         findings: &roofline.findings,
     };
     to_json(&document)

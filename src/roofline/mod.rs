@@ -16,6 +16,7 @@ mod repetitions;
 pub(crate) mod samples;
 mod selection;
 mod steps;
+mod versus;
 
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
@@ -28,6 +29,7 @@ pub use phases::{
 pub use point::{FlopCounts, Level, Origin, Point, PointSources};
 pub use selection::Selection;
 pub use steps::phase_points;
+pub use versus::{Change, Saving, changes, savings};
 
 use crate::hw::Ceiling;
 use crate::profile::{Finding, Run, short_names};
@@ -42,6 +44,8 @@ pub struct Roofline {
     pub findings: Vec<Finding>,
     /// The files they come from, in the order given.
     pub files: Vec<String>,
+    /// What tables and charts call the files; their names where there is none.
+    pub labels: Vec<String>,
     /// How many points were left out because their share of the time is too small.
     pub too_small: usize,
 }
@@ -96,6 +100,18 @@ impl Roofline {
         let labels: HashMap<String, String> = self.points.iter().map(|p| (p.name(), p.label())).collect();
         let label = |f: &Finding| labels.get(&f.about).cloned().unwrap_or_else(|| f.about.clone());
         self.findings.iter().map(|f| Finding { about: label(f), ..f.clone() }).collect()
+    }
+
+    /// What tables and charts call a file.
+    pub fn label_of(&self, file: &str) -> String {
+        let at = self.files.iter().position(|f| f == file);
+        let name = || file.rsplit(['/', '\\']).next().unwrap_or(file).to_string();
+        at.and_then(|at| self.labels.get(at).cloned()).unwrap_or_else(name)
+    }
+
+    /// Calls the files so, in their order.
+    pub fn set_labels(&mut self, labels: &[String]) {
+        self.labels = labels.to_vec();
     }
 
     /// Calls every kernel by its whole name.

@@ -145,3 +145,18 @@ fn strict_turns_findings_into_exit_code_4_after_writing_everything() {
     assert_eq!(output.status.code(), Some(4));
     assert!(text(&output.stdout).contains("Finding") && text(&output.stderr).contains("--strict:"));
 }
+
+#[test]
+fn two_files_are_compared_under_their_labels() {
+    let args = [PREFILL, "tests/fixtures/ncu/v0_prefill.csv", "--label", "before"];
+    let output = kprof(&args);
+    assert_eq!(output.status.code(), Some(2), "one label for two files");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let copy = folder.path().join("again.csv");
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(PREFILL), &copy).expect("a copy");
+    let output =
+        kprof(&[PREFILL, copy.to_str().expect("a plain path"), "--label", "before", "after", "--top", "2"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    assert!(out.contains("Changes against before") && out.contains("[new/old]"), "{out}");
+}

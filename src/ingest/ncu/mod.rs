@@ -145,7 +145,7 @@ fn without_values(file: &str, kernels: &[KernelRecord]) -> Vec<Finding> {
         (
             count(|k| k.flops.total().is_some() || k.rates.is_some()),
             "FLOPs",
-            "the metrics under 'missing' of each launch",
+            "what --explain KERNEL lists as missing",
         ),
     ];
     let absent = rows.into_iter().filter(|(count, ..)| *count > 0);

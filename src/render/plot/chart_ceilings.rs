@@ -45,7 +45,10 @@ pub(super) fn lines(points: &[&Point], levels: &[MemoryLevel]) -> Vec<Line> {
             let device = point.device.as_deref().unwrap_or(file_name(&point.file));
             // Launches of one report differ a little in clock: the highest is the bound.
             let same = found.iter_mut().find(|(d, c)| {
-                *d == device && c.kind == ceiling.kind && c.source.label() == ceiling.source.label()
+                let of_one_device = *d == device && c.source.label() == ceiling.source.label();
+                // Named by the user for all files, it is one ceiling.
+                let identical = c.source == ceiling.source && c.value == ceiling.value;
+                c.kind == ceiling.kind && (of_one_device || identical)
             });
             match same {
                 Some(entry) if entry.1.value < ceiling.value => entry.1 = ceiling,

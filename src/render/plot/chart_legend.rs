@@ -7,8 +7,7 @@ use super::legend::{self, Entry, Sample, Section};
 use super::marks::{self, BLACK, GREY, Shape};
 use super::roofline::{Mark, PANEL};
 use crate::llm::{Phase, Stage};
-use crate::render::footer::file_name;
-use crate::roofline::{Level, Roofline};
+use crate::roofline::{Level, Roofline, changes};
 
 /// Rows of the panel's table of points; the terminal's table has them all.
 const LISTED: usize = 60;
@@ -84,7 +83,7 @@ fn file_entries(roofline: &Roofline, marks: &[Mark<'_>]) -> Vec<Entry> {
     };
     let entry = |(i, file): (usize, &String)| Entry {
         sample: Sample::Box(marks::series_color(i)),
-        text: file_name(file).to_string(),
+        text: roofline.label_of(file),
     };
     roofline.files.iter().enumerate().filter(|(_, f)| kernels(f)).map(entry).collect()
 }
@@ -99,6 +98,10 @@ fn note_entries(roofline: &Roofline, marks: &[Mark<'_>], outside: bool) -> Vec<E
     if !deeper.is_empty() {
         let names: Vec<&str> = deeper.iter().map(|(level, _)| level.name()).collect();
         let text = format!("joined smaller points: bytes of {}", names.join(", "));
+        entries.push(Entry { sample: Sample::Nothing, text });
+    }
+    if !changes(roofline).is_empty() {
+        let text = format!("arrows: from {} to a later file", roofline.label_of(&roofline.files[0]));
         entries.push(Entry { sample: Sample::Nothing, text });
     }
     if outside {

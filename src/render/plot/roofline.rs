@@ -10,7 +10,7 @@ use super::legend;
 use super::marks::{self, BLACK, FAINT, GREY, LIGHT, Shape};
 use crate::hw::MemoryLevel;
 use crate::llm::Stage;
-use crate::roofline::{Level, Point, Roofline};
+use crate::roofline::{Level, Point, Roofline, changes};
 use crate::units::{FlopRate, Scale};
 
 /// What a chart says besides its points.
@@ -53,6 +53,7 @@ pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
     let mut canvas = Canvas::new(WIDTH, height as u32);
     chart.grid(&mut canvas);
     chart.ceilings(&mut canvas, &ceilings);
+    chart.changes(&mut canvas, roofline, &marks);
     for mark in &marks {
         chart.mark(&mut canvas, mark);
     }
@@ -97,7 +98,9 @@ pub(super) fn deeper_radius(index: usize) -> f64 {
 }
 
 fn drawn_points<'a>(roofline: &'a Roofline, levels: &[MemoryLevel]) -> Vec<Mark<'a>> {
-    let levels = if levels.is_empty() { &[MemoryLevel::Dram] } else { levels };
+    let mut levels = if levels.is_empty() { vec![MemoryLevel::Dram] } else { levels.to_vec() };
+    levels.sort_unstable();
+    levels.dedup();
     let versions = versions(roofline);
     let marks = roofline.points.iter().enumerate().filter_map(|(i, point)| {
         let positive = |v: Option<f64>| v.filter(|v| v.is_finite() && *v > 0.0);
@@ -132,6 +135,12 @@ impl Chart {
         let (least, most) = PLAUSIBLE_INTENSITY;
         let mut xs: Vec<f64> = marks.iter().map(|m| m.intensity.clamp(least, most)).collect();
         xs.extend(marks.iter().flat_map(|m| &m.deeper).map(|(_, x)| x.clamp(least, most)));
+        if marks.iter().any(|m| !m.deeper.is_empty()) {
+            // Every level's slope is to be seen, at least where it ends.
+            let lowest = ceilings.iter().filter(|l| !l.bandwidth).map(|l| l.value).reduce(f64::min);
+            let ends = ceilings.iter().filter(|l| l.bandwidth).filter_map(|l| Some(lowest? / l.value));
+            xs.extend(ends.map(|x| x.clamp(least, most)));
+        }
         xs.extend(ridges(ceilings).iter().map(|(x, _)| *x));
         let x = LogAxis::over(&xs, 3, frame.x0, frame.x1);
         let mut ys: Vec<f64> = marks.iter().map(|m| m.rate).collect();
@@ -214,6 +223,15 @@ impl Chart {
         let inner = (x.clamp(f.x0 + 20.0, f.x1 - 20.0), y.clamp(f.y0 + 8.0, f.y1 - 8.0));
         let outside = !self.x.contains(mark.intensity) || !self.y.contains(mark.rate);
         if outside { (inner, true) } else { ((x, y), false) }
+    }
+
+    /// Arrows from a kernel's point in the first file to its point in a later one.
+    fn changes(&self, canvas: &mut Canvas, roofline: &Roofline, marks: &[Mark<'_>]) {
+        let at = |point: usize| marks.iter().find(|m| m.number == point + 1).map(|m| self.position(m).0);
+        for change in changes(roofline) {
+            let (Some(old), Some(new)) = (at(change.old), at(change.new)) else { continue };
+            marks::arrow(canvas, old, new, GREY);
+        }
     }
 
     /// Where the points of deeper levels are.

@@ -58,6 +58,7 @@ Examples:
   kprof roofline run.jsonl ncu.csv --device 'H100 SXM'    several files, with the ceilings of a known device
   kprof roofline ncu.csv --kernel gemm --min-share 1      only what matters
   kprof roofline ncu.csv --by launch --export-json - | jq '.points[0]'
+  kprof roofline v0.csv v1.csv --label v0 v1              what changed, with arrows on the chart
   kprof roofline ncu.csv --explain flash                  which metrics and formulas gave its numbers
 
 Exit codes: 0 ok, 1 failure (no such file, no match), 2 usage, 4 findings under --strict.")]
@@ -77,6 +78,9 @@ pub(crate) struct RooflineArgs {
     /// Leave out points with less than this share of their file's time in per cent, e.g. `--min-share 1`
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT", hide_default_value = true)]
     pub(crate) min_share: f64,
+    /// What to call the files in tables and charts, in their order, e.g. `--label v0 v1`
+    #[arg(long, num_args = 1.., value_name = "NAME")]
+    pub(crate) label: Vec<String>,
     /// Draw a point per level of memory, joined by a line, e.g. `--levels dram,l2,l1`
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LEVELS")]
     pub(crate) levels: Vec<LevelArg>,

@@ -10,7 +10,7 @@ use kprof::ingest::read_any;
 use kprof::profile::{Finding, FindingCode, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
-use kprof::roofline::{By, Ceilings, Only, Point, Roofline, Selection, analyse_selected};
+use kprof::roofline::{By, Ceilings, Only, Point, Roofline, Selection, analyse_selected, changes, savings};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -23,6 +23,11 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
     if roofline.points.is_empty() && roofline.too_small == 0 {
         nothing_matches(args, &runs)?;
     }
+    if !args.label.is_empty() && args.label.len() != args.files.len() {
+        let (labels, files) = (args.label.len(), args.files.len());
+        return Err(usage(format!("--label gives {labels} names to {files} files; give one to each")));
+    }
+    roofline.set_labels(&args.label);
     if args.full_names {
         roofline.use_full_names();
     }
@@ -187,11 +192,25 @@ fn result(args: &RooflineArgs, roofline: &Roofline) -> anyhow::Result<String> {
     Ok(render::explain(&points))
 }
 
+/// How many points the list of where to look first has.
+const SAVINGS: usize = 5;
+
 fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
     let mut out = render::roofline_table(roofline, args.top).to_terminal(output::width());
     let notes = render::roofline_notes(roofline, args.top);
     if !notes.is_empty() {
         out += &format!("\n{}\n", notes.join("\n"));
+    }
+    let changes = changes(roofline);
+    if !changes.is_empty() {
+        let first = roofline.label_of(&roofline.files[0]);
+        let shown = &changes[..changes.len().min(args.top)];
+        let table = render::changes_table(roofline, shown).to_terminal(output::width());
+        out += &format!("\nChanges against {first}\n{table}");
+    }
+    let savings = render::savings_list(roofline, &savings(roofline), SAVINGS);
+    if !savings.is_empty() {
+        out += &format!("\n{savings}");
     }
     let findings = render::findings(&roofline.labelled_findings(), output::color());
     if !findings.is_empty() {

@@ -175,6 +175,28 @@ fn levels_of_memory_are_joined_by_a_line() {
 }
 
 #[test]
+fn arrows_lead_from_a_kernel_s_old_point_to_its_new_one() {
+    let run = |file: &str, factor: f64| {
+        let of = |name: &str, time, bytes, flops| KernelRecord {
+            file: file.into(),
+            ..kernel(name, time * factor, bytes * factor, flops)
+        };
+        let kernels = vec![of("gemm", 2.0e-3, 0.3e9, 34e9), of("softmax", 0.3e-3, 0.1e9, 0.3e9)];
+        Run { kernels, file: file.into(), ..Run::default() }
+    };
+    let chosen = vec![bandwidth(768e9), vector(Precision::Fp32, 38.7e12)];
+    let runs = [run("v0.csv", 2.0), run("v1.csv", 0.6)];
+    let mut roofline = analyse(&runs, By::Kernel, &Ceilings { chosen, by_device: vec![] });
+    roofline.set_labels(&["before".into(), "after".into()]);
+    let options = ChartOptions { title: None, footer: "kprof, v0.csv, v1.csv".into(), levels: vec![] };
+    let figure = roofline_chart(&roofline, &options);
+    save(&figure);
+    assert_eq!(overlapping(&figure), None);
+    assert!(figure.texts.iter().any(|t| t.text == "arrows: from before to a later file"));
+    check_golden("roofline_changes.svg", &figure.svg);
+}
+
+#[test]
 fn drawing_twice_gives_the_same_bytes() {
     assert_eq!(chart(few()).1, chart(few()).1);
 }

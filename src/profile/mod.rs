@@ -5,6 +5,7 @@
 
 mod finding;
 mod kernel;
+mod kernel_name;
 mod manifest;
 mod profiler;
 mod reader;
@@ -13,6 +14,7 @@ mod writer;
 
 pub use finding::{Finding, FindingCode};
 pub use kernel::{ComputeCapability, KernelFlops, KernelRates, KernelRecord, Measured};
+pub use kernel_name::{base_name, short_name, short_names, suggests_matrix_units};
 pub use manifest::{
     CpuInfo, DeviceInfo, FORMAT_VERSION, HostInfo, KprofInfo, Manifest, RunConfig, WeightSource,
 };

@@ -1,17 +1,21 @@
 //! A [`Roofline`] as a table, JSON and CSV.
 
-use super::footer::file_name;
 use super::table::{Column, Table, in_scale, or_na, percent, significant};
-use crate::hw::Ceiling;
+use crate::hw::{Ceiling, MemoryLevel};
 use crate::llm::{Phase, Stage};
 use crate::profile::{Finding, Measured};
-use crate::roofline::{Bound, Level, Origin, Point, PointSources, Roofline};
+use crate::roofline::{
+    Bound, Change, Level, Origin, Point, PointSources, Roofline, Saving, changes, savings,
+};
 use crate::units::{Bytes, FlopRate, Flops, Scale, Seconds};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// The version of the JSON of `kprof roofline`.
 pub const ROOFLINE_SCHEMA_VERSION: u32 = 1;
+
+/// Before names get shorter than this, narrow terminals lose columns.
+const NAME_WIDTH: usize = 36;
 
 /// The first `top` points as a table, the longest first; `#` is the number that the chart labels a point with.
 pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
@@ -34,9 +38,9 @@ pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
                     .map(|m| format!("{}{}", if m.lower_bound { "≥" } else { "" }, in_scale(scale, m.value))),
             )
         };
-        let mut row = vec![(i + 1).to_string(), point.name()];
+        let mut row = vec![(i + 1).to_string(), point.label()];
         if several {
-            row.push(file_name(&point.file).to_string());
+            row.push(roofline.label_of(&point.file));
         }
         row.extend([
             point.launches.to_string(),
@@ -48,15 +52,23 @@ pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
             at_least(point.achieved_flop_rate().map(|r| in_scale(&rate, r))),
             or_na(point.attainable_flop_rate().map(|r| in_scale(&rate, r))),
             percent(point.fraction_of_ceiling()),
-            point.bound.to_string(),
+            bound(point),
         ]);
         table.push(row);
     }
     table
 }
 
+/// What bounds a point; where only percentages of peaks are known, the larger of them.
+fn bound(point: &Point) -> String {
+    match point.busiest() {
+        Some((bound, percent)) => format!("{bound} {percent:.0} %"),
+        None => point.bound.to_string(),
+    }
+}
+
 fn columns(several: bool, [time, flops, bytes, rate]: [&Scale; 4]) -> Vec<Column> {
-    let mut columns = vec![Column::number("#", ""), Column::text("kernel or phase").shrinks_to(18)];
+    let mut columns = vec![Column::number("#", ""), Column::text("kernel or phase").shrinks_to(NAME_WIDTH)];
     if several {
         columns.push(Column::text("file").shrinks_to(16).dispensable(4));
     }
@@ -82,10 +94,18 @@ pub fn roofline_notes(roofline: &Roofline, top: usize) -> Vec<String> {
     if left_out > 0 {
         notes.push(format!("{left_out} more points are in the exports (--top {})", roofline.points.len()));
     }
+    if roofline.too_small > 0 {
+        notes.push(format!("{} points have a smaller share than --min-share", roofline.too_small));
+    }
     if roofline.points.iter().any(|p| p.byte_origin == Origin::Analytic) {
         notes.push(
             "bytes of measured phases are the analytic floor, not DRAM traffic; their times are per step"
                 .into(),
+        );
+    }
+    if roofline.points.iter().any(|p| p.busiest().is_some()) {
+        notes.push(
+            "a percentage is of peak throughput, as the export has it (memory, or the SM's busiest pipe): no point".into(),
         );
     }
     if roofline.points.iter().any(Point::is_lower_bound) {
@@ -101,6 +121,8 @@ struct Document<'a> {
     kprof_version: &'static str,
     files: &'a [String],
     points: Vec<PointJson<'a>>,
+    changes: Vec<Change>,
+    savings: Vec<Saving>,
     findings: &'a [Finding],
 }
 
@@ -123,10 +145,17 @@ struct PointJson<'a> {
     sources: PointSources,
     level: Level,
     name: String,
+    short_name: String,
     device: Option<&'a str>,
     share: Option<f64>,
     bytes: Option<f64>,
     byte_source: Origin,
+    l2_bytes: Option<f64>,
+    l1_bytes: Option<f64>,
+    intensity_l2: Option<f64>,
+    intensity_l1: Option<f64>,
+    dram_percent: Option<f64>,
+    sm_percent: Option<f64>,
     flop_source: Origin,
     intensity: Option<f64>,
     achieved_byte_per_s: Option<f64>,
@@ -164,6 +193,8 @@ pub fn roofline_json(roofline: &Roofline) -> String {
         kprof_version: env!("CARGO_PKG_VERSION"),
         files: &roofline.files,
         points: roofline.points.iter().map(point_json).collect(),
+        changes: changes(roofline),
+        savings: savings(roofline),
         findings: &roofline.findings,
     };
     to_json(&document)
@@ -205,10 +236,17 @@ fn point_json(point: &Point) -> PointJson<'_> {
         sources: point.sources(),
         level: point.level,
         name: point.name(),
+        short_name: point.label(),
         device: point.device.as_deref(),
         share: point.share,
         bytes: value(&point.bytes),
         byte_source: point.byte_origin,
+        l2_bytes: value(&point.l2_bytes),
+        l1_bytes: value(&point.l1_bytes),
+        intensity_l2: point.intensity_at(MemoryLevel::L2),
+        intensity_l1: point.intensity_at(MemoryLevel::L1),
+        dram_percent: point.dram_percent,
+        sm_percent: point.sm_percent,
         flop_source: point.flop_origin,
         intensity: point.intensity(),
         achieved_byte_per_s: point.achieved_byte_rate(),
@@ -256,6 +294,8 @@ struct CsvRow<'a> {
     attainable_flop_per_s: Option<f64>,
     fraction_of_ceiling: Option<f64>,
     bound: Bound,
+    l2_bytes: Option<f64>,
+    l1_bytes: Option<f64>,
 }
 
 /// The points as CSV.
@@ -289,6 +329,8 @@ pub fn roofline_csv(roofline: &Roofline) -> String {
             attainable_flop_per_s: json.attainable_flop_per_s,
             fraction_of_ceiling: json.fraction_of_ceiling,
             bound: json.bound,
+            l2_bytes: json.l2_bytes,
+            l1_bytes: json.l1_bytes,
         }
     }))
 }

@@ -225,7 +225,7 @@ impl ValueCounts {
         let rows = [
             (self.without_time, "time", "gpu__time_duration.sum"),
             (self.without_bytes, "DRAM bytes", "dram__bytes.sum"),
-            (self.without_flops, "FLOPs", "the metrics under 'missing' of each launch"),
+            (self.without_flops, "FLOPs", "what --explain KERNEL lists as missing"),
         ];
         let absent = rows.into_iter().filter(|(count, ..)| *count > 0);
         absent

@@ -7,22 +7,14 @@ use super::metrics::Quantity;
 use super::readings::Readings;
 use super::{ceilings, checks, complete, tensor, tensor_estimate};
 use crate::profile::{
-    ComputeCapability, Finding, FindingCode, KernelFlops, KernelRates, KernelRecord, Measured,
+    ComputeCapability, Finding, FindingCode, KernelFlops, KernelRates, KernelRecord, Measured, short_name,
 };
 
 /// What a launch is called in findings.
 pub(super) fn about(record: &KernelRecord) -> String {
     match &record.launch {
-        Some(id) => format!("{}: launch {id} of {}", record.file, short(&record.kernel)),
-        None => format!("{}: {}", record.file, short(&record.kernel)),
-    }
-}
-
-/// Template kernels have names of thousands of characters.
-fn short(kernel: &str) -> String {
-    match kernel.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", &kernel[..end]),
-        None => kernel.to_string(),
+        Some(id) => format!("{}: launch {id} of {}", record.file, short_name(&record.kernel)),
+        None => format!("{}: {}", record.file, short_name(&record.kernel)),
     }
 }
 

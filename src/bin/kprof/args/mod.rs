@@ -14,7 +14,7 @@ pub(crate) use export::ExportArgs;
 pub(crate) use logits::{FeedArg, LogitsArgs};
 pub(crate) use model::ModelArgs;
 pub(crate) use phase::PhaseArgs;
-pub(crate) use roofline::{ByArg, RooflineArgs};
+pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
 
 use clap::{Parser, Subcommand};
 

@@ -33,7 +33,7 @@ pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result
     }
     let report = PhaseReport::new(run, &[]);
     let footer = render::footer(std::slice::from_ref(run), &host::kprof_info());
-    let options = ChartOptions { title: None, footer };
+    let options = ChartOptions { footer, ..ChartOptions::default() };
     let phases = || phase_figure(&report, &options).svg;
     let roofline = || {
         let points = analyse(std::slice::from_ref(run), By::Kernel, &Ceilings::default());

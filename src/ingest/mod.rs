@@ -3,6 +3,7 @@
 //! [`read_any`] looks at a file's content, never at its name, and picks the reader.
 
 pub mod ncu;
+mod scan;
 
 use crate::profile::{KernelRecord, ProfileError, Run, looks_like_run, read_run};
 use std::io::{self, Read};

@@ -47,7 +47,7 @@ fn bytes_and_flops(about: &str, record: &KernelRecord) -> Option<Finding> {
 }
 
 /// NVIDIA's rule says which part of the peak was achieved; it is computed from the same counters.
-fn rule_against_flops(about: &str, rule: &str, record: &KernelRecord) -> Vec<Finding> {
+pub(super) fn rule_against_flops(about: &str, rule: &str, record: &KernelRecord) -> Vec<Finding> {
     let rows = [
         ("fp32", Precision::Fp32, percent_before(rule, "fp32 peak")),
         ("fp64", Precision::Fp64, percent_before(rule, "fp64 peak")),

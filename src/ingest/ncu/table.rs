@@ -2,6 +2,7 @@
 
 use super::launches::{Cell, Collected, Key, Launch, Message};
 use super::layout::{self, Columns, Header, Layout, Long, Shape, Wide};
+use super::locale::Votes;
 use super::metrics;
 use super::records::{Record, Records};
 use super::{NcuError, transposed};
@@ -202,7 +203,7 @@ impl<'a, 'f> Reader<'a, 'f> {
         if record.len() < wide.width {
             return false;
         }
-        (wide.first..wide.width).for_each(|column| self.out.votes.see(record.raw(column)));
+        vote(&mut self.out.votes, wide, record, record.start());
         let cells = wide.metrics.iter().map(|metric| Cell {
             metric: metric.name,
             shown: metric.name,
@@ -221,6 +222,19 @@ impl<'a, 'f> Reader<'a, 'f> {
         let columns = &layout.columns;
         let key = key(self.out.tables, columns, record);
         self.out.launch(key, |key| launch(columns, record, key))
+    }
+}
+
+/// How far into a wide table every cell votes on the locale, in bytes of text; past that only those that are needed
+/// do, or most of the time would go into asking the same again.
+pub(super) const ALL_VOTE: usize = 1 << 20;
+
+/// Lets the cells of a wide row vote; `at` is where it begins in the file's text.
+pub(super) fn vote(votes: &mut Votes, wide: &Wide<'_>, record: &Record<'_>, at: usize) {
+    if at < ALL_VOTE {
+        (wide.first..wide.width).for_each(|column| votes.see(record.raw(column)));
+    } else {
+        wide.metrics.iter().for_each(|metric| votes.see(record.raw(metric.column)));
     }
 }
 

@@ -30,10 +30,21 @@ fn next(state: &mut u64) -> usize {
 fn variant(bytes: &[u8], state: &mut u64) -> Vec<u8> {
     let mut changed = bytes.to_vec();
     let at = next(state) % changed.len();
-    match next(state) % 4 {
+    match next(state) % 7 {
         0 => changed.truncate(at),
         1 => changed[at] = BYTES[next(state) % BYTES.len()],
         2 => changed.insert(at, BYTES[next(state) % BYTES.len()]),
+        3 => changed[at] ^= 1 << (next(state) % 8),
+        4 => {
+            let mut lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
+            let (a, b) = (next(state) % lines.len(), next(state) % lines.len());
+            lines.swap(a, b);
+            changed = lines.concat();
+        }
+        5 => {
+            let cell = vec![BYTES[next(state) % BYTES.len()]; next(state) % 100_000];
+            changed.splice(at..at, cell).for_each(drop);
+        }
         _ => {
             let end = (at + next(state) % 200).min(changed.len());
             changed.drain(at..end);

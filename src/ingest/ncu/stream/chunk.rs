@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// How far past its end a chunk is read at first, for the launch that lies across it.
-const BEYOND: u64 = 128 << 10;
+const BEYOND: u64 = 64 << 10;
 /// A launch that is longer than this makes the file be read whole.
 const FARTHEST: u64 = 32 << 20;
 
@@ -62,8 +62,8 @@ pub(super) enum Launched {
     /// Like others but for its numbers.
     Shaped {
         shape: Arc<Shape>,
-        /// Where its ID, process, grid, block and stream are in the chunk's texts.
-        own: [Range<usize>; 5],
+        /// Where its ID, process, grid, block, stream and rule are in the chunk's texts.
+        own: [Range<usize>; 6],
         values: Vec<f64>,
     },
 }
@@ -83,8 +83,8 @@ impl Chunk {
                     then(&record)?;
                 }
                 Launched::Shaped { shape, own, values } => {
-                    let [id, process, grid, block, stream] = own.map(|range| &texts[range]);
-                    shape.with(&Own { id, process, grid, block, stream }, &values, &mut then)?;
+                    let [id, process, grid, block, stream, rule] = own.map(|range| &texts[range]);
+                    shape.with(&Own { id, process, grid, block, stream, rule }, &values, &mut then)?;
                 }
             }
         }

@@ -18,6 +18,10 @@ pub(super) struct Plan<'a> {
     /// What messages call the file.
     pub(super) name: &'a str,
     pub(super) layout: Layout<'a>,
+    /// How long the byte-order mark is.
+    pub(super) mark: u64,
+    /// The columns of a wide table that are read, those about the launch included.
+    pub(super) wanted: Vec<usize>,
     /// Where the first row begins, and on which line.
     pub(super) start: u64,
     pub(super) line: usize,
@@ -45,11 +49,21 @@ pub(super) fn plan<'a>(path: &'a Path, name: &'a str, head: &'a [u8], size: u64)
     if start.delimiter != b',' || at >= text.len() || !is_regular(&start.layout) {
         return None;
     }
+    let mut wanted: Vec<usize> = of_launch(&start.layout.columns).collect();
+    if let Shape::Wide(wide) = &start.layout.shape {
+        wanted.extend(wide.metrics.iter().map(|metric| metric.column));
+        // A row is as wide as its header.
+        wanted.push(wide.width - 1);
+    }
+    wanted.sort_unstable();
+    wanted.dedup();
     let locale = table::collect(name, text).ok()?.votes.decide();
     Some(Plan {
         path,
         name,
         layout: start.layout,
+        mark: mark as u64,
+        wanted,
         start: (mark + at) as u64,
         line,
         size,

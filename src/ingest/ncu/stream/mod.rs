@@ -30,7 +30,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 /// Files below this are read whole: that takes less than threads take to start.
 const WHOLE_BELOW: u64 = 4 << 20;
 /// What a thread reads at a time: it should stay in a core's cache, and be large against a launch (tens of KiB).
-const CHUNK: u64 = 2 << 20;
+const CHUNK: u64 = 1 << 20;
 /// Parsed chunks that may wait for those before them, per thread.
 const WAITING: usize = 2;
 

@@ -102,6 +102,8 @@ pub(super) struct Rows<'t, 'w> {
     first_of_metric: usize,
     chunk: Chunk,
     current: Option<Current<'t>>,
+    /// Where wanted fields are, kept to use its memory again.
+    found: Vec<(usize, usize)>,
     /// Rows of a launch that began in the chunk before are passed over.
     skipping: bool,
     /// A row at or after the chunk's end was seen: its launch is the last.
@@ -126,6 +128,7 @@ impl<'t, 'w> Rows<'t, 'w> {
             first_of_metric,
             chunk: Chunk::default(),
             current: None,
+            found: Vec::new(),
             skipping: false,
             closing: false,
         }
@@ -234,10 +237,20 @@ impl<'t, 'w> Rows<'t, 'w> {
         true
     }
 
+    /// Reads the next record: of a wide one only the fields that are needed, where not all of them vote.
+    fn next(&mut self, record: &mut Record<'t>, begin: u64) {
+        let at = begin + self.records.position().0 as u64;
+        let all_vote = at < self.plan.mark + table::ALL_VOTE as u64;
+        let wide = matches!(self.plan.layout.shape, Shape::Wide(_));
+        if !wide || all_vote || !self.records.next_of(record, &self.plan.wanted, &mut self.found) {
+            self.records.next(record);
+        }
+    }
+
     /// Takes any other row.
     fn row(&mut self, record: &mut Record<'t>, begin: u64, end: u64) -> Result<Step, Stop> {
         let start = self.records.position();
-        self.records.next(record);
+        self.next(record, begin);
         let ends_here = self.records.position().0 >= self.text.len();
         if !self.whole && (ends_here || !record.closed) {
             return Ok(Step::More);
@@ -266,7 +279,7 @@ impl<'t, 'w> Rows<'t, 'w> {
             }
             if self.skipping {
                 self.begin_at(begin, start.0);
-                self.records.next(record);
+                self.next(record, begin);
             }
         }
         if !same {
@@ -277,7 +290,7 @@ impl<'t, 'w> Rows<'t, 'w> {
         self.closing |= begin + start.0 as u64 >= end;
         match &plan.layout.shape {
             Shape::Long(long) => self.long(long, record, start.0),
-            Shape::Wide(wide) => self.wide(wide, record)?,
+            Shape::Wide(wide) => self.wide(wide, record, begin)?,
         }
         Ok(Step::Next)
     }
@@ -327,7 +340,7 @@ impl<'t, 'w> Rows<'t, 'w> {
         }
     }
 
-    fn wide(&mut self, wide: &'t Wide<'t>, record: &Record<'t>) -> Result<(), Stop> {
+    fn wide(&mut self, wide: &'t Wide<'t>, record: &Record<'t>, begin: u64) -> Result<(), Stop> {
         if record.len() < wide.width {
             return Err(Stop::Irregular);
         }
@@ -336,7 +349,9 @@ impl<'t, 'w> Rows<'t, 'w> {
         if !current.wide.is_empty() {
             return Err(Stop::Irregular);
         }
-        (wide.first..wide.width).for_each(|column| self.chunk.votes.see(record.raw(column)));
+        let at = begin - self.plan.mark + record.start() as u64;
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        table::vote(&mut self.chunk.votes, wide, record, at);
         current.wide.extend(wide.metrics.iter().map(|metric| Cell {
             metric: metric.name,
             shown: metric.name,
@@ -389,7 +404,9 @@ fn push(
     told: impl Iterator<Item = (u32, Option<Scaling>)>,
 ) -> Result<(), Stop> {
     if let Some((shape, values)) = shapes.find(plan.name, launch, told, plan.locale, &mut chunk.assumptions) {
-        let own = [&launch.key.id, &launch.key.process, &launch.grid, &launch.block, &launch.stream];
+        let rule = launch.rule.as_deref().filter(|rule| rule.contains('%')).unwrap_or_default();
+        let own: [&str; 6] =
+            [&launch.key.id, &launch.key.process, &launch.grid, &launch.block, &launch.stream, rule];
         let own = own.map(|text| {
             let start = chunk.texts.len();
             chunk.texts.push_str(text);
@@ -401,6 +418,9 @@ fn push(
     // An error names a line of the file, which reading all of it knows.
     let parsed = kernel_record(plan.name, launch, plan.locale, &mut chunk.assumptions);
     let (record, about_lines) = parsed.map_err(|_| Stop::Irregular)?;
+    // What is said of a wide row names the row of units, which has its place already.
+    let wide = matches!(plan.layout.shape, Shape::Wide(_));
+    let about_lines = if wide { 0 } else { about_lines };
     chunk.launches.push(Launched::Full { record: Box::new(record), about_lines });
     Ok(())
 }

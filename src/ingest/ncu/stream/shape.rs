@@ -6,6 +6,7 @@
 //! shape is that arithmetic only. A shape whose arithmetic does not give the record's own numbers bit by bit, or
 //! which could take another way for other numbers, is not used.
 
+use super::super::checks;
 use super::super::evaluate::Context;
 use super::super::launches::{Cell, Launch};
 use super::super::locale::{Locale, Number};
@@ -155,6 +156,8 @@ pub(super) struct Own<'c> {
     pub(super) grid: &'c str,
     pub(super) block: &'c str,
     pub(super) stream: &'c str,
+    /// What the profiler's rule says, if it names percentages.
+    pub(super) rule: &'c str,
 }
 
 const DISPLAY_NAME: &str = "device__attribute_display_name";
@@ -200,15 +203,16 @@ impl Numbers {
 impl Shape {
     /// Learns the shape of a launch; `None` for one that must be read in full each time.
     fn learn(name: &str, launch: &Launch<'_>, numbers: &Numbers, locale: Locale) -> Option<Self> {
-        // What a rule says is compared with the numbers; a summary is scaled; and a capability told by counters is
-        // itself a number.
+        // A summary is scaled, and a capability told by counters is itself a number.
         let column = launch.capability.split_once('.');
         let is_number =
             |text: &str| !text.is_empty() && text.len() < 4 && text.bytes().all(|b| b.is_ascii_digit());
         let told = column.is_some_and(|(major, minor)| is_number(major) && is_number(minor));
-        if launch.rule.is_some() || !launch.invocations.is_empty() || !told {
+        if !launch.invocations.is_empty() || !told {
             return None;
         }
+        // What a rule says is compared with the numbers of each launch.
+        let launch = &Launch { rule: None, ..launch.clone() };
         let mut ignored = Vec::new();
         let read =
             readings::read(name, &launch.cells, locale, &mut Assumptions::default(), &mut ignored).ok()?;
@@ -244,7 +248,6 @@ impl Shape {
             && self.kernel == launch.key.kernel
             && self.capability == launch.capability
             && self.device == launch.device_name
-            && launch.rule.is_none()
             && self.nvtx.iter().eq(launch.nvtx.iter())
             && self.display_name == display_name(launch)
     }
@@ -266,8 +269,15 @@ impl Shape {
             // OK because writing to a string does not fail.
             let _ = write!(finding.about, "{}", record::about(&record));
         }
+        let always = findings.len();
+        if !own.rule.is_empty() {
+            let about = record::about(&record);
+            findings.extend(checks::rule_against_flops(&about, own.rule, &record));
+        }
         record.findings = findings;
-        then(&record)
+        let result = then(&record);
+        record.findings.truncate(always);
+        result
     }
 
     fn fill(&self, record: &mut KernelRecord, values: &[f64]) -> bool {

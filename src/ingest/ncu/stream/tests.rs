@@ -80,6 +80,10 @@ fn chunks_of_any_size_give_what_reading_whole_gives() {
     check(&long(40), &sizes);
     check(&wide(60), &sizes);
     check(&long(40).replace('\n', "\r\n"), &sizes);
+    // Past the part where every cell votes, only the needed columns are looked at.
+    let large = wide(40_000);
+    assert!(large.len() > 3 * super::super::table::ALL_VOTE / 2);
+    check(&large, &[300_000]);
 }
 
 /// Kernels that are launched again and again with other numbers, in several kinds of collections.
@@ -172,6 +176,43 @@ fn real_exports_give_in_chunks_what_they_give_whole() {
         whole.kernels.clear();
     }
     assert!(in_chunks > 10, "only {in_chunks} readings in chunks");
+}
+
+/// Damage makes a file be read the other way, or changes nothing: never a panic, never another result.
+#[test]
+fn damaged_files_give_in_chunks_what_they_give_whole() {
+    let (mut state, file) = (3u64, tempfile::NamedTempFile::new().expect("a temporary file can be made"));
+    let mut next = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    let texts = [long(12), wide(12)];
+    for round in 0..600 {
+        let mut bytes = texts[round % 2].clone().into_bytes();
+        let at = next() % bytes.len();
+        match next() % 4 {
+            0 => bytes.truncate(at),
+            1 => bytes[at] = b"\",\n\r=.-'(0\xFF"[next() % 11],
+            2 => bytes[at] ^= 1 << (next() % 8),
+            _ => {
+                let end = (at + next() % 300).min(bytes.len());
+                bytes.drain(at..end);
+            }
+        }
+        std::fs::write(file.path(), &bytes).expect("it can be written");
+        let tuning = Tuning { whole_below: 0, chunk: 1 + next() as u64 % 700, threads: 2 };
+        let push = |all: &mut Vec<KernelRecord>, kernel: &KernelRecord| all.push(kernel.clone());
+        match (super::super::read(file.path()), fold_with(file.path(), tuning, Vec::new, push)) {
+            (Ok(whole), Ok((run, kernels))) => {
+                let differs = kernels.iter().zip(&whole.kernels).find(|(a, b)| a != b);
+                let counts = (kernels.len(), whole.kernels.len());
+                assert!(kernels == whole.kernels, "round {round}, {tuning:?}: {counts:?}, {differs:#?}");
+                assert_eq!(run.findings, whole.findings, "round {round}");
+            }
+            (Err(whole), Err(chunks)) => assert_eq!(whole.to_string(), chunks.to_string()),
+            (whole, chunks) => panic!("round {round}: {:?}, {:?}", whole.is_ok(), chunks.is_ok()),
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! [`read_any`] looks at a file's content, never at its name, and picks the reader.
 
 pub mod ncu;
+mod rules;
+
+pub use rules::{Meaning, Rules, RulesError, apply_rules};
 
 use crate::profile::{ProfileError, Run, looks_like_run, read_run};
 use std::io::{self, Read};

@@ -27,6 +27,8 @@ pub enum By {
     Nvtx,
     /// All launches of one version, stage and phase.
     Phase,
+    /// All launches of one class, such as gemm or norm.
+    Class,
     /// All launches of a file.
     File,
 }
@@ -61,6 +63,7 @@ fn key<'a>(kernel: &'a KernelRecord, by: By) -> Key<'a> {
         By::Kernel | By::Launch | By::Grid => Cow::Borrowed(kernel.kernel.as_str()),
         By::NameBase => Cow::Owned(base_name(&kernel.kernel)),
         By::Nvtx => Cow::Owned(kernel.nvtx.join("/")),
+        By::Class => Cow::Borrowed(kernel.class.as_deref().unwrap_or_default()),
         By::Phase | By::File => Cow::Borrowed(""),
     };
     let place = (kernel.version.as_deref(), kernel.stage, kernel.phase);
@@ -70,7 +73,7 @@ fn key<'a>(kernel: &'a KernelRecord, by: By) -> Key<'a> {
         file: &kernel.file,
         name,
         device: kernel.device.as_deref().filter(|_| by != By::File),
-        place: (!matches!(by, By::Nvtx | By::File)).then_some(place),
+        place: (!matches!(by, By::Nvtx | By::Class | By::File)).then_some(place),
         shape: (by == By::Grid).then_some((kernel.grid.as_deref(), kernel.block.as_deref())),
         alone: kernel.launch.as_deref().filter(|_| alone),
     }
@@ -103,6 +106,7 @@ fn group_name(first: &KernelRecord, by: By) -> Option<String> {
             Some(format!("grid {grid} block {block}"))
         }
         By::Nvtx => Some(or(Some(&first.nvtx.join("/")), "(no NVTX range)")),
+        By::Class => Some(or(first.class.as_deref(), "(no known class)")),
         By::Phase => {
             let parts =
                 [first.version.as_deref(), first.stage.map(Stage::name), first.phase.map(Phase::name)];
@@ -128,12 +132,12 @@ fn point(members: &[&KernelRecord], by: By, run: &Run, ceilings: &Ceilings) -> P
     let time_s = if rates.is_some() { Some(1.0) } else { time.as_ref().map(|t| t.value) };
     let bound = bound(floor.as_ref(), flops_complete, time_s, bytes.as_ref());
     let one_kernel = matches!(by, By::Kernel | By::Launch | By::Grid);
-    let one_place = !matches!(by, By::Nvtx | By::File);
+    let one_place = !matches!(by, By::Nvtx | By::Class | By::File);
     Point {
         level: match by {
             By::Launch => Level::Launch,
             By::Kernel | By::Grid => Level::Kernel,
-            By::NameBase | By::Nvtx | By::Phase | By::File => Level::Group,
+            By::NameBase | By::Nvtx | By::Phase | By::Class | By::File => Level::Group,
         },
         file: first.file.clone(),
         launch: if members.len() == 1 { first.launch.clone() } else { None },
@@ -145,6 +149,7 @@ fn point(members: &[&KernelRecord], by: By, run: &Run, ceilings: &Ceilings) -> P
         version: first.version.clone().filter(|_| one_place),
         stage: first.stage.filter(|_| one_place),
         phase: first.phase.filter(|_| one_place),
+        class: first.class.clone().filter(|_| one_kernel || by == By::Class),
         time,
         share: None,
         bytes,

@@ -6,7 +6,7 @@ use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
 use kprof::hw::{self, DeviceMatch, DeviceSpec, MemoryLevel};
-use kprof::ingest::read_any;
+use kprof::ingest::{Rules, apply_rules, read_any};
 use kprof::profile::{Finding, FindingCode, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
@@ -15,7 +15,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
-    let read = |file: &PathBuf| Ok::<Run, anyhow::Error>(only(args.precision).of(read_any(file)?));
+    let rules = args.rules.as_deref().map(Rules::read).transpose()?;
+    let read = |file: &PathBuf| {
+        let mut run = only(args.precision).of(read_any(file)?);
+        apply_rules(&mut run.kernels, rules.as_ref());
+        Ok::<Run, anyhow::Error>(run)
+    };
     let runs: Vec<Run> = args.files.iter().map(read).collect::<Result<_, _>>()?;
     let ceilings = ceilings(args, &runs)?;
     let selection = selection(args);
@@ -50,6 +55,7 @@ fn by(arg: ByArg) -> By {
         ByArg::Grid => By::Grid,
         ByArg::Nvtx => By::Nvtx,
         ByArg::Phase => By::Phase,
+        ByArg::Class => By::Class,
         ByArg::File => By::File,
     }
 }

@@ -85,7 +85,7 @@ pub(crate) struct RooflineArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) rules: Option<PathBuf>,
     /// What to call the files in tables and charts, in their order, e.g. `--label v0 v1`
-    #[arg(long, num_args = 1.., value_name = "NAME")]
+    #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "NAME")]
     pub(crate) label: Vec<String>,
     /// Draw a point per level of memory, joined by a line, e.g. `--levels dram,l2,l1`
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LEVELS")]

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
     roofline.findings.extend(ambiguous_devices(&runs));
     let options = ChartOptions {
         title: args.title.clone(),
-        footer: render::footer(&runs, &host::kprof_info()),
+        footer: render::footer(&runs, &host::kprof_info()) + &precision_note(args),
         levels: args.levels.iter().map(|l| level(*l)).collect(),
     };
     write(args, &roofline, &options)?;
@@ -68,6 +68,11 @@ fn only(arg: PrecisionArg) -> Only {
         PrecisionArg::Fp16 => Only::Fp16,
         PrecisionArg::Tensor => Only::Tensor,
     }
+}
+
+/// Under a chart of one precision it has to say so.
+fn precision_note(args: &RooflineArgs) -> String {
+    only(args.precision).name().map(|name| format!(" · {name} FLOPs only")).unwrap_or_default()
 }
 
 fn level(arg: LevelArg) -> MemoryLevel {
@@ -203,7 +208,10 @@ const SAVINGS: usize = 5;
 
 fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
     let mut out = render::roofline_table(roofline, args.top).to_terminal(output::width());
-    let notes = render::roofline_notes(roofline, args.top);
+    let mut notes = render::roofline_notes(roofline, args.top);
+    if let Some(name) = only(args.precision).name() {
+        notes.insert(0, format!("FLOPs, intensities and bounds are those of {name} only (--precision)"));
+    }
     if !notes.is_empty() {
         out += &format!("\n{}\n", notes.join("\n"));
     }

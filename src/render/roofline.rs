@@ -28,7 +28,8 @@ pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
     let bytes = scale(|p| p.bytes.as_ref().map(|b| b.value), Bytes::UNIT);
     let rate = scale(Point::achieved_flop_rate, FlopRate::UNIT);
     let several = roofline.files.len() > 1;
-    let mut table = Table::new(columns(several, [&time, &flops, &bytes, &rate]));
+    let placed = points.iter().any(|p| p.kernel.is_some() && !place(p).is_empty());
+    let mut table = Table::new(columns(several, placed, [&time, &flops, &bytes, &rate]));
     for (i, point) in points.iter().enumerate() {
         let floor_mark = if point.is_lower_bound() { "≥" } else { "" };
         let at_least = |text: Option<String>| or_na(text.map(|t| format!("{floor_mark}{t}")));
@@ -41,6 +42,9 @@ pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
         let mut row = vec![(i + 1).to_string(), point.label()];
         if several {
             row.push(roofline.label_of(&point.file));
+        }
+        if placed {
+            row.push(if point.kernel.is_some() { place(point) } else { String::new() });
         }
         row.extend([
             point.launches.to_string(),
@@ -59,6 +63,12 @@ pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
     table
 }
 
+/// `v1 decode attention`, as far as it is known of a kernel: one name may have a row for each.
+fn place(point: &Point) -> String {
+    let parts = [point.version.as_deref(), point.stage.map(Stage::name), point.phase.map(Phase::name)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
 /// What bounds a point; where only percentages of peaks are known, the larger of them.
 fn bound(point: &Point) -> String {
     match point.busiest() {
@@ -67,10 +77,13 @@ fn bound(point: &Point) -> String {
     }
 }
 
-fn columns(several: bool, [time, flops, bytes, rate]: [&Scale; 4]) -> Vec<Column> {
+fn columns(several: bool, placed: bool, [time, flops, bytes, rate]: [&Scale; 4]) -> Vec<Column> {
     let mut columns = vec![Column::number("#", ""), Column::text("kernel or phase").shrinks_to(NAME_WIDTH)];
     if several {
         columns.push(Column::text("file").shrinks_to(16).dispensable(4));
+    }
+    if placed {
+        columns.push(Column::text("part of").shrinks_to(12).dispensable(3));
     }
     columns.extend([
         Column::number("launches", "").dispensable(6),
@@ -108,7 +121,8 @@ pub fn roofline_notes(roofline: &Roofline, top: usize) -> Vec<String> {
             "a percentage is of peak throughput, as the export has it (memory, or the SM's busiest pipe): no point".into(),
         );
     }
-    if roofline.points.iter().any(Point::is_lower_bound) {
+    let counted = |p: &Point| p.total_flops().or(p.achieved_flop_rate()).is_some();
+    if roofline.points.iter().any(|p| p.is_lower_bound() && counted(p)) {
         notes.push("≥ marks a lower bound: not every precision was counted".into());
     }
     notes
@@ -142,6 +156,7 @@ struct PointJson<'a> {
     version: Option<&'a str>,
     stage: Option<Stage>,
     phase: Option<Phase>,
+    class: Option<&'a str>,
     sources: PointSources,
     level: Level,
     name: String,
@@ -233,6 +248,7 @@ fn point_json(point: &Point) -> PointJson<'_> {
         version: point.version.as_deref(),
         stage: point.stage,
         phase: point.phase,
+        class: point.class.as_deref(),
         sources: point.sources(),
         level: point.level,
         name: point.name(),
@@ -296,6 +312,7 @@ struct CsvRow<'a> {
     bound: Bound,
     l2_bytes: Option<f64>,
     l1_bytes: Option<f64>,
+    class: Option<&'a str>,
 }
 
 /// The points as CSV.
@@ -331,6 +348,7 @@ pub fn roofline_csv(roofline: &Roofline) -> String {
             bound: json.bound,
             l2_bytes: json.l2_bytes,
             l1_bytes: json.l1_bytes,
+            class: json.class,
         }
     }))
 }

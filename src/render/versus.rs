@@ -1,6 +1,6 @@
 //! Changes between files and possible savings, as text.
 
-use super::table::{Column, Table, or_na, significant};
+use super::table::{Column, Table, elide, or_na, significant};
 use crate::roofline::{Change, Roofline, Saving};
 use crate::units::{Seconds, format_si};
 use std::fmt::Write;
@@ -53,7 +53,7 @@ pub fn savings_list(roofline: &Roofline, savings: &[Saving], count: usize) -> St
             "  #{:<3} {:>8}{share}  {}{file}: at {:.1} % of its ceiling, {bound}-bound",
             saving.point + 1,
             format_si(saving.saving_s, Seconds::UNIT),
-            saving.short_name,
+            elide(&saving.short_name, 40),
             saving.fraction_of_ceiling * 100.0,
         );
     }

@@ -27,6 +27,8 @@ pub enum By {
     Nvtx,
     /// All launches of one version, stage and phase.
     Phase,
+    /// All launches of one class, such as gemm or norm.
+    Class,
     /// All launches of a file.
     File,
 }
@@ -39,15 +41,36 @@ impl By {
 
     /// Whether a point's launches are all of one version, stage and phase.
     fn is_one_place(self) -> bool {
-        !matches!(self, Self::Nvtx | Self::File)
+        !matches!(self, Self::Nvtx | Self::Class | Self::File)
     }
 
     fn level(self) -> Level {
         match self {
             Self::Launch => Level::Launch,
             Self::Kernel | Self::Grid => Level::Kernel,
-            Self::NameBase | Self::Nvtx | Self::Phase | Self::File => Level::Group,
+            Self::NameBase | Self::Nvtx | Self::Phase | Self::Class | Self::File => Level::Group,
         }
+    }
+}
+
+/// What a launch is for: as its record says, or as rules say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The KV-cache version.
+    pub version: Option<String>,
+    /// The stage.
+    pub stage: Option<Stage>,
+    /// The phase.
+    pub phase: Option<Phase>,
+    /// The kind of work, e.g. `gemm`.
+    pub class: Option<String>,
+}
+
+impl Place {
+    /// What the record itself says.
+    pub fn of(kernel: &KernelRecord) -> Self {
+        let (version, class) = (kernel.version.clone(), kernel.class.clone());
+        Self { version, stage: kernel.stage, phase: kernel.phase, class }
     }
 }
 
@@ -78,26 +101,38 @@ impl KernelPoints {
     }
 
     /// Adds a launch of a run that measured ceilings `of_run` beside it.
-    pub(super) fn push(&mut self, kernel: &KernelRecord, ceilings: &Ceilings, of_run: &[Ceiling]) {
-        let at = if self.by == By::Launch { self.begin(kernel) } else { self.find(kernel) };
+    pub(super) fn push(
+        &mut self,
+        kernel: &KernelRecord,
+        place: &Place,
+        ceilings: &Ceilings,
+        of_run: &[Ceiling],
+    ) {
+        let at = if self.by == By::Launch { self.begin(kernel, place) } else { self.find(kernel, place) };
         self.groups[at].add(kernel, ceilings, of_run);
     }
 
     /// The group of a launch. The one that followed the last launch's group before is tried first: programs repeat
     /// themselves, and comparing is several times as fast as hashing a name of thousands of characters.
-    fn find(&mut self, kernel: &KernelRecord) -> usize {
+    fn find(&mut self, kernel: &KernelRecord, place: &Place) -> usize {
         let guess = self.groups.get(self.last).map(|g| g.next);
-        if let Some(at) = guess.filter(|at| self.groups.get(*at).is_some_and(|g| g.is_of(kernel, self.by))) {
+        if let Some(at) =
+            guess.filter(|at| self.groups.get(*at).is_some_and(|g| g.is_of(kernel, place, self.by)))
+        {
             self.last = at;
             return at;
         }
-        let hash = self.hasher.hash_one(key(kernel, self.by));
-        let found =
-            self.index.get(&hash).into_iter().flatten().find(|at| self.groups[**at].is_of(kernel, self.by));
+        let hash = self.hasher.hash_one(key(kernel, place, self.by));
+        let found = self
+            .index
+            .get(&hash)
+            .into_iter()
+            .flatten()
+            .find(|at| self.groups[**at].is_of(kernel, place, self.by));
         let at = match found {
             Some(at) => *at,
             None => {
-                let at = self.begin(kernel);
+                let at = self.begin(kernel, place);
                 self.index.entry(hash).or_default().push(at);
                 at
             }
@@ -109,8 +144,8 @@ impl KernelPoints {
         at
     }
 
-    fn begin(&mut self, kernel: &KernelRecord) -> usize {
-        self.groups.push(Group::new(kernel, self.by));
+    fn begin(&mut self, kernel: &KernelRecord, place: &Place) -> usize {
+        self.groups.push(Group::new(kernel, place, self.by));
         self.groups.len() - 1
     }
 
@@ -138,30 +173,30 @@ struct Key<'a> {
     alone: Option<Option<&'a str>>,
 }
 
-fn key(kernel: &KernelRecord, by: By) -> Key<'_> {
-    let place = (kernel.version.as_deref(), kernel.stage, kernel.phase);
+fn key<'a>(kernel: &'a KernelRecord, place: &'a Place, by: By) -> Key<'a> {
     Key {
-        name: key_name(kernel, by),
+        name: key_name(kernel, place, by),
         file: &kernel.file,
         device: kernel.device.as_deref().filter(|_| by != By::File),
-        place: by.is_one_place().then_some(place),
+        place: by.is_one_place().then_some((place.version.as_deref(), place.stage, place.phase)),
         shape: (by == By::Grid).then_some((kernel.grid.as_deref(), kernel.block.as_deref())),
         // Rates of several launches have no sum without their times: each stays a point.
         alone: has_rates_only(kernel).then_some(kernel.launch.as_deref()),
     }
 }
 
-fn key_name(kernel: &KernelRecord, by: By) -> Cow<'_, str> {
+fn key_name<'a>(kernel: &'a KernelRecord, place: &'a Place, by: By) -> Cow<'a, str> {
     match by {
         By::Kernel | By::Launch | By::Grid => Cow::Borrowed(&kernel.kernel),
         By::NameBase => Cow::Owned(base_name(&kernel.kernel)),
         By::Nvtx => Cow::Owned(kernel.nvtx.join("/")),
+        By::Class => Cow::Borrowed(place.class.as_deref().unwrap_or_default()),
         By::Phase | By::File => Cow::Borrowed(""),
     }
 }
 
 /// What the point is called besides, or instead of, its kernel's name.
-fn group_name(first: &KernelRecord, by: By) -> Option<String> {
+fn group_name(first: &KernelRecord, place: &Place, by: By) -> Option<String> {
     let or = |text: Option<&str>, absent: &str| text.filter(|t| !t.is_empty()).unwrap_or(absent).to_string();
     match by {
         By::Kernel | By::Launch => None,
@@ -171,9 +206,10 @@ fn group_name(first: &KernelRecord, by: By) -> Option<String> {
             Some(format!("grid {grid} block {block}"))
         }
         By::Nvtx => Some(or(Some(&first.nvtx.join("/")), "(no NVTX range)")),
+        By::Class => Some(or(place.class.as_deref(), "(no known class)")),
         By::Phase => {
             let parts =
-                [first.version.as_deref(), first.stage.map(Stage::name), first.phase.map(Phase::name)];
+                [place.version.as_deref(), place.stage.map(Stage::name), place.phase.map(Phase::name)];
             let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
             Some(or(Some(&name), "(no known phase)"))
         }
@@ -197,9 +233,7 @@ struct Group {
     grid: Option<String>,
     block: Option<String>,
     device: Option<String>,
-    version: Option<String>,
-    stage: Option<Stage>,
-    phase: Option<Phase>,
+    place: Place,
     /// Rates of a launch without a time, which stays alone.
     rates: Option<KernelRates>,
     members: u64,
@@ -228,19 +262,17 @@ struct Group {
 }
 
 impl Group {
-    fn new(first: &KernelRecord, by: By) -> Self {
+    fn new(first: &KernelRecord, place: &Place, by: By) -> Self {
         Self {
             file: first.file.clone(),
             launch: first.launch.clone(),
             kernel: first.kernel.clone(),
-            name: key_name(first, by).into_owned(),
-            group: group_name(first, by),
+            name: key_name(first, place, by).into_owned(),
+            group: group_name(first, place, by),
             grid: first.grid.clone(),
             block: first.block.clone(),
             device: first.device.clone(),
-            version: first.version.clone(),
-            stage: first.stage,
-            phase: first.phase,
+            place: place.clone(),
             rates: first.rates.clone().filter(|_| first.time.is_none()),
             flops_complete: true,
             floor: Some(Floor::default()),
@@ -249,16 +281,20 @@ impl Group {
         }
     }
 
-    fn is_of(&self, kernel: &KernelRecord, by: By) -> bool {
+    fn is_of(&self, kernel: &KernelRecord, place: &Place, by: By) -> bool {
         let own = Key {
             name: Cow::Borrowed(&self.name),
             file: &self.file,
             device: self.device.as_deref().filter(|_| by != By::File),
-            place: by.is_one_place().then_some((self.version.as_deref(), self.stage, self.phase)),
+            place: by.is_one_place().then_some((
+                self.place.version.as_deref(),
+                self.place.stage,
+                self.place.phase,
+            )),
             shape: (by == By::Grid).then_some((self.grid.as_deref(), self.block.as_deref())),
             alone: self.rates.is_some().then_some(self.launch.as_deref()),
         };
-        own == key(kernel, by)
+        own == key(kernel, place, by)
     }
 
     fn add(&mut self, kernel: &KernelRecord, ceilings: &Ceilings, of_run: &[Ceiling]) {
@@ -325,9 +361,10 @@ impl Group {
             group: self.group,
             launches: self.launches,
             device: self.device,
-            version: self.version.filter(|_| by.is_one_place()),
-            stage: self.stage.filter(|_| by.is_one_place()),
-            phase: self.phase.filter(|_| by.is_one_place()),
+            version: self.place.version.filter(|_| by.is_one_place()),
+            stage: self.place.stage.filter(|_| by.is_one_place()),
+            phase: self.place.phase.filter(|_| by.is_one_place()),
+            class: self.place.class.filter(|_| by.is_one_kernel() || by == By::Class),
             time,
             share: None,
             bytes,

@@ -1,6 +1,6 @@
 //! Launches on their way to points: added one by one, so that a file of any length need not be kept.
 
-use super::kernels::KernelPoints;
+use super::kernels::{KernelPoints, Place};
 use super::point::Point;
 use super::{By, Ceilings, Only, Selection, findings};
 use crate::hw::Ceiling;
@@ -31,15 +31,20 @@ impl Launches {
 
     /// Adds a launch of a run that measured ceilings `of_run` beside it, if the selection wants it.
     pub fn push(&mut self, kernel: &KernelRecord, ceilings: &Ceilings, of_run: &[Ceiling]) {
+        self.push_as(kernel, &Place::of(kernel), ceilings, of_run);
+    }
+
+    /// The same, of a launch that is for what `place` says.
+    pub fn push_as(&mut self, kernel: &KernelRecord, place: &Place, ceilings: &Ceilings, of_run: &[Ceiling]) {
         self.total_s = self.total_s.and_then(|sum| Some(sum + kernel.time.as_ref()?.value));
         if !self.wants(kernel) {
             return;
         }
         self.findings.push(kernel);
         if self.only == Only::All {
-            self.points.push(kernel, ceilings, of_run);
+            self.points.push(kernel, place, ceilings, of_run);
         } else {
-            self.points.push(&self.only.of_kernel(kernel), ceilings, of_run);
+            self.points.push(&self.only.of_kernel(kernel), place, ceilings, of_run);
         }
     }
 

@@ -1,6 +1,6 @@
 //! A run reduced to the FLOPs of one precision, so that its points are held against that ceiling alone.
 
-use crate::profile::{KernelFlops, KernelRecord, Measured};
+use crate::profile::{KernelFlops, KernelRecord, Measured, suggests_matrix_units};
 
 /// Whose FLOPs, and so which ceilings, points are made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,23 @@ impl Only {
         kernel
     }
 
+    /// What to call it; `None` for all precisions.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::All => None,
+            Self::Fp64 => Some("fp64"),
+            Self::Fp32 => Some("fp32"),
+            Self::Fp16 => Some("fp16"),
+            Self::Tensor => Some("tensor"),
+        }
+    }
+
     fn reduce(self, kernel: &mut KernelRecord) {
+        // Its vector FLOPs alone would make a tensor-core kernel look idle.
+        let uncounted = self != Self::Tensor
+            && kernel.flops.tensor.is_none()
+            && kernel.rates.as_ref().is_none_or(|r| r.flops.tensor.is_none())
+            && suggests_matrix_units(&kernel.kernel);
         kernel.flops = self.flops(&kernel.flops);
         if let Some(rates) = &mut kernel.rates {
             rates.flops = self.flops(&rates.flops);
@@ -38,7 +54,7 @@ impl Only {
         let counted = |flops: &KernelFlops| self.part(flops).is_some_and(|m| !m.lower_bound);
         kernel.missing.retain(|metric| metric.contains(self.metric_part()));
         kernel.flops_complete =
-            (counted(&kernel.flops) || rates.is_some_and(counted)) && kernel.missing.is_empty();
+            !uncounted && (counted(&kernel.flops) || rates.is_some_and(counted)) && kernel.missing.is_empty();
     }
 
     fn flops(self, all: &KernelFlops) -> KernelFlops {
@@ -97,6 +113,12 @@ mod tests {
         assert!(fp32.flops_complete && fp32.missing.is_empty());
         let tensor = only(Only::Tensor, reference_prefill());
         assert!(!tensor.flops_complete && tensor.flops.total().is_none() && tensor.missing.len() == 1);
+    }
+
+    #[test]
+    fn a_tensor_core_kernel_is_not_complete_by_its_vector_flops() {
+        let record = KernelRecord { kernel: "ampere_s16816gemm".into(), ..reference_prefill() };
+        assert!(!only(Only::Fp32, record).flops_complete);
     }
 
     #[test]

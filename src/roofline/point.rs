@@ -107,6 +107,8 @@ pub struct Point {
     pub stage: Option<Stage>,
     /// The phase.
     pub phase: Option<Phase>,
+    /// The kind of work, as rules name it.
+    pub class: Option<String>,
     /// Seconds.
     pub time: Option<Measured>,
     /// This point's part of its file's time (kernels) or of its stage's (phases).

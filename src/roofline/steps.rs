@@ -128,6 +128,7 @@ fn point(stage: &StageReport, phase: Option<Phase>, row: &PhaseRow, context: &Co
         version: Some(stage.version.clone()),
         stage: Some(stage.stage),
         phase,
+        class: None,
         time: row
             .time_s
             .map(|t| Measured::new(t, "instrumented twin: mean over steps, median over repetitions")),

@@ -160,3 +160,19 @@ fn two_files_are_compared_under_their_labels() {
     let out = text(&output.stdout);
     assert!(out.contains("Changes against before") && out.contains("[new/old]"), "{out}");
 }
+
+#[test]
+fn rules_say_what_kernels_are_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rules = folder.path().join("rules.toml");
+    let path = rules.to_str().expect("a plain path");
+    std::fs::write(&rules, "[[rule]]\nkernel = '.'\nphase = 'head'\nclass = 'mine'").expect("it is written");
+    let output = kprof(&[PREFILL, "--rules", path, "--by", "class", "--export-json", "-"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("stdout is JSON");
+    assert_eq!(json["points"][0]["name"], "mine");
+    std::fs::write(&rules, "[[rule]]\nkernel = '('\nclass = 'x'").expect("it is written");
+    let output = kprof(&[PREFILL, "--rules", path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("rules.toml: rule 1:"), "{}", text(&output.stderr));
+}

@@ -58,8 +58,8 @@ fn identity(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -> KernelR
     }
 }
 
-/// Makes a record that of another launch of the same kernel; `extents` are grid, block and stream.
-pub(super) fn set_identity(record: &mut KernelRecord, id: &str, process: &str, extents: [&str; 3]) {
+/// Makes a record that of another launch of the same kernel; `place` is grid, block, context and stream.
+pub(super) fn set_identity(record: &mut KernelRecord, id: &str, process: &str, place: [&str; 4]) {
     let set = |own: &mut Option<String>, text: &str| match own {
         Some(own) if own == text => {}
         Some(own) if !text.is_empty() => {
@@ -70,12 +70,13 @@ pub(super) fn set_identity(record: &mut KernelRecord, id: &str, process: &str, e
     };
     set(&mut record.launch, id.trim());
     set(&mut record.process, process.trim());
-    let [grid, block, stream] = extents;
+    let [grid, block, context, stream] = place;
     for (own, cell) in [(&mut record.grid, grid.trim()), (&mut record.block, block.trim())] {
         if own.as_deref() != Some(cell) {
             *own = (!cell.is_empty()).then(|| extent(cell));
         }
     }
+    set(&mut record.context, context.trim());
     set(&mut record.stream, stream.trim());
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum ByArg {
     Nvtx,
     /// All launches of one version, stage and phase
     Phase,
+    /// All launches of one class, such as gemm or norm (see --rules)
+    Class,
     /// All launches of a file
     File,
 }
@@ -78,8 +80,12 @@ pub(crate) struct RooflineArgs {
     /// Leave out points with less than this share of their file's time in per cent, e.g. `--min-share 1`
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT", hide_default_value = true)]
     pub(crate) min_share: f64,
+    /// Map kernel names and NVTX ranges to stage, phase, version and class by the rules in this TOML file, before
+    /// the built-in ones: [[rule]] with kernel or nvtx = 'REGEX', and stage, phase, version or class = '...'
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Option<PathBuf>,
     /// What to call the files in tables and charts, in their order, e.g. `--label v0 v1`
-    #[arg(long, num_args = 1.., value_name = "NAME")]
+    #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "NAME")]
     pub(crate) label: Vec<String>,
     /// Draw a point per level of memory, joined by a line, e.g. `--levels dram,l2,l1`
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LEVELS")]

@@ -6,15 +6,15 @@ use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
 use kprof::hw::{self, Ceiling, DeviceMatch, DeviceSpec, MemoryLevel};
-use kprof::ingest::{IngestError, fold_any};
+use kprof::ingest::{Classifier, IngestError, Meaning, Rules, fold_any};
 use kprof::profile::{Finding, FindingCode, KernelRecord, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::roofline::{
-    By, Ceilings, Launches, Only, Point, Roofline, Selection, analyse_launches, changes, savings,
+    By, Ceilings, Launches, Only, Place, Point, Roofline, Selection, analyse_launches, changes, savings,
 };
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
     if !args.label.is_empty() && args.label.len() != args.files.len() {
@@ -22,8 +22,10 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
         return Err(usage(format!("--label gives {labels} names to {files} files; give one to each")));
     }
     let mut ceilings = Ceilings { chosen: chosen(args)?, by_device: Vec::new() };
+    let mut rules = Classifier::new(args.rules.as_deref().map(Rules::read).transpose()?);
+    let read = |file: &PathBuf| read(args, file, &mut ceilings, &mut rules);
     let (runs, launches): (Vec<Run>, Vec<Launches>) =
-        args.files.iter().map(|file| read(args, file, &mut ceilings)).collect::<Result<_, _>>()?;
+        args.files.iter().map(read).collect::<Result<_, _>>()?;
     let unmatched = unmatched(args, &launches);
     let mut roofline = analyse_launches(runs.iter().zip(launches), &ceilings);
     if roofline.points.is_empty() && roofline.too_small == 0 {
@@ -36,7 +38,7 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
     roofline.findings.extend(ambiguous_devices(&runs));
     let options = ChartOptions {
         title: args.title.clone(),
-        footer: render::footer(&runs, &host::kprof_info()),
+        footer: render::footer(&runs, &host::kprof_info()) + &precision_note(args),
         levels: args.levels.iter().map(|l| level(*l)).collect(),
     };
     write(args, &roofline, &options)?;
@@ -45,11 +47,17 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
 }
 
 /// Reads a file; the ceilings of the devices that it names are added.
-fn read(args: &RooflineArgs, file: &Path, ceilings: &mut Ceilings) -> Result<(Run, Launches), IngestError> {
+fn read(
+    args: &RooflineArgs,
+    file: &Path,
+    ceilings: &mut Ceilings,
+    rules: &mut Classifier,
+) -> Result<(Run, Launches), IngestError> {
     let empty = || Launches::new(by(args.by), selection(args), only(args.precision));
     let push = |launches: &mut Launches, kernel: &KernelRecord| {
         kernel.device.iter().for_each(|name| add_device(ceilings, name));
-        launches.push(kernel, ceilings, &[]);
+        let Meaning { stage, phase, version, class } = rules.meaning(kernel);
+        launches.push_as(kernel, &Place { version, stage, phase, class }, ceilings, &[]);
     };
     let (run, launches) = fold_any(file, empty, push)?;
     run.device_names().into_iter().for_each(|name| add_device(ceilings, name));
@@ -71,6 +79,7 @@ fn by(arg: ByArg) -> By {
         ByArg::Grid => By::Grid,
         ByArg::Nvtx => By::Nvtx,
         ByArg::Phase => By::Phase,
+        ByArg::Class => By::Class,
         ByArg::File => By::File,
     }
 }
@@ -83,6 +92,11 @@ fn only(arg: PrecisionArg) -> Only {
         PrecisionArg::Fp16 => Only::Fp16,
         PrecisionArg::Tensor => Only::Tensor,
     }
+}
+
+/// Under a chart of one precision it has to say so.
+fn precision_note(args: &RooflineArgs) -> String {
+    only(args.precision).name().map(|name| format!(" · {name} FLOPs only")).unwrap_or_default()
 }
 
 fn level(arg: LevelArg) -> MemoryLevel {
@@ -212,7 +226,10 @@ const SAVINGS: usize = 5;
 
 fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
     let mut out = render::roofline_table(roofline, args.top).to_terminal(output::width());
-    let notes = render::roofline_notes(roofline, args.top);
+    let mut notes = render::roofline_notes(roofline, args.top);
+    if let Some(name) = only(args.precision).name() {
+        notes.insert(0, format!("FLOPs, intensities and bounds are those of {name} only (--precision)"));
+    }
     if !notes.is_empty() {
         out += &format!("\n{}\n", notes.join("\n"));
     }

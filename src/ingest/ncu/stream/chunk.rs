@@ -62,8 +62,8 @@ pub(super) enum Launched {
     /// Like others but for its numbers.
     Shaped {
         shape: Arc<Shape>,
-        /// Where its ID, process, grid, block, stream and rule are in the chunk's texts.
-        own: [Range<usize>; 6],
+        /// Where its ID, process, grid, block, context, stream and rule are in the chunk's texts.
+        own: [Range<usize>; 7],
         values: Vec<f64>,
     },
 }
@@ -83,8 +83,12 @@ impl Chunk {
                     then(&record)?;
                 }
                 Launched::Shaped { shape, own, values } => {
-                    let [id, process, grid, block, stream, rule] = own.map(|range| &texts[range]);
-                    shape.with(&Own { id, process, grid, block, stream, rule }, &values, &mut then)?;
+                    let [id, process, grid, block, context, stream, rule] = own.map(|range| &texts[range]);
+                    shape.with(
+                        &Own { id, process, grid, block, context, stream, rule },
+                        &values,
+                        &mut then,
+                    )?;
                 }
             }
         }

@@ -405,8 +405,9 @@ fn push(
 ) -> Result<(), Stop> {
     if let Some((shape, values)) = shapes.find(plan.name, launch, told, plan.locale, &mut chunk.assumptions) {
         let rule = launch.rule.as_deref().filter(|rule| rule.contains('%')).unwrap_or_default();
-        let own: [&str; 6] =
-            [&launch.key.id, &launch.key.process, &launch.grid, &launch.block, &launch.stream, rule];
+        let (id, process) = (&launch.key.id, &launch.key.process);
+        let own: [&str; 7] =
+            [id, process, &launch.grid, &launch.block, &launch.context, &launch.stream, rule];
         let own = own.map(|text| {
             let start = chunk.texts.len();
             chunk.texts.push_str(text);

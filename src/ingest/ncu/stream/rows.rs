@@ -403,7 +403,8 @@ fn push(
     shapes: &mut Shapes,
     told: impl Iterator<Item = (u32, Option<Scaling>)>,
 ) -> Result<(), Stop> {
-    if let Some((shape, values)) = shapes.find(plan.name, launch, told, plan.locale, &mut chunk.assumptions) {
+    let (assumptions, results) = (&mut chunk.assumptions, &mut chunk.results);
+    if let Some((shape, results)) = shapes.find(plan.name, launch, told, plan.locale, assumptions, results) {
         let rule = launch.rule.as_deref().filter(|rule| rule.contains('%')).unwrap_or_default();
         let own: [&str; 6] =
             [&launch.key.id, &launch.key.process, &launch.grid, &launch.block, &launch.stream, rule];
@@ -412,7 +413,7 @@ fn push(
             chunk.texts.push_str(text);
             start..chunk.texts.len()
         });
-        chunk.launches.push(Launched::Shaped { shape: Arc::clone(shape), own, values });
+        chunk.launches.push(Launched::Shaped { shape: Arc::clone(shape), own, results });
         return Ok(());
     }
     // An error names a line of the file, which reading all of it knows.

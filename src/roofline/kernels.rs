@@ -423,8 +423,11 @@ fn demands(flops: &KernelFlops) -> Vec<Demand> {
 /// Reads `fp16_dst_fp32`. Where a metric covers several operand types (`fp16_bf16_tf32_dst_fp32`), the first is
 /// the fastest or as fast as the others, as a bound needs it.
 fn operand_type(name: &str) -> (Precision, Option<Precision>) {
-    let name = name.split("_sparsity").next().unwrap_or(name);
-    let (from, to) = name.split_once("_dst_").map_or((name, None), |(from, to)| (from, Some(to)));
+    // Names are a few bytes long and read once per launch: comparing at each place beats preparing a search.
+    let find =
+        |name: &str, part: &str| name.as_bytes().windows(part.len()).position(|w| w == part.as_bytes());
+    let name = find(name, "_sparsity").map_or(name, |at| &name[..at]);
+    let (from, to) = find(name, "_dst_").map_or((name, None), |at| (&name[..at], Some(&name[at + 5..])));
     let parse = |text: &str| Precision::ALL.into_iter().find(|p| p.name() == text);
     let first = from.split('_').find_map(parse).unwrap_or(Precision::Fp16);
     (first, to.and_then(parse))

@@ -182,12 +182,12 @@ struct Order {
 impl Order {
     fn check(&mut self, kernel: &KernelRecord) -> Result<(), Stop> {
         let id: u64 = kernel.launch.as_deref().and_then(|id| id.parse().ok()).ok_or(Stop::Irregular)?;
-        if let Some((process, last)) = &mut self.current {
-            if *process == kernel.process {
-                let grows = *last < id;
-                *last = id;
-                return if grows { Ok(()) } else { Err(Stop::Irregular) };
-            }
+        if let Some((process, last)) = &mut self.current
+            && *process == kernel.process
+        {
+            let grows = *last < id;
+            *last = id;
+            return if grows { Ok(()) } else { Err(Stop::Irregular) };
         }
         if let Some((process, last)) = self.current.take() {
             self.last.insert(process, last);

@@ -5,6 +5,7 @@
 //! runs at the speed of memory, and taken apart only where it differs. Equal bytes from the beginning of a field on
 //! mean equal fields, so that comparing gives what parsing would.
 
+use super::super::checks;
 use super::super::kernel_record;
 use super::super::launches::{Cell, Collected, Launch};
 use super::super::layout::{Long, Shape, Wide};
@@ -405,7 +406,7 @@ fn push(
 ) -> Result<(), Stop> {
     let (assumptions, results) = (&mut chunk.assumptions, &mut chunk.results);
     if let Some((shape, results)) = shapes.find(plan.name, launch, told, plan.locale, assumptions, results) {
-        let rule = launch.rule.as_deref().filter(|rule| rule.contains('%')).unwrap_or_default();
+        let rule = launch.rule.as_deref().filter(|rule| checks::names_a_peak(rule)).unwrap_or_default();
         let own: [&str; 6] =
             [&launch.key.id, &launch.key.process, &launch.grid, &launch.block, &launch.stream, rule];
         let own = own.map(|text| {

@@ -122,7 +122,7 @@ impl KernelPoints {
             self.last = at;
             return at;
         }
-        let hash = self.hasher.hash_one(key(kernel, place, self.by));
+        let hash = hash(&self.hasher, &key_name(kernel, place, self.by));
         let found = self
             .index
             .get(&hash)
@@ -160,6 +160,19 @@ impl KernelPoints {
         }
         points
     }
+}
+
+/// A hash of names that may have thousands of characters: eight bytes at a time, from a beginning that no file can
+/// know.
+fn hash(seed: &RandomState, name: &str) -> u64 {
+    let words = name.as_bytes().chunks(8).map(|chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        u64::from_le_bytes(word)
+    });
+    // The odd constant is 2^64 / golden ratio, as in Fibonacci hashing.
+    let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    words.fold(seed.hash_one(name.len()), mix)
 }
 
 /// What launches of one point have in common.
@@ -567,8 +580,11 @@ fn demands(flops: &KernelFlops) -> Vec<Demand> {
 /// Reads `fp16_dst_fp32`. Where a metric covers several operand types (`fp16_bf16_tf32_dst_fp32`), the first is
 /// the fastest or as fast as the others, as a bound needs it.
 fn operand_type(name: &str) -> (Precision, Option<Precision>) {
-    let name = name.split("_sparsity").next().unwrap_or(name);
-    let (from, to) = name.split_once("_dst_").map_or((name, None), |(from, to)| (from, Some(to)));
+    // Names are a few bytes long and read once per launch: comparing at each place beats preparing a search.
+    let find =
+        |name: &str, part: &str| name.as_bytes().windows(part.len()).position(|w| w == part.as_bytes());
+    let name = find(name, "_sparsity").map_or(name, |at| &name[..at]);
+    let (from, to) = find(name, "_dst_").map_or((name, None), |at| (&name[..at], Some(&name[at + 5..])));
     let parse = |text: &str| Precision::ALL.into_iter().find(|p| p.name() == text);
     let first = from.split('_').find_map(parse).unwrap_or(Precision::Fp16);
     (first, to.and_then(parse))

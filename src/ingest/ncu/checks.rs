@@ -46,6 +46,11 @@ fn bytes_and_flops(about: &str, record: &KernelRecord) -> Option<Finding> {
     })
 }
 
+/// Whether a rule's text is one that [`rule_against_flops`] has something to compare with.
+pub(super) fn names_a_peak(rule: &str) -> bool {
+    ["fp32 peak", "fp64 peak"].iter().any(|what| percent_before(rule, what).is_some())
+}
+
 /// NVIDIA's rule says which part of the peak was achieved; it is computed from the same counters.
 pub(super) fn rule_against_flops(about: &str, rule: &str, record: &KernelRecord) -> Vec<Finding> {
     let rows = [

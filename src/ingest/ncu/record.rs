@@ -10,10 +10,15 @@ use crate::profile::{
     ComputeCapability, Finding, FindingCode, KernelFlops, KernelRates, KernelRecord, Measured, short_name,
 };
 
+/// What a launch is called in findings, before and after its ID.
+pub(super) fn about_around(record: &KernelRecord) -> [String; 2] {
+    [format!("{}: launch ", record.file), format!(" of {}", short_name(&record.kernel))]
+}
+
 /// What a launch is called in findings.
 pub(super) fn about(record: &KernelRecord) -> String {
     match &record.launch {
-        Some(id) => format!("{}: launch {id} of {}", record.file, short_name(&record.kernel)),
+        Some(id) => about_around(record).join(id),
         None => format!("{}: {}", record.file, short_name(&record.kernel)),
     }
 }

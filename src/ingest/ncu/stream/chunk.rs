@@ -44,6 +44,8 @@ pub(super) struct Chunk {
     pub(super) launches: Vec<Launched>,
     /// What the launches have of their own, one text after the other.
     pub(super) texts: String,
+    /// The numbers of launches that are like others.
+    pub(super) results: Vec<f64>,
     pub(super) votes: Votes,
     pub(super) assumptions: Assumptions,
     /// The profiler's messages; lines count from 1 at the chunk's start.
@@ -64,7 +66,8 @@ pub(super) enum Launched {
         shape: Arc<Shape>,
         /// Where its ID, process, grid, block, context, stream and rule are in the chunk's texts.
         own: [Range<usize>; 7],
-        values: Vec<f64>,
+        /// Where its numbers are in the chunk's results.
+        results: Range<usize>,
     },
 }
 
@@ -73,6 +76,7 @@ impl Chunk {
     pub(super) fn each(
         launches: Vec<Launched>,
         texts: &str,
+        numbers: &[f64],
         before: usize,
         mut then: impl FnMut(&KernelRecord) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
@@ -82,11 +86,11 @@ impl Chunk {
                     place_findings(&mut record, about_lines, before);
                     then(&record)?;
                 }
-                Launched::Shaped { shape, own, values } => {
+                Launched::Shaped { shape, own, results } => {
                     let [id, process, grid, block, context, stream, rule] = own.map(|range| &texts[range]);
                     shape.with(
                         &Own { id, process, grid, block, context, stream, rule },
-                        &values,
+                        &numbers[results],
                         &mut then,
                     )?;
                 }

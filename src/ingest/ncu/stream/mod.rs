@@ -147,7 +147,7 @@ impl<A> Merged<A> {
         self.assumptions.merge(chunk.assumptions);
         let line = self.line - 1;
         self.messages.extend(chunk.messages.into_iter().map(|m| Message { line: line + m.line, ..m }));
-        Chunk::each(chunk.launches, &chunk.texts, line, |record| {
+        Chunk::each(chunk.launches, &chunk.texts, &chunk.results, line, |record| {
             self.order.check(record)?;
             self.counts.add(record);
             self.launches += 1;
@@ -175,19 +175,26 @@ impl<A> Merged<A> {
 #[derive(Debug, Default)]
 struct Order {
     last: HashMap<Option<String>, u64>,
+    /// The process of the last launch with its last ID, which `last` need not have yet.
+    current: Option<(Option<String>, u64)>,
 }
 
 impl Order {
     fn check(&mut self, kernel: &KernelRecord) -> Result<(), Stop> {
         let id: u64 = kernel.launch.as_deref().and_then(|id| id.parse().ok()).ok_or(Stop::Irregular)?;
-        match self.last.get_mut(&kernel.process) {
-            Some(last) if *last >= id => return Err(Stop::Irregular),
-            Some(last) => *last = id,
-            None => {
-                self.last.insert(kernel.process.clone(), id);
-            }
+        if let Some((process, last)) = &mut self.current
+            && *process == kernel.process
+        {
+            let grows = *last < id;
+            *last = id;
+            return if grows { Ok(()) } else { Err(Stop::Irregular) };
         }
-        Ok(())
+        if let Some((process, last)) = self.current.take() {
+            self.last.insert(process, last);
+        }
+        let grows = self.last.get(&kernel.process).is_none_or(|last| *last < id);
+        self.current = Some((kernel.process.clone(), id));
+        if grows { Ok(()) } else { Err(Stop::Irregular) }
     }
 }
 

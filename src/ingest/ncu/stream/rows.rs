@@ -5,6 +5,7 @@
 //! runs at the speed of memory, and taken apart only where it differs. Equal bytes from the beginning of a field on
 //! mean equal fields, so that comparing gives what parsing would.
 
+use super::super::checks;
 use super::super::kernel_record;
 use super::super::launches::{Cell, Collected, Launch};
 use super::super::layout::{Long, Shape, Wide};
@@ -403,8 +404,9 @@ fn push(
     shapes: &mut Shapes,
     told: impl Iterator<Item = (u32, Option<Scaling>)>,
 ) -> Result<(), Stop> {
-    if let Some((shape, values)) = shapes.find(plan.name, launch, told, plan.locale, &mut chunk.assumptions) {
-        let rule = launch.rule.as_deref().filter(|rule| rule.contains('%')).unwrap_or_default();
+    let (assumptions, results) = (&mut chunk.assumptions, &mut chunk.results);
+    if let Some((shape, results)) = shapes.find(plan.name, launch, told, plan.locale, assumptions, results) {
+        let rule = launch.rule.as_deref().filter(|rule| checks::names_a_peak(rule)).unwrap_or_default();
         let (id, process) = (&launch.key.id, &launch.key.process);
         let own: [&str; 7] =
             [id, process, &launch.grid, &launch.block, &launch.context, &launch.stream, rule];
@@ -413,7 +415,7 @@ fn push(
             chunk.texts.push_str(text);
             start..chunk.texts.len()
         });
-        chunk.launches.push(Launched::Shaped { shape: Arc::clone(shape), own, values });
+        chunk.launches.push(Launched::Shaped { shape: Arc::clone(shape), own, results });
         return Ok(());
     }
     // An error names a line of the file, which reading all of it knows.

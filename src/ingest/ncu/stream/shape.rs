@@ -15,9 +15,9 @@ use super::super::readings::{self, Assumptions, Readings, Scaling};
 use super::super::tensor::{self, Form, TensorName};
 use super::super::{kernel_record, record};
 use crate::hw::{Ceiling, CeilingKind, ComputeUnit};
-use crate::profile::{FindingCode, KernelRecord, Measured};
+use crate::profile::{FindingCode, KernelRecord};
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 /// What a sum is multiplied by.
@@ -62,7 +62,7 @@ struct Program {
     time: Option<Expr>,
     /// Whether the first of the numbers is DRAM bytes.
     has_bytes: bool,
-    /// In the order of [`numbers`].
+    /// Those of [`NUMBERS`] that there are.
     numbers: Vec<Expr>,
     ceilings: Vec<Expr>,
     /// By type, in the order of their names: sums of sums.
@@ -79,6 +79,7 @@ pub(super) struct Shapes {
     known: HashMap<(usize, [u8; 16]), Known>,
     count: usize,
     numbers: Numbers,
+    values: Vec<f64>,
 }
 
 /// Kernels whose names are as long and end alike.
@@ -94,7 +95,7 @@ const MOST_SHAPES: usize = 4096;
 const MOST_ALIKE: usize = 16;
 
 impl Shapes {
-    /// The shape of a launch and the values that it needs; `None` for a launch to be read in full.
+    /// The shape of a launch and where its numbers are put in `results`; `None` for a launch to be read in full.
     pub(super) fn find<'c>(
         &mut self,
         name: &str,
@@ -102,7 +103,8 @@ impl Shapes {
         told: impl Iterator<Item = (u32, Option<Scaling>)>,
         locale: Locale,
         assumptions: &mut Assumptions,
-    ) -> Option<(&Arc<Shape>, Vec<f64>)> {
+        results: &mut Vec<f64>,
+    ) -> Option<(&Arc<Shape>, Range<usize>)> {
         let cells = launch.cells.iter().zip(told).map(|(cell, (id, scaling))| (id, cell, scaling));
         if !self.numbers.read(cells, locale, assumptions) {
             return None;
@@ -126,8 +128,13 @@ impl Shapes {
             None => return None,
         };
         let shape = &known.shapes[at];
-        let values = shape.values(&self.numbers);
-        shape.program.numbers(&values).is_some().then_some((shape, values))
+        shape.values(&self.numbers, &mut self.values);
+        let start = results.len();
+        if shape.program.results(&self.values, results).is_none() {
+            results.truncate(start);
+            return None;
+        }
+        Some((shape, start..results.len()))
     }
 }
 
@@ -144,6 +151,8 @@ pub(super) struct Shape {
     /// The cell behind each value.
     from: Vec<usize>,
     program: Program,
+    /// What a launch is called in findings, around its ID.
+    about: [String; 2],
     /// The record of the last launch of this shape that was asked for.
     record: Mutex<KernelRecord>,
 }
@@ -236,11 +245,13 @@ impl Shape {
             nvtx: launch.nvtx.iter().map(ToString::to_string).collect(),
             from,
             program,
+            about: record::about_around(&record),
             record: Mutex::new(record.clone()),
         };
-        let values = shape.values(numbers);
-        let mut again = record.clone();
-        (shape.fill(&mut again, &values) && again == record).then_some(shape)
+        let (mut values, mut results, mut again) = (Vec::new(), Vec::new(), record.clone());
+        shape.values(numbers, &mut values);
+        shape.program.results(&values, &mut results)?;
+        (Self::fill(&mut again, &results) && again == record).then_some(shape)
     }
 
     /// Whether a launch is of this shape.
@@ -254,22 +265,23 @@ impl Shape {
     }
 
     /// The values that the arithmetic needs.
-    fn values(&self, numbers: &Numbers) -> Vec<f64> {
-        self.from.iter().map(|cell| numbers.values[*cell]).collect()
+    fn values(&self, numbers: &Numbers, into: &mut Vec<f64>) {
+        into.clear();
+        into.extend(self.from.iter().map(|cell| numbers.values[*cell]));
     }
 
     /// Gives the record of one launch.
-    pub(super) fn with<R>(&self, own: &Own<'_>, values: &[f64], then: impl FnOnce(&KernelRecord) -> R) -> R {
+    pub(super) fn with<R>(&self, own: &Own<'_>, results: &[f64], then: impl FnOnce(&KernelRecord) -> R) -> R {
         // OK to go on with a poisoned record: everything that varies is set again.
         let mut record = self.record.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let place = [own.grid, own.block, own.context, own.stream];
         record::set_identity(&mut record, own.id, own.process, place);
-        self.fill(&mut record, values);
+        Self::fill(&mut record, results);
         let mut findings = std::mem::take(&mut record.findings);
         for finding in &mut findings {
+            let [before, after] = &self.about;
             finding.about.clear();
-            // OK because writing to a string does not fail.
-            let _ = write!(finding.about, "{}", record::about(&record));
+            [before, own.id.trim(), after].into_iter().for_each(|part| finding.about.push_str(part));
         }
         let always = findings.len();
         if !own.rule.is_empty() {
@@ -282,50 +294,39 @@ impl Shape {
         result
     }
 
-    fn fill(&self, record: &mut KernelRecord, values: &[f64]) -> bool {
-        let Some((time, tensor)) = self.program.numbers(values) else { return false };
-        if let (Some(measured), Some(time)) = (&mut record.time, time) {
-            measured.value = time;
-        }
-        let mut count = 0;
-        for (measured, expr) in numbers(record).zip(&self.program.numbers) {
-            measured.value = expr.value(values, time).unwrap_or(f64::NAN);
-            count += 1;
-        }
-        let by_type = record.flops.tensor_by_type.values_mut().zip(&self.program.tensor);
-        for (measured, parts) in by_type {
-            measured.value = self.program.tensor_value(parts, values, time).unwrap_or(f64::NAN);
-        }
-        if let (Some(total), Some(tensor)) = (&mut record.flops.tensor, tensor) {
-            total.value = tensor;
-        }
-        for (ceiling, expr) in record.ceilings.iter_mut().zip(&self.program.ceilings) {
-            ceiling.value = expr.value(values, time).unwrap_or(f64::NAN);
-        }
-        count == self.program.numbers.len() && record.ceilings.len() == self.program.ceilings.len()
+    /// Sets the numbers of a record; false when it has not as many.
+    fn fill(record: &mut KernelRecord, results: &[f64]) -> bool {
+        let mut results = results.iter();
+        let complete = measured(record).all(|number| results.next().map(|value| *number = *value).is_some());
+        complete && results.next().is_none()
     }
 }
 
 impl Program {
-    /// Time and the total of matrix units, when every number follows in the same way.
-    fn numbers(&self, values: &[f64]) -> Option<(Option<f64>, Option<f64>)> {
+    /// Every number of the record, in the order of [`measured`]; `None` where the record would take another way.
+    fn results(&self, values: &[f64], into: &mut Vec<f64>) -> Option<()> {
         let time = match &self.time {
             Some(expr) => Some(expr.value(values, None).filter(|t| *t > 0.0)?),
             None => None,
         };
+        into.extend(time);
         for (at, expr) in self.numbers.iter().enumerate() {
             let value = expr.value(values, time)?;
             // Without DRAM traffic there is a finding.
             if at == 0 && self.has_bytes && value == 0.0 {
                 return None;
             }
-        }
-        for expr in &self.ceilings {
-            expr.value(values, time).filter(|value| *value > 0.0)?;
+            into.push(value);
         }
         let mut total = None;
         for parts in &self.tensor {
-            *total.get_or_insert(-0.0) += self.tensor_value(parts, values, time)?;
+            let value = self.tensor_value(parts, values, time)?;
+            *total.get_or_insert(-0.0) += value;
+            into.push(value);
+        }
+        into.extend(total);
+        for expr in &self.ceilings {
+            into.push(expr.value(values, time).filter(|value| *value > 0.0)?);
         }
         if let Some([all, read, write]) = self.bytes {
             // Far stricter than the check of a record: near its bounds the record is made in full.
@@ -334,7 +335,7 @@ impl Program {
                 return None;
             }
         }
-        Some((time, total))
+        Some(())
     }
 
     fn tensor_value(&self, parts: &[Vec<usize>], values: &[f64], time: Option<f64>) -> Option<f64> {
@@ -349,10 +350,11 @@ impl Program {
     }
 }
 
-/// The numbers of a record that rows of metrics give, time left out, in a fixed order.
-fn numbers(record: &mut KernelRecord) -> impl Iterator<Item = &mut Measured> {
+/// The numbers of a record, in a fixed order: time, those of [`NUMBERS`], matrix units by type and in total, ceilings.
+fn measured(record: &mut KernelRecord) -> impl Iterator<Item = &mut f64> {
     let flops = &mut record.flops;
-    [
+    let of_rows = [
+        &mut record.time,
         &mut record.dram_bytes,
         &mut record.l2_bytes,
         &mut record.l1_bytes,
@@ -362,12 +364,13 @@ fn numbers(record: &mut KernelRecord) -> impl Iterator<Item = &mut Measured> {
         &mut flops.fp32,
         &mut flops.fp16,
         &mut flops.fp16_packed,
-    ]
-    .into_iter()
-    .flatten()
+    ];
+    let tensor = flops.tensor_by_type.values_mut().chain(&mut flops.tensor);
+    let measured = of_rows.into_iter().flatten().chain(tensor).map(|m| &mut m.value);
+    measured.chain(record.ceilings.iter_mut().map(|c| &mut c.value))
 }
 
-/// The quantities of [`numbers`].
+/// The quantities that rows of metrics give, time left out.
 const NUMBERS: [Quantity; 9] = [
     Quantity::DramBytes,
     Quantity::L2Bytes,

@@ -3,7 +3,10 @@
 //! [`read_any`] looks at a file's content, never at its name, and picks the reader.
 
 pub mod ncu;
+mod rules;
 mod scan;
+
+pub use rules::{Classifier, Meaning, Rules, RulesError};
 
 use crate::profile::{KernelRecord, ProfileError, Run, looks_like_run, read_run};
 use std::io::{self, Read};

@@ -124,6 +124,9 @@ pub struct KernelRecord {
     /// The block as exported.
     #[serde(default)]
     pub block: Option<String>,
+    /// The context's ID.
+    #[serde(default)]
+    pub context: Option<String>,
     /// The stream's ID.
     #[serde(default)]
     pub stream: Option<String>,
@@ -139,6 +142,9 @@ pub struct KernelRecord {
     /// The phase.
     #[serde(default)]
     pub phase: Option<Phase>,
+    /// The kind of work, as rules name it: gemm, attention, norm, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// Device time in seconds, summed over `launches`.
     pub time: Option<Measured>,
     /// Bytes moved between DRAM and the chip.

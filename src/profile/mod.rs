@@ -5,16 +5,20 @@
 
 mod finding;
 mod kernel;
+mod kernel_name;
 mod manifest;
+mod profiler;
 mod reader;
 mod record;
 mod writer;
 
 pub use finding::{Finding, FindingCode};
 pub use kernel::{ComputeCapability, KernelFlops, KernelRates, KernelRecord, Measured};
+pub use kernel_name::{base_name, short_name, short_names, suggests_matrix_units};
 pub use manifest::{
     CpuInfo, DeviceInfo, FORMAT_VERSION, HostInfo, KprofInfo, Manifest, RunConfig, WeightSource,
 };
+pub use profiler::ProfilerInfo;
 pub use reader::{ProfileError, looks_like_run, read_run};
 pub use record::{CacheRecord, PlanRecord, PlannedOp, Record, StepRecord, TimingMethod, Twin};
 pub use writer::{RunWriter, write_atomically};
@@ -26,6 +30,8 @@ use crate::hw::Ceiling;
 pub struct Run {
     /// What was run, where and how; `None` for an import that has none.
     pub manifest: Option<Manifest>,
+    /// The profiler that recorded it, for an import whose file says.
+    pub profiler: Option<ProfilerInfo>,
     /// The file it was read from or written to, as given.
     pub file: String,
     /// Ceilings measured beside the run.

@@ -27,10 +27,23 @@ pub fn findings(findings: &[Finding], color: bool) -> String {
     for (finding, about) in groups {
         let _ = writeln!(out, "{on}Finding{off}  {}: {}", subject(&about), finding.message);
         if let Some(remedy) = &finding.remedy {
-            let _ = writeln!(out, " Remedy  {remedy}");
+            let _ = writeln!(out, " Remedy  {}", shortened(remedy));
         }
     }
     out
+}
+
+/// Lists of metrics longer than this are cut: `--explain` and the JSON have them whole.
+const LISTED: usize = 3;
+
+/// `collect a.sum,b.sum and 12 more (--explain KERNEL lists them)`.
+fn shortened(remedy: &str) -> String {
+    let is_list = |word: &&str| word.matches("__").count() > LISTED && word.contains(',');
+    let Some(list) = remedy.split_whitespace().find(is_list) else { return remedy.to_string() };
+    let (before, after) = remedy.split_once(list).unwrap_or((remedy, ""));
+    let names: Vec<&str> = list.split(',').collect();
+    let (shown, rest) = names.split_at(LISTED.min(names.len()));
+    format!("{before}{},… ({} more: --explain KERNEL lists them){after}", shown.join(","), rest.len())
 }
 
 fn same(a: &Finding, b: &Finding) -> bool {
@@ -55,6 +68,15 @@ fn subject(about: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_list_of_metrics_is_cut() {
+        let remedy = "collect --metrics a__a.sum,b__b.sum,c__c.sum,d__d.sum,e__e.sum ./app";
+        let expected =
+            "collect --metrics a__a.sum,b__b.sum,c__c.sum,… (2 more: --explain KERNEL lists them) ./app";
+        assert_eq!(shortened(remedy), expected);
+        assert_eq!(shortened("collect a__a.sum,b__b.sum"), "collect a__a.sum,b__b.sum");
+    }
 
     #[test]
     fn one_finding_about_many_kernels_is_told_once() {

@@ -1,17 +1,21 @@
 //! A [`Roofline`] as a table, JSON and CSV.
 
-use super::footer::file_name;
 use super::table::{Column, Table, in_scale, or_na, percent, significant};
-use crate::hw::Ceiling;
+use crate::hw::{Ceiling, MemoryLevel};
 use crate::llm::{Phase, Stage};
 use crate::profile::{Finding, Measured};
-use crate::roofline::{Bound, Level, Origin, Point, PointSources, Roofline};
+use crate::roofline::{
+    Bound, Change, Level, Origin, Point, PointSources, Roofline, Saving, changes, savings,
+};
 use crate::units::{Bytes, FlopRate, Flops, Scale, Seconds};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// The version of the JSON of `kprof roofline`.
 pub const ROOFLINE_SCHEMA_VERSION: u32 = 1;
+
+/// Before names get shorter than this, narrow terminals lose columns.
+const NAME_WIDTH: usize = 36;
 
 /// The first `top` points as a table, the longest first; `#` is the number that the chart labels a point with.
 pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
@@ -24,7 +28,8 @@ pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
     let bytes = scale(|p| p.bytes.as_ref().map(|b| b.value), Bytes::UNIT);
     let rate = scale(Point::achieved_flop_rate, FlopRate::UNIT);
     let several = roofline.files.len() > 1;
-    let mut table = Table::new(columns(several, [&time, &flops, &bytes, &rate]));
+    let placed = points.iter().any(|p| p.kernel.is_some() && !place(p).is_empty());
+    let mut table = Table::new(columns(several, placed, [&time, &flops, &bytes, &rate]));
     for (i, point) in points.iter().enumerate() {
         let floor_mark = if point.is_lower_bound() { "≥" } else { "" };
         let at_least = |text: Option<String>| or_na(text.map(|t| format!("{floor_mark}{t}")));
@@ -34,9 +39,12 @@ pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
                     .map(|m| format!("{}{}", if m.lower_bound { "≥" } else { "" }, in_scale(scale, m.value))),
             )
         };
-        let mut row = vec![(i + 1).to_string(), point.name()];
+        let mut row = vec![(i + 1).to_string(), point.label()];
         if several {
-            row.push(file_name(&point.file).to_string());
+            row.push(roofline.label_of(&point.file));
+        }
+        if placed {
+            row.push(if point.kernel.is_some() { place(point) } else { String::new() });
         }
         row.extend([
             point.launches.to_string(),
@@ -48,17 +56,34 @@ pub fn roofline_table(roofline: &Roofline, top: usize) -> Table {
             at_least(point.achieved_flop_rate().map(|r| in_scale(&rate, r))),
             or_na(point.attainable_flop_rate().map(|r| in_scale(&rate, r))),
             percent(point.fraction_of_ceiling()),
-            point.bound.to_string(),
+            bound(point),
         ]);
         table.push(row);
     }
     table
 }
 
-fn columns(several: bool, [time, flops, bytes, rate]: [&Scale; 4]) -> Vec<Column> {
-    let mut columns = vec![Column::number("#", ""), Column::text("kernel or phase").shrinks_to(18)];
+/// `v1 decode attention`, as far as it is known of a kernel: one name may have a row for each.
+fn place(point: &Point) -> String {
+    let parts = [point.version.as_deref(), point.stage.map(Stage::name), point.phase.map(Phase::name)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// What bounds a point; where only percentages of peaks are known, the larger of them.
+fn bound(point: &Point) -> String {
+    match point.busiest() {
+        Some((bound, percent)) => format!("{bound} {percent:.0} %"),
+        None => point.bound.to_string(),
+    }
+}
+
+fn columns(several: bool, placed: bool, [time, flops, bytes, rate]: [&Scale; 4]) -> Vec<Column> {
+    let mut columns = vec![Column::number("#", ""), Column::text("kernel or phase").shrinks_to(NAME_WIDTH)];
     if several {
         columns.push(Column::text("file").shrinks_to(16).dispensable(4));
+    }
+    if placed {
+        columns.push(Column::text("part of").shrinks_to(12).dispensable(3));
     }
     columns.extend([
         Column::number("launches", "").dispensable(6),
@@ -82,13 +107,22 @@ pub fn roofline_notes(roofline: &Roofline, top: usize) -> Vec<String> {
     if left_out > 0 {
         notes.push(format!("{left_out} more points are in the exports (--top {})", roofline.points.len()));
     }
+    if roofline.too_small > 0 {
+        notes.push(format!("{} points have a smaller share than --min-share", roofline.too_small));
+    }
     if roofline.points.iter().any(|p| p.byte_origin == Origin::Analytic) {
         notes.push(
             "bytes of measured phases are the analytic floor, not DRAM traffic; their times are per step"
                 .into(),
         );
     }
-    if roofline.points.iter().any(Point::is_lower_bound) {
+    if roofline.points.iter().any(|p| p.busiest().is_some()) {
+        notes.push(
+            "a percentage is of peak throughput, as the export has it (memory, or the SM's busiest pipe): no point".into(),
+        );
+    }
+    let counted = |p: &Point| p.total_flops().or(p.achieved_flop_rate()).is_some();
+    if roofline.points.iter().any(|p| p.is_lower_bound() && counted(p)) {
         notes.push("≥ marks a lower bound: not every precision was counted".into());
     }
     notes
@@ -101,6 +135,8 @@ struct Document<'a> {
     kprof_version: &'static str,
     files: &'a [String],
     points: Vec<PointJson<'a>>,
+    changes: Vec<Change>,
+    savings: Vec<Saving>,
     findings: &'a [Finding],
 }
 
@@ -120,13 +156,21 @@ struct PointJson<'a> {
     version: Option<&'a str>,
     stage: Option<Stage>,
     phase: Option<Phase>,
+    class: Option<&'a str>,
     sources: PointSources,
     level: Level,
     name: String,
+    short_name: String,
     device: Option<&'a str>,
     share: Option<f64>,
     bytes: Option<f64>,
     byte_source: Origin,
+    l2_bytes: Option<f64>,
+    l1_bytes: Option<f64>,
+    intensity_l2: Option<f64>,
+    intensity_l1: Option<f64>,
+    dram_percent: Option<f64>,
+    sm_percent: Option<f64>,
     flop_source: Origin,
     intensity: Option<f64>,
     achieved_byte_per_s: Option<f64>,
@@ -164,6 +208,8 @@ pub fn roofline_json(roofline: &Roofline) -> String {
         kprof_version: env!("CARGO_PKG_VERSION"),
         files: &roofline.files,
         points: roofline.points.iter().map(point_json).collect(),
+        changes: changes(roofline),
+        savings: savings(roofline),
         findings: &roofline.findings,
     };
     to_json(&document)
@@ -202,13 +248,21 @@ fn point_json(point: &Point) -> PointJson<'_> {
         version: point.version.as_deref(),
         stage: point.stage,
         phase: point.phase,
+        class: point.class.as_deref(),
         sources: point.sources(),
         level: point.level,
         name: point.name(),
+        short_name: point.label(),
         device: point.device.as_deref(),
         share: point.share,
         bytes: value(&point.bytes),
         byte_source: point.byte_origin,
+        l2_bytes: value(&point.l2_bytes),
+        l1_bytes: value(&point.l1_bytes),
+        intensity_l2: point.intensity_at(MemoryLevel::L2),
+        intensity_l1: point.intensity_at(MemoryLevel::L1),
+        dram_percent: point.dram_percent,
+        sm_percent: point.sm_percent,
         flop_source: point.flop_origin,
         intensity: point.intensity(),
         achieved_byte_per_s: point.achieved_byte_rate(),
@@ -256,6 +310,9 @@ struct CsvRow<'a> {
     attainable_flop_per_s: Option<f64>,
     fraction_of_ceiling: Option<f64>,
     bound: Bound,
+    l2_bytes: Option<f64>,
+    l1_bytes: Option<f64>,
+    class: Option<&'a str>,
 }
 
 /// The points as CSV.
@@ -289,6 +346,9 @@ pub fn roofline_csv(roofline: &Roofline) -> String {
             attainable_flop_per_s: json.attainable_flop_per_s,
             fraction_of_ceiling: json.fraction_of_ceiling,
             bound: json.bound,
+            l2_bytes: json.l2_bytes,
+            l1_bytes: json.l1_bytes,
+            class: json.class,
         }
     }))
 }

@@ -1,6 +1,7 @@
 //! Tables: one model, written for a terminal of some width or as Markdown.
 
 use crate::units::Scale;
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// Which side a column's cells stand on.
@@ -88,26 +89,28 @@ impl Table {
     /// The table in lines of at most `width` characters where that can be had by leaving out columns and
     /// shortening names; units stand in a second header line.
     pub fn to_terminal(&self, width: usize) -> String {
-        let mut shown: Vec<usize> = (0..self.columns.len()).collect();
+        let mut shown: Vec<usize> = (0..self.columns.len()).filter(|c| !self.says_nothing(*c)).collect();
         while self.least_width(&shown) > width {
             let Some(position) = self.next_to_go(&shown) else { break };
             shown.remove(position);
         }
         let widths = self.fitted_widths(&shown, width);
+        let fitted: Vec<Vec<String>> =
+            shown.iter().zip(&widths).map(|(c, width)| self.fitted_cells(*c, *width)).collect();
         let mut out = String::new();
-        self.line(&mut out, &shown, &widths, |c| self.columns[c].title.clone());
+        self.line(&mut out, &shown, &widths, |i| self.columns[shown[i]].title.clone());
         if shown.iter().any(|c| !self.columns[*c].unit.is_empty()) {
-            let unit = |c: usize| match self.columns[c].unit.as_str() {
+            let unit = |i: usize| match self.columns[shown[i]].unit.as_str() {
                 "" => String::new(),
                 unit => format!("[{unit}]"),
             };
             self.line(&mut out, &shown, &widths, unit);
         }
-        for (i, row) in self.rows.iter().enumerate() {
+        for (i, _) in self.rows.iter().enumerate() {
             if self.breaks.contains(&i) {
                 out.push('\n');
             }
-            self.line(&mut out, &shown, &widths, |c| row[c].clone());
+            self.line(&mut out, &shown, &widths, |column| fitted[column][i].clone());
         }
         out
     }
@@ -123,6 +126,12 @@ impl Table {
             out += &row(cells.iter().map(|c| escape(c)).collect());
         }
         out
+    }
+
+    /// A dispensable column without a single value.
+    fn says_nothing(&self, column: usize) -> bool {
+        let empty = |row: &Vec<String>| row[column] == "n/a";
+        self.columns[column].dispensable > 0 && !self.rows.is_empty() && self.rows.iter().all(empty)
     }
 
     fn natural_width(&self, column: usize) -> usize {
@@ -159,10 +168,16 @@ impl Table {
         widths
     }
 
+    /// A column's cells in at most `width` characters; different ones stay different where that is possible.
+    fn fitted_cells(&self, column: usize, width: usize) -> Vec<String> {
+        let cells: Vec<&str> = self.rows.iter().map(|r| r[column].as_str()).collect();
+        elide_apart(&cells, width)
+    }
+
     fn line(&self, out: &mut String, shown: &[usize], widths: &[usize], cell: impl Fn(usize) -> String) {
         let mut line = String::new();
         for (i, (column, width)) in shown.iter().zip(widths).enumerate() {
-            let text = elide(&cell(*column), *width);
+            let text = elide(&cell(i), *width);
             let pad = " ".repeat(width - length(&text));
             let gap = if i == 0 { "" } else { GAP };
             let _ = match self.columns[*column].align {
@@ -189,6 +204,32 @@ pub(super) fn elide(text: &str, width: usize) -> String {
     let head = kept.div_ceil(2);
     let tail = &chars[chars.len() - (kept - head)..];
     chars[..head].iter().chain(['…'].iter().filter(|_| width > 0)).chain(tail).collect()
+}
+
+/// Shortens every text to `width`. Where that makes different ones the same, what they all begin with is left out
+/// instead of their middle.
+fn elide_apart(texts: &[&str], width: usize) -> Vec<String> {
+    let elided: Vec<String> = texts.iter().map(|t| elide(t, width)).collect();
+    let mut by_result: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (text, short) in texts.iter().zip(&elided) {
+        let alike = by_result.entry(short).or_default();
+        if !alike.contains(text) {
+            alike.push(text);
+        }
+    }
+    let apart = |(text, short): (&&str, &String)| {
+        let alike = &by_result[short.as_str()];
+        if alike.len() < 2 {
+            return short.clone();
+        }
+        let shared = |other: &&str| text.chars().zip(other.chars()).take_while(|(a, b)| a == b).count();
+        let least = alike.iter().filter(|o| o != &text).map(shared).min().unwrap_or_default();
+        // A few characters of what is shared stay, to be read with.
+        let rest: String = text.chars().skip(least.saturating_sub(width / 3)).collect();
+        let rest: String = rest.chars().take(width.saturating_sub(1)).collect();
+        format!("…{rest}")
+    };
+    texts.iter().zip(&elided).map(apart).collect()
 }
 
 /// A value or `n/a`, never 0 for what is unknown.
@@ -261,6 +302,17 @@ b                          12.0         4
         assert_eq!(elide("abcdefghij", 5), "ab…ij");
         assert_eq!(elide("abc", 3), "abc");
         assert_eq!(elide("abcdef", 1), "…");
+    }
+
+    #[test]
+    fn names_that_differ_in_their_middle_stay_apart() {
+        let texts = [
+            "kernel_of_one_kind_for_tiles_of_128x64_tn_align8",
+            "kernel_of_one_kind_for_tiles_of_256x64_tn_align8",
+        ];
+        let short = elide_apart(&texts, 20);
+        assert_eq!(short, ["…es_of_128x64_tn_ali", "…es_of_256x64_tn_ali"]);
+        assert_eq!(elide_apart(&["a", "a"], 1), ["a", "a"]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What is odd about points: incomplete FLOPs, no ceiling, above a ceiling.
 
-use super::attainable::Bound;
+use super::attainable::{Bound, Demand};
 use super::point::{Level, Origin, Point};
-use crate::profile::{Finding, FindingCode, KernelRecord};
+use crate::hw::{Ceiling, ComputeUnit, Precision};
+use crate::profile::{Finding, FindingCode, KernelRecord, Measured, suggests_matrix_units};
+use crate::units::{ByteRate, FlopRate, format_si};
 use std::collections::HashSet;
 
 /// The findings that the launches carry themselves, each once.
@@ -29,14 +31,20 @@ impl OfKernels {
 /// The findings that follow from the points.
 pub(super) fn of_points(points: &[Point]) -> Vec<Finding> {
     let one = |f: fn(&Point) -> Option<Finding>| points.iter().filter_map(f);
-    one(incomplete).chain(one(above_ceiling)).chain(one(no_ceiling)).collect()
+    let checks =
+        [incomplete, above_ceiling, above_one_ceiling, no_matrix_work, implausible_intensity, no_ceiling];
+    checks.into_iter().flat_map(one).collect()
 }
 
 fn incomplete(point: &Point) -> Option<Finding> {
     if point.flops_complete {
         return None;
     }
-    let what = if point.flops.total.is_some() || point.achieved_flop_rate().is_some() {
+    let by_name = point.flops.tensor.is_none() && point.kernel.as_deref().is_some_and(suggests_matrix_units);
+    let what = if by_name {
+        "its name suggests that it computes on tensor cores, and no tensor metric was collected: its FLOPs are far \
+         too low, and its place on a roofline means nothing"
+    } else if point.flops.total.is_some() || point.achieved_flop_rate().is_some() {
         "not every precision of the chip was counted: FLOPs are a lower bound, so the bound is unknown"
     } else {
         "no FLOPs were counted: there is no point on the roofline, and the bound is unknown"
@@ -75,6 +83,75 @@ fn above_ceiling(point: &Point) -> Option<Finding> {
     Some(Finding::new(FindingCode::AboveCeiling, point.name(), message).with_remedy(remedy))
 }
 
+/// A single rate above its ceiling: seen also where FLOPs are a lower bound, so that there is no fraction.
+fn above_one_ceiling(point: &Point) -> Option<Finding> {
+    if point.fraction_of_ceiling().is_some_and(|f| f > 1.0) || point.byte_origin == Origin::Analytic {
+        return None;
+    }
+    let (what, rate, ceiling, unit) = flop_rates(point)
+        .into_iter()
+        .map(|(name, rate, ceiling)| (name, rate, ceiling, FlopRate::UNIT))
+        .chain(byte_rate(point).map(|(rate, ceiling)| ("DRAM traffic", rate, ceiling, ByteRate::UNIT)))
+        .find(|(_, rate, ceiling, _)| *rate > ceiling.value)?;
+    let message = format!(
+        "its {what} of {} is above the ceiling {} of {} ({}), which cannot be: the ceiling may be of another device or \
+         clock, or counters and time are of different replays",
+        format_si(rate, unit),
+        ceiling.name(),
+        ceiling.value_text(),
+        ceiling.source.label()
+    );
+    let remedy = "name the device with --device, or its ceilings with --device-spec";
+    Some(Finding::new(FindingCode::AboveCeiling, point.name(), message).with_remedy(remedy))
+}
+
+fn flop_rates(point: &Point) -> Vec<(&'static str, f64, &Ceiling)> {
+    let Some(time) = point.time.as_ref().map(|t| t.value).filter(|t| *t > 0.0) else { return Vec::new() };
+    let flops = &point.flops;
+    let rows: [(&str, Precision, &Option<Measured>); 3] = [
+        ("fp64 rate", Precision::Fp64, &flops.fp64),
+        ("fp32 rate", Precision::Fp32, &flops.fp32),
+        ("fp16 rate", Precision::Fp16, &flops.fp16_packed),
+    ];
+    let rate = |(name, precision, count): (&'static str, Precision, &Option<Measured>)| {
+        let flops = count.as_ref()?.value;
+        let demand = Demand { unit: ComputeUnit::Vector, precision, accumulate: None, flops };
+        Some((name, flops / time, point.ceilings.compute(&demand)?))
+    };
+    rows.into_iter().filter_map(rate).collect()
+}
+
+fn byte_rate(point: &Point) -> Option<(f64, &Ceiling)> {
+    Some((point.achieved_byte_rate()?, point.ceilings.dram()?))
+}
+
+/// Tensor metrics were collected and are zero, in a kernel that by its name works on tensor cores.
+fn no_matrix_work(point: &Point) -> Option<Finding> {
+    let zero = point.flops.tensor.as_ref().is_some_and(|t| t.value == 0.0);
+    if !zero || !point.kernel.as_deref().is_some_and(suggests_matrix_units) {
+        return None;
+    }
+    let message = "its name suggests that it computes on tensor cores, and the tensor metrics collected are zero: \
+                   they may be of other operand types than it uses";
+    let remedy =
+        "collect the sm__ops_path_tensor_src_* metrics that `ncu --query-metrics` lists for the chip";
+    Some(Finding::new(FindingCode::Disagreement, point.name(), message).with_remedy(remedy))
+}
+
+/// An intensity above this is none: the largest matrix product that fits a device's memory has less. With n = 10^5
+/// in half precision, 2 n^3 FLOPs over 3 x 2 n^2 bytes are n / 3 = 3 x 10^4 FLOP/B.
+const IMPLAUSIBLE_INTENSITY: f64 = 3e4;
+
+fn implausible_intensity(point: &Point) -> Option<Finding> {
+    let intensity = point.intensity_dram().filter(|i| *i > IMPLAUSIBLE_INTENSITY)?;
+    let message = format!(
+        "an intensity of {intensity:.1e} FLOP/B is beyond any matrix product: hardly any DRAM traffic was counted, as \
+         the data stayed in the caches"
+    );
+    let remedy = "see --levels l2,l1 for the levels that carry the traffic; profile with --cache-control all";
+    Some(Finding::new(FindingCode::ImplausibleBytes, point.name(), message).with_remedy(remedy))
+}
+
 fn no_ceiling(point: &Point) -> Option<Finding> {
     let known = point.flops_complete && point.bytes.is_some() && point.bound == Bound::Unknown;
     if !known || point.floor.is_some() {
@@ -86,7 +163,9 @@ fn no_ceiling(point: &Point) -> Option<Finding> {
         Some(_) => "a precision that it uses",
     };
     let remedy = match point.level {
-        Level::Launch | Level::Kernel => "name the device with --device, or its ceilings with --device-spec",
+        Level::Launch | Level::Kernel | Level::Group => {
+            "name the device with --device, or its ceilings with --device-spec"
+        }
         Level::Phase | Level::Stage => "measure them with `kprof ceilings`, or give --device-spec",
     };
     let message =
@@ -122,6 +201,26 @@ mod tests {
             findings(kernel("k", 0.005, 1e9, 1e6), vec![bandwidth(100e9), vector(Precision::Fp32, 1e12)]);
         assert_eq!(found[0].code, FindingCode::AboveCeiling);
         assert!(found[0].message.contains("200 %"), "{}", found[0].message);
+    }
+
+    #[test]
+    fn a_rate_above_its_ceiling_is_found_although_other_flops_are_missing() {
+        // 10 GFLOP in 5 ms are 2 TFLOP/s of 1; FLOPs of tensor cores were not collected.
+        let record = KernelRecord { flops_complete: false, ..kernel("k", 0.005, 1e8, 10e9) };
+        let found = findings(record, vec![bandwidth(100e9), vector(Precision::Fp32, 1e12)]);
+        let above = found.iter().find(|f| f.code == FindingCode::AboveCeiling).unwrap();
+        assert!(above.message.starts_with("its fp32 rate of 2.00 TFLOP/s is above"), "{}", above.message);
+    }
+
+    #[test]
+    fn intensities_out_of_range_and_tensor_kernels_without_tensor_work_are_found() {
+        let codes = |record| findings(record, vec![]).iter().map(|f| f.code).collect::<Vec<_>>();
+        assert!(codes(kernel("k", 1.0, 32.0, 1e9)).contains(&FindingCode::ImplausibleBytes));
+        assert!(!codes(kernel("k", 1.0, 1e6, 1e9)).contains(&FindingCode::ImplausibleBytes));
+        assert!(codes(kernel("ampere_s16816gemm", 1.0, 1e6, 1e9)).contains(&FindingCode::Disagreement));
+        let mut uncounted = reference_prefill();
+        uncounted.kernel = "flash_fwd_kernel".into();
+        assert!(findings(uncounted, vec![])[0].message.contains("tensor cores, and no tensor metric"));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Points from the kernel launches of a profiler's export.
 
-use super::Ceilings;
 use super::attainable::{Bound, Demand, Floor, floor};
 use super::ceilings::CeilingSet;
 use super::point::{FlopCounts, Level, Origin, Point};
+use super::{Ceilings, Launches, Only, Selection};
 use crate::hw::{Ceiling, ComputeUnit, Precision};
 use crate::llm::{Phase, Stage};
-use crate::profile::{KernelFlops, KernelRates, KernelRecord, Measured, Run};
+use crate::profile::{KernelFlops, KernelRates, KernelRecord, Measured, Run, base_name};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -18,20 +19,73 @@ pub enum By {
     Kernel,
     /// Every launch.
     Launch,
+    /// All instances of one template: the name without template arguments and parameters.
+    NameBase,
+    /// All launches of one kernel with one grid and block.
+    Grid,
+    /// All launches inside one NVTX range.
+    Nvtx,
+    /// All launches of one version, stage and phase.
+    Phase,
+    /// All launches of one class, such as gemm or norm.
+    Class,
+    /// All launches of a file.
+    File,
 }
 
-/// The points of a run's kernel launches.
-pub fn kernel_points(run: &Run, by: By, ceilings: &Ceilings) -> Vec<Point> {
-    let mut points = KernelPoints::new(by);
-    for kernel in &run.kernels {
-        points.push(kernel, ceilings, &run.ceilings);
+impl By {
+    /// Whether a point's launches are all of one kernel.
+    fn is_one_kernel(self) -> bool {
+        matches!(self, Self::Kernel | Self::Launch | Self::Grid)
     }
-    points.finish()
+
+    /// Whether a point's launches are all of one version, stage and phase.
+    fn is_one_place(self) -> bool {
+        !matches!(self, Self::Nvtx | Self::Class | Self::File)
+    }
+
+    fn level(self) -> Level {
+        match self {
+            Self::Launch => Level::Launch,
+            Self::Kernel | Self::Grid => Level::Kernel,
+            Self::NameBase | Self::Nvtx | Self::Phase | Self::Class | Self::File => Level::Group,
+        }
+    }
+}
+
+/// What a launch is for: as its record says, or as rules say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The KV-cache version.
+    pub version: Option<String>,
+    /// The stage.
+    pub stage: Option<Stage>,
+    /// The phase.
+    pub phase: Option<Phase>,
+    /// The kind of work, e.g. `gemm`.
+    pub class: Option<String>,
+}
+
+impl Place {
+    /// What the record itself says.
+    pub fn of(kernel: &KernelRecord) -> Self {
+        let (version, class) = (kernel.version.clone(), kernel.class.clone());
+        Self { version, stage: kernel.stage, phase: kernel.phase, class }
+    }
+}
+
+/// The points of a run's kernel launches that `selection` keeps; shares are of all launches.
+pub fn kernel_points(run: &Run, by: By, selection: &Selection, ceilings: &Ceilings) -> Vec<Point> {
+    let mut launches = Launches::new(by, selection.clone(), Only::All);
+    for kernel in &run.kernels {
+        launches.push(kernel, ceilings, &run.ceilings);
+    }
+    launches.finish().0
 }
 
 /// Points in the making: launches are added one after the other and need not be kept.
 #[derive(Debug, Default)]
-pub struct KernelPoints {
+pub(super) struct KernelPoints {
     by: By,
     groups: Vec<Group>,
     /// Groups by the hash of their key; several where hashes collide.
@@ -42,33 +96,43 @@ pub struct KernelPoints {
 
 impl KernelPoints {
     /// No points yet.
-    pub fn new(by: By) -> Self {
+    pub(super) fn new(by: By) -> Self {
         Self { by, ..Self::default() }
     }
 
     /// Adds a launch of a run that measured ceilings `of_run` beside it.
-    pub fn push(&mut self, kernel: &KernelRecord, ceilings: &Ceilings, of_run: &[Ceiling]) {
-        let at = match self.by {
-            By::Launch => self.begin(kernel),
-            By::Kernel => self.find(kernel),
-        };
+    pub(super) fn push(
+        &mut self,
+        kernel: &KernelRecord,
+        place: &Place,
+        ceilings: &Ceilings,
+        of_run: &[Ceiling],
+    ) {
+        let at = if self.by == By::Launch { self.begin(kernel, place) } else { self.find(kernel, place) };
         self.groups[at].add(kernel, ceilings, of_run);
     }
 
     /// The group of a launch. The one that followed the last launch's group before is tried first: programs repeat
     /// themselves, and comparing is several times as fast as hashing a name of thousands of characters.
-    fn find(&mut self, kernel: &KernelRecord) -> usize {
+    fn find(&mut self, kernel: &KernelRecord, place: &Place) -> usize {
         let guess = self.groups.get(self.last).map(|g| g.next);
-        if let Some(at) = guess.filter(|at| self.groups.get(*at).is_some_and(|g| g.is_of(kernel))) {
+        if let Some(at) =
+            guess.filter(|at| self.groups.get(*at).is_some_and(|g| g.is_of(kernel, place, self.by)))
+        {
             self.last = at;
             return at;
         }
-        let hash = hash(&self.hasher, &kernel.kernel);
-        let found = self.index.get(&hash).into_iter().flatten().find(|at| self.groups[**at].is_of(kernel));
+        let hash = self.hasher.hash_one(key(kernel, place, self.by));
+        let found = self
+            .index
+            .get(&hash)
+            .into_iter()
+            .flatten()
+            .find(|at| self.groups[**at].is_of(kernel, place, self.by));
         let at = match found {
             Some(at) => *at,
             None => {
-                let at = self.begin(kernel);
+                let at = self.begin(kernel, place);
                 self.index.entry(hash).or_default().push(at);
                 at
             }
@@ -80,18 +144,17 @@ impl KernelPoints {
         at
     }
 
-    fn begin(&mut self, kernel: &KernelRecord) -> usize {
-        self.groups.push(Group::new(kernel));
+    fn begin(&mut self, kernel: &KernelRecord, place: &Place) -> usize {
+        self.groups.push(Group::new(kernel, place, self.by));
         self.groups.len() - 1
     }
 
-    /// The points, in the order in which their first launches came.
-    pub fn finish(self) -> Vec<Point> {
+    /// The points, in the order in which their first launches came. Their shares are of `total_s`: without it there
+    /// are none.
+    pub(super) fn finish(self, total_s: Option<f64>) -> Vec<Point> {
         let by = self.by;
         let mut points: Vec<Point> = self.groups.into_iter().map(|group| group.point(by)).collect();
-        let times: Option<Vec<f64>> = points.iter().map(|p| p.time.as_ref().map(|t| t.value)).collect();
-        // Without all the times there is no total, and so no share of it.
-        let total = times.map(|t| t.iter().sum::<f64>()).filter(|t| *t > 0.0);
+        let total = total_s.filter(|t| *t > 0.0);
         for point in &mut points {
             point.share = total.and_then(|total| Some(point.time.as_ref()?.value / total));
         }
@@ -99,33 +162,59 @@ impl KernelPoints {
     }
 }
 
-/// A hash of names that may have thousands of characters: eight bytes at a time, from a beginning that no file can
-/// know.
-fn hash(seed: &RandomState, name: &str) -> u64 {
-    let words = name.as_bytes().chunks(8).map(|chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        u64::from_le_bytes(word)
-    });
-    // The odd constant is 2^64 / golden ratio, as in Fibonacci hashing.
-    let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    words.fold(seed.hash_one(name.len()), mix)
+/// What launches of one point have in common.
+#[derive(PartialEq, Eq, Hash)]
+struct Key<'a> {
+    name: Cow<'a, str>,
+    file: &'a str,
+    device: Option<&'a str>,
+    place: Option<(Option<&'a str>, Option<Stage>, Option<Phase>)>,
+    shape: Option<(Option<&'a str>, Option<&'a str>)>,
+    alone: Option<Option<&'a str>>,
 }
 
-type Key<'a> = (
-    &'a str,
-    &'a str,
-    Option<&'a str>,
-    Option<&'a str>,
-    Option<Stage>,
-    Option<Phase>,
-    Option<Option<&'a str>>,
-);
+fn key<'a>(kernel: &'a KernelRecord, place: &'a Place, by: By) -> Key<'a> {
+    Key {
+        name: key_name(kernel, place, by),
+        file: &kernel.file,
+        device: kernel.device.as_deref().filter(|_| by != By::File),
+        place: by.is_one_place().then_some((place.version.as_deref(), place.stage, place.phase)),
+        shape: (by == By::Grid).then_some((kernel.grid.as_deref(), kernel.block.as_deref())),
+        // Rates of several launches have no sum without their times: each stays a point.
+        alone: has_rates_only(kernel).then_some(kernel.launch.as_deref()),
+    }
+}
 
-fn key(k: &KernelRecord) -> Key<'_> {
-    // Rates of several launches have no sum without their times: each stays a point.
-    let alone = has_rates_only(k).then_some(k.launch.as_deref());
-    (&k.kernel, &k.file, k.device.as_deref(), k.version.as_deref(), k.stage, k.phase, alone)
+fn key_name<'a>(kernel: &'a KernelRecord, place: &'a Place, by: By) -> Cow<'a, str> {
+    match by {
+        By::Kernel | By::Launch | By::Grid => Cow::Borrowed(&kernel.kernel),
+        By::NameBase => Cow::Owned(base_name(&kernel.kernel)),
+        By::Nvtx => Cow::Owned(kernel.nvtx.join("/")),
+        By::Class => Cow::Borrowed(place.class.as_deref().unwrap_or_default()),
+        By::Phase | By::File => Cow::Borrowed(""),
+    }
+}
+
+/// What the point is called besides, or instead of, its kernel's name.
+fn group_name(first: &KernelRecord, place: &Place, by: By) -> Option<String> {
+    let or = |text: Option<&str>, absent: &str| text.filter(|t| !t.is_empty()).unwrap_or(absent).to_string();
+    match by {
+        By::Kernel | By::Launch => None,
+        By::NameBase => Some(base_name(&first.kernel)),
+        By::Grid => {
+            let (grid, block) = (or(first.grid.as_deref(), "?"), or(first.block.as_deref(), "?"));
+            Some(format!("grid {grid} block {block}"))
+        }
+        By::Nvtx => Some(or(Some(&first.nvtx.join("/")), "(no NVTX range)")),
+        By::Class => Some(or(place.class.as_deref(), "(no known class)")),
+        By::Phase => {
+            let parts =
+                [place.version.as_deref(), place.stage.map(Stage::name), place.phase.map(Phase::name)];
+            let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+            Some(or(Some(&name), "(no known phase)"))
+        }
+        By::File => Some(or(first.file.rsplit(['/', '\\']).next(), &first.file)),
+    }
 }
 
 fn has_rates_only(kernel: &KernelRecord) -> bool {
@@ -138,16 +227,23 @@ struct Group {
     file: String,
     launch: Option<String>,
     kernel: String,
+    /// The name that its launches share: the kernel's, or another by which they are grouped.
+    name: String,
+    group: Option<String>,
+    grid: Option<String>,
+    block: Option<String>,
     device: Option<String>,
-    version: Option<String>,
-    stage: Option<Stage>,
-    phase: Option<Phase>,
+    place: Place,
     /// Rates of a launch without a time, which stays alone.
     rates: Option<KernelRates>,
     members: u64,
     launches: u64,
     time: Sum,
     bytes: Sum,
+    l2_bytes: Sum,
+    l1_bytes: Sum,
+    dram_percent: Percent,
+    sm_percent: Percent,
     flops: FlopSums,
     flops_complete: bool,
     missing: BTreeSet<String>,
@@ -166,15 +262,17 @@ struct Group {
 }
 
 impl Group {
-    fn new(first: &KernelRecord) -> Self {
+    fn new(first: &KernelRecord, place: &Place, by: By) -> Self {
         Self {
             file: first.file.clone(),
             launch: first.launch.clone(),
             kernel: first.kernel.clone(),
+            name: key_name(first, place, by).into_owned(),
+            group: group_name(first, place, by),
+            grid: first.grid.clone(),
+            block: first.block.clone(),
             device: first.device.clone(),
-            version: first.version.clone(),
-            stage: first.stage,
-            phase: first.phase,
+            place: place.clone(),
             rates: first.rates.clone().filter(|_| first.time.is_none()),
             flops_complete: true,
             floor: Some(Floor::default()),
@@ -183,17 +281,20 @@ impl Group {
         }
     }
 
-    fn is_of(&self, kernel: &KernelRecord) -> bool {
-        let own: Key<'_> = (
-            &self.kernel,
-            &self.file,
-            self.device.as_deref(),
-            self.version.as_deref(),
-            self.stage,
-            self.phase,
-            self.rates.is_some().then_some(self.launch.as_deref()),
-        );
-        own == key(kernel)
+    fn is_of(&self, kernel: &KernelRecord, place: &Place, by: By) -> bool {
+        let own = Key {
+            name: Cow::Borrowed(&self.name),
+            file: &self.file,
+            device: self.device.as_deref().filter(|_| by != By::File),
+            place: by.is_one_place().then_some((
+                self.place.version.as_deref(),
+                self.place.stage,
+                self.place.phase,
+            )),
+            shape: (by == By::Grid).then_some((self.grid.as_deref(), self.block.as_deref())),
+            alone: self.rates.is_some().then_some(self.launch.as_deref()),
+        };
+        own == key(kernel, place, by)
     }
 
     fn add(&mut self, kernel: &KernelRecord, ceilings: &Ceilings, of_run: &[Ceiling]) {
@@ -202,6 +303,10 @@ impl Group {
         self.launches += kernel.launches;
         self.time.add(kernel.time.as_ref());
         self.bytes.add(kernel.dram_bytes.as_ref());
+        self.l2_bytes.add(kernel.l2_bytes.as_ref());
+        self.l1_bytes.add(kernel.l1_bytes.as_ref());
+        self.dram_percent.add(kernel.dram_percent.as_ref(), kernel.time.as_ref());
+        self.sm_percent.add(kernel.sm_percent.as_ref(), kernel.time.as_ref());
         self.flops.add(&kernel.flops);
         self.flops_complete &= kernel.flops_complete;
         if self.last_missing != kernel.missing {
@@ -248,19 +353,26 @@ impl Group {
         let time_s = if rates.is_some() { Some(1.0) } else { time.as_ref().map(|t| t.value) };
         let bound = bound(self.floor.as_ref(), flops_complete, time_s, bytes.as_ref());
         Point {
-            level: if by == By::Launch { Level::Launch } else { Level::Kernel },
+            level: by.level(),
             file: self.file,
             launch: if self.members == 1 { self.launch } else { None },
-            kernel: Some(self.kernel),
+            kernel: by.is_one_kernel().then_some(self.kernel),
+            short_name: None,
+            group: self.group,
             launches: self.launches,
             device: self.device,
-            version: self.version,
-            stage: self.stage,
-            phase: self.phase,
+            version: self.place.version.filter(|_| by.is_one_place()),
+            stage: self.place.stage.filter(|_| by.is_one_place()),
+            phase: self.place.phase.filter(|_| by.is_one_place()),
+            class: self.place.class.filter(|_| by.is_one_kernel() || by == By::Class),
             time,
             share: None,
             bytes,
             byte_origin: Origin::Counter,
+            l2_bytes: self.l2_bytes.measured(),
+            l1_bytes: self.l1_bytes.measured(),
+            dram_percent: self.dram_percent.mean(),
+            sm_percent: self.sm_percent.mean(),
             rates,
             used_ceilings: self.used,
             flops,
@@ -303,6 +415,38 @@ impl Sum {
 
     fn measured(self) -> Option<Measured> {
         self.known.filter(|_| !self.unknown)
+    }
+}
+
+/// A percentage of a peak over several launches: the mean weighted by time, `None` unless every launch has both.
+/// A single launch needs no time.
+#[derive(Debug, Default)]
+struct Percent {
+    members: u64,
+    last: Option<f64>,
+    weighted: f64,
+    time: f64,
+    unknown: bool,
+}
+
+impl Percent {
+    fn add(&mut self, percent: Option<&Measured>, time: Option<&Measured>) {
+        self.members += 1;
+        self.last = percent.map(|p| p.value);
+        match (percent, time) {
+            (Some(percent), Some(time)) => {
+                self.weighted += percent.value * time.value;
+                self.time += time.value;
+            }
+            _ => self.unknown = true,
+        }
+    }
+
+    fn mean(&self) -> Option<f64> {
+        if self.members == 1 {
+            return self.last;
+        }
+        (!self.unknown && self.time > 0.0).then(|| self.weighted / self.time)
     }
 }
 
@@ -464,7 +608,7 @@ mod tests {
             vector(Precision::Fp64, 1e12),
             matrix(Precision::Fp16, 10e12),
         ];
-        kernel_points(&run, by, &Ceilings { chosen, by_device: vec![] })
+        kernel_points(&run, by, &Selection::default(), &Ceilings { chosen, by_device: vec![] })
     }
 
     #[test]
@@ -557,7 +701,7 @@ mod tests {
     #[test]
     fn no_ceiling_gives_no_bound() {
         let run = Run { kernels: vec![kernel("a", 1.0, 1.0, 1.0)], ..Run::default() };
-        let points = kernel_points(&run, By::Kernel, &Ceilings::default());
+        let points = kernel_points(&run, By::Kernel, &Selection::default(), &Ceilings::default());
         assert_eq!((points[0].bound, points[0].floor), (Bound::Unknown, None));
     }
 }

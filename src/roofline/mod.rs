@@ -8,25 +8,35 @@ mod attainable;
 mod ceilings;
 mod findings;
 mod kernels;
+mod launches;
+mod only;
 mod phases;
 mod point;
 mod repetitions;
+mod report;
 #[cfg(test)]
 pub(crate) mod samples;
+mod selection;
 mod steps;
+mod versus;
 
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
-pub use kernels::{By, KernelPoints, kernel_points};
-pub use phases::{
+pub use kernels::{By, Place, kernel_points};
+pub use launches::Launches;
+pub use only::Only;
+pub use point::{FlopCounts, Level, Origin, Point, PointSources};
+pub use report::{
     Comparison, Definitions, KvCacheBytes, OpRow, PHASE_SCHEMA_VERSION, PhaseReport, PhaseRow, Phases,
     StageReport, WorkRow,
 };
-pub use point::{FlopCounts, Level, Origin, Point, PointSources};
+pub use selection::Selection;
 pub use steps::phase_points;
+pub use versus::{Change, Saving, changes, savings};
 
 use crate::hw::Ceiling;
-use crate::profile::{Finding, KernelRecord, Run};
+use crate::profile::{Finding, Run, short_names};
+use std::collections::HashMap;
 
 /// Points with the ceilings they are held against and what is to be known about them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,6 +47,10 @@ pub struct Roofline {
     pub findings: Vec<Finding>,
     /// The files they come from, in the order given.
     pub files: Vec<String>,
+    /// What tables and charts call the files; their names where there is none.
+    pub labels: Vec<String>,
+    /// How many points were left out because their share of the time is too small.
+    pub too_small: usize,
 }
 
 /// Where ceilings come from besides the files themselves.
@@ -48,29 +62,15 @@ pub struct Ceilings {
     pub by_device: Vec<(String, Vec<Ceiling>)>,
 }
 
-/// Launches on their way to points: none is kept.
-#[derive(Debug, Default)]
-pub struct Launches {
-    points: KernelPoints,
-    findings: findings::OfKernels,
-}
-
-impl Launches {
-    /// No launches yet.
-    pub fn new(by: By) -> Self {
-        Self { points: KernelPoints::new(by), findings: findings::OfKernels::default() }
-    }
-
-    /// Adds a launch of a run that measured ceilings `of_run` beside it.
-    pub fn push(&mut self, kernel: &KernelRecord, ceilings: &Ceilings, of_run: &[Ceiling]) {
-        self.findings.push(kernel);
-        self.points.push(kernel, ceilings, of_run);
-    }
-}
-
 /// Makes the points of all runs, sorted by time.
 pub fn analyse(runs: &[Run], by: By, ceilings: &Ceilings) -> Roofline {
-    analyse_launches(runs.iter().map(|run| (run, Launches::new(by))), ceilings)
+    analyse_selected(runs, by, &Selection::default(), ceilings)
+}
+
+/// Makes the points of what `selection` keeps of all runs, sorted by time.
+pub fn analyse_selected(runs: &[Run], by: By, selection: &Selection, ceilings: &Ceilings) -> Roofline {
+    let empty = || Launches::new(by, selection.clone(), Only::All);
+    analyse_launches(runs.iter().map(|run| (run, empty())), ceilings)
 }
 
 /// Makes the points of all runs, each with the launches that were read for it and not kept, sorted by time.
@@ -81,14 +81,56 @@ pub fn analyse_launches<'a>(
     let mut roofline = Roofline::default();
     for (run, mut launches) in runs {
         run.kernels.iter().for_each(|kernel| launches.push(kernel, ceilings, &run.ceilings));
+        let selection = launches.selection().clone();
+        let (points, found) = launches.finish();
         roofline.files.push(run.file.clone());
         roofline.findings.extend(run.findings.iter().cloned());
-        roofline.findings.extend(launches.findings.finish());
-        roofline.points.extend(launches.points.finish());
-        roofline.points.extend(phase_points(run, &ceilings.chosen));
+        roofline.findings.extend(found);
+        let phases = phase_points(run, &ceilings.chosen);
+        let phases = phases.into_iter().filter(|p| selection.keeps_phase(p));
+        let (large, small): (Vec<Point>, Vec<Point>) =
+            points.into_iter().chain(phases).partition(|p| selection.is_large(p));
+        roofline.points.extend(large);
+        roofline.too_small += small.len();
     }
+    name_points(&mut roofline.points);
     roofline.findings.extend(findings::of_points(&roofline.points));
     let time = |p: &Point| p.time.as_ref().map_or(f64::NEG_INFINITY, |t| t.value);
     roofline.points.sort_by(|a, b| time(b).total_cmp(&time(a)));
     roofline
+}
+
+/// Gives kernels their short names, in all files the same.
+fn name_points(points: &mut [Point]) {
+    let names: Vec<String> = points.iter().filter_map(|p| p.kernel.clone()).collect();
+    let short = short_names(names.iter().map(String::as_str));
+    for point in points {
+        point.short_name = point.kernel.as_deref().and_then(|k| short.get(k).cloned());
+    }
+}
+
+impl Roofline {
+    /// The findings with the names that the table shows.
+    pub fn labelled_findings(&self) -> Vec<Finding> {
+        let labels: HashMap<String, String> = self.points.iter().map(|p| (p.name(), p.label())).collect();
+        let label = |f: &Finding| labels.get(&f.about).cloned().unwrap_or_else(|| f.about.clone());
+        self.findings.iter().map(|f| Finding { about: label(f), ..f.clone() }).collect()
+    }
+
+    /// What tables and charts call a file.
+    pub fn label_of(&self, file: &str) -> String {
+        let at = self.files.iter().position(|f| f == file);
+        let name = || file.rsplit(['/', '\\']).next().unwrap_or(file).to_string();
+        at.and_then(|at| self.labels.get(at).cloned()).unwrap_or_else(name)
+    }
+
+    /// Calls the files so, in their order.
+    pub fn set_labels(&mut self, labels: &[String]) {
+        self.labels = labels.to_vec();
+    }
+
+    /// Calls every kernel by its whole name.
+    pub fn use_full_names(&mut self) {
+        self.points.iter_mut().for_each(|p| p.short_name = None);
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::attainable::{Bound, Floor};
 use super::ceilings::CeilingSet;
+use crate::hw::MemoryLevel;
 use crate::llm::{Phase, Stage};
 use crate::profile::{KernelRates, Measured};
 use crate::units::{ByteRate, Bytes, FlopRate, Flops, Seconds};
@@ -9,13 +10,15 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// What a point stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// One launch of a kernel.
     Launch,
     /// All launches of one kernel.
     Kernel,
+    /// Launches with something else in common: a range, a phase, a file.
+    Group,
     /// A phase of a stage.
     Phase,
     /// A whole stage: one step of it.
@@ -90,6 +93,10 @@ pub struct Point {
     pub launch: Option<String>,
     /// The kernel's name as exported; `None` for phases and stages.
     pub kernel: Option<String>,
+    /// The kernel's name shortened, different for different kernels.
+    pub short_name: Option<String>,
+    /// What the launches have in common besides a name, e.g. a grid or a range.
+    pub group: Option<String>,
     /// How many launches, or steps, `time` and the rest sum over; a stage's numbers are per step.
     pub launches: u64,
     /// The device, where known.
@@ -100,6 +107,8 @@ pub struct Point {
     pub stage: Option<Stage>,
     /// The phase.
     pub phase: Option<Phase>,
+    /// The kind of work, as rules name it.
+    pub class: Option<String>,
     /// Seconds.
     pub time: Option<Measured>,
     /// This point's part of its file's time (kernels) or of its stage's (phases).
@@ -108,6 +117,14 @@ pub struct Point {
     pub bytes: Option<Measured>,
     /// What `bytes` are.
     pub byte_origin: Origin,
+    /// Bytes through the L2 cache.
+    pub l2_bytes: Option<Measured>,
+    /// Bytes through the L1 caches.
+    pub l1_bytes: Option<Measured>,
+    /// DRAM throughput in per cent of its peak, where the export says so itself.
+    pub dram_percent: Option<f64>,
+    /// SM throughput in per cent of its peak: the busiest pipe, not a FLOP rate.
+    pub sm_percent: Option<f64>,
     /// FLOP/s and B/s of a launch whose export has no time; then `time`, `bytes` and `flops` are unknown and
     /// `floor` is that of a second.
     pub rates: Option<KernelRates>,
@@ -160,6 +177,28 @@ impl Point {
         if self.rates.is_some() { self.intensity() } else { self.dram_bytes().and(self.intensity()) }
     }
 
+    /// FLOPs / bytes through a level of memory; `None` where either is unknown.
+    pub fn intensity_at(&self, level: MemoryLevel) -> Option<f64> {
+        let bytes = match level {
+            MemoryLevel::Dram => return self.intensity(),
+            MemoryLevel::L2 => self.l2_bytes.as_ref(),
+            MemoryLevel::L1 => self.l1_bytes.as_ref(),
+            MemoryLevel::L3 => None,
+        };
+        let bytes = bytes.filter(|b| b.value > 0.0)?;
+        Some((Flops(self.total_flops()?) / Bytes(bytes.value)).0)
+    }
+
+    /// What the export says about memory and SM throughput where nothing better is known: the busier of the two
+    /// and its percentage of peak.
+    pub fn busiest(&self) -> Option<(Bound, f64)> {
+        if self.bound != Bound::Unknown || self.achieved_flop_rate().is_some() {
+            return None;
+        }
+        let (memory, sm) = (self.dram_percent?, self.sm_percent?);
+        Some(if memory >= sm { (Bound::Memory, memory) } else { (Bound::Compute, sm) })
+    }
+
     /// FLOPs / time.
     pub fn achieved_flop_rate(&self) -> Option<f64> {
         if let Some(rates) = &self.rates {
@@ -198,10 +237,22 @@ impl Point {
         (time_s > 0.0).then_some(self.floor.as_ref()?.time_s / time_s)
     }
 
-    /// What it is called in tables and charts: the kernel's name, or `v1 decode attention`.
+    /// Its whole name: the kernel's as exported, or `v1 decode attention`.
     pub fn name(&self) -> String {
-        if let Some(kernel) = &self.kernel {
-            return kernel.clone();
+        self.named(self.kernel.as_deref())
+    }
+
+    /// What it is called in tables and charts: the name, shortened.
+    pub fn label(&self) -> String {
+        self.named(self.short_name.as_deref().or(self.kernel.as_deref()))
+    }
+
+    fn named(&self, kernel: Option<&str>) -> String {
+        match (kernel, &self.group) {
+            (Some(kernel), Some(group)) => return format!("{kernel} {group}"),
+            (Some(kernel), None) => return kernel.to_string(),
+            (None, Some(group)) => return group.clone(),
+            (None, None) => {}
         }
         let phase = self.phase.map_or("total", Phase::name);
         let parts = [self.version.as_deref(), self.stage.map(Stage::name), Some(phase)];

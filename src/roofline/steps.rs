@@ -2,8 +2,8 @@
 
 use super::attainable::{Bound, Demand, Floor, floor};
 use super::ceilings::CeilingSet;
-use super::phases::{PhaseReport, PhaseRow, StageReport};
 use super::point::{FlopCounts, Level, Origin, Point};
+use super::report::{PhaseReport, PhaseRow, StageReport};
 use crate::hw::{Ceiling, ComputeUnit, Precision};
 use crate::llm::{DType, Phase, StepShape, Work};
 use crate::profile::{Measured, PlanRecord, PlannedOp, Run, StepRecord};
@@ -121,17 +121,24 @@ fn point(stage: &StageReport, phase: Option<Phase>, row: &PhaseRow, context: &Co
         file: context.file.to_string(),
         launch: None,
         kernel: None,
+        short_name: None,
+        group: None,
         launches: 1,
         device: context.device.clone(),
         version: Some(stage.version.clone()),
         stage: Some(stage.stage),
         phase,
+        class: None,
         time: row
             .time_s
             .map(|t| Measured::new(t, "instrumented twin: mean over steps, median over repetitions")),
         share: row.share,
         bytes: analytic(row.work.bytes),
         byte_origin: Origin::Analytic,
+        l2_bytes: None,
+        l1_bytes: None,
+        dram_percent: None,
+        sm_percent: None,
         rates: None,
         flops: FlopCounts {
             fp32: of(DType::F32),

@@ -77,3 +77,102 @@ fn a_missing_file_and_two_exports_to_stdout_are_errors() {
     let output = kprof(&[PREFILL, "--export-json", "-", "--export-csv", "-"]);
     assert_eq!(output.status.code(), Some(2));
 }
+
+#[test]
+fn kernels_are_kept_by_name_and_shown_short_unless_asked_for_in_full() {
+    const TABLE: &str = "tests/fixtures/ncu/tensor-ampere-overlap.csv";
+    let names = |args: &[&str]| -> Vec<String> {
+        let output = kprof(&[args, &["--export-json", "-"]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("stdout is JSON");
+        let points = json["points"].as_array().expect("a list");
+        points.iter().map(|p| p["name"].as_str().expect("a name").to_string()).collect()
+    };
+    let all = names(&[TABLE]);
+    let pattern = format!("^{}$", regex::escape(&all[0]));
+    assert_eq!(names(&[TABLE, "--kernel", &pattern]), all[..1]);
+    assert_eq!(names(&[TABLE, "--by", "file"]), ["tensor-ampere-overlap.csv"]);
+    for by in ["launch", "kernel", "name-base", "grid", "nvtx", "phase"] {
+        assert!(!names(&[TABLE, "--by", by]).is_empty(), "{by}");
+    }
+}
+
+#[test]
+fn a_filter_that_matches_nothing_lists_what_there_is_and_exits_with_1() {
+    let output = kprof(&[PREFILL, "--kernel", "no such kernel"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.contains("no kernel matches 'no such kernel'; the files have:\n  "), "{error}");
+    let output = kprof(&["tests/fixtures/ncu/nvtx.csv", "--nvtx", "nowhere"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("NVTX range 'nowhere'; the files have:\n  "),
+        "{}",
+        text(&output.stderr)
+    );
+    let output = kprof(&[PREFILL, "--kernel", "("]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_table_for_80_columns_leaves_out_columns_before_it_shortens_names() {
+    let mut command = Command::cargo_bin("kprof").expect("the binary is built with the tests");
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("COLUMNS", "80").args(["roofline", PREFILL]);
+    let output = command.output().expect("kprof runs");
+    let out = text(&output.stdout);
+    let rows: Vec<&str> = out.lines().take_while(|l| !l.is_empty()).collect();
+    assert!(rows.iter().all(|l| l.chars().count() <= 80), "{out}");
+    assert!(!out.contains("attainable"), "{out}");
+}
+
+#[test]
+fn an_explanation_names_metrics_formulas_and_what_is_missing() {
+    let output = kprof(&[PREFILL, "--device", "RTX A6000", "--top", "1", "--explain", "."]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    for part in
+        ["FLOPs / bytes =", "DRAM bandwidth 768 GB/s (datasheet http", "missing", "collect with      ncu "]
+    {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+    let output = kprof(&[PREFILL, "--explain", "no such kernel"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn strict_turns_findings_into_exit_code_4_after_writing_everything() {
+    let output = kprof(&[PREFILL, "--strict"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stdout).contains("Finding") && text(&output.stderr).contains("--strict:"));
+}
+
+#[test]
+fn two_files_are_compared_under_their_labels() {
+    let args = [PREFILL, "tests/fixtures/ncu/v0_prefill.csv", "--label", "before"];
+    let output = kprof(&args);
+    assert_eq!(output.status.code(), Some(2), "one label for two files");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let copy = folder.path().join("again.csv");
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(PREFILL), &copy).expect("a copy");
+    let output =
+        kprof(&[PREFILL, copy.to_str().expect("a plain path"), "--label", "before", "after", "--top", "2"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    assert!(out.contains("Changes against before") && out.contains("[new/old]"), "{out}");
+}
+
+#[test]
+fn rules_say_what_kernels_are_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rules = folder.path().join("rules.toml");
+    let path = rules.to_str().expect("a plain path");
+    std::fs::write(&rules, "[[rule]]\nkernel = '.'\nphase = 'head'\nclass = 'mine'").expect("it is written");
+    let output = kprof(&[PREFILL, "--rules", path, "--by", "class", "--export-json", "-"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("stdout is JSON");
+    assert_eq!(json["points"][0]["name"], "mine");
+    std::fs::write(&rules, "[[rule]]\nkernel = '('\nclass = 'x'").expect("it is written");
+    let output = kprof(&[PREFILL, "--rules", path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("rules.toml: rule 1:"), "{}", text(&output.stderr));
+}

@@ -1,4 +1,4 @@
-//! Exit codes: 0 ok, 1 failure, 2 usage, 130 interrupted; and the one place that prints an error.
+//! Exit codes: 0 ok, 1 failure, 2 usage, 4 findings under `--strict`, 130 interrupted; and the one place that prints an error.
 
 use std::process::ExitCode;
 
@@ -8,12 +8,17 @@ use std::process::ExitCode;
 pub(crate) struct UsageError(pub(crate) String);
 
 /// What a shell expects of a program that SIGINT ended: 128 + 2.
-pub(crate) const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// The user stopped the run; what was measured is kept.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted: {0}")]
 pub(crate) struct Interrupted(pub(crate) String);
+
+/// There are findings, and the user asked that there be none: exit code 4.
+#[derive(Debug, thiserror::Error)]
+#[error("--strict: {0} finding{s}", s = if *.0 == 1 { "" } else { "s" })]
+pub(crate) struct Strict(pub(crate) usize);
 
 /// Wraps any error as a usage error.
 pub(crate) fn usage(error: impl std::fmt::Display) -> anyhow::Error {
@@ -30,5 +35,14 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("error: {error:#}");
-    if error.downcast_ref::<UsageError>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    if error.downcast_ref::<UsageError>().is_some() {
+        return ExitCode::from(2);
+    }
+    if error.downcast_ref::<Interrupted>().is_some() {
+        return ExitCode::from(INTERRUPTED);
+    }
+    if error.downcast_ref::<Strict>().is_some() {
+        return ExitCode::from(4);
+    }
+    ExitCode::FAILURE
 }

@@ -6,7 +6,7 @@
 
 use super::readings::Readings;
 use super::tensor::TensorName;
-use crate::profile::{ComputeCapability, Finding, FindingCode, KernelFlops};
+use crate::profile::{ComputeCapability, Finding, FindingCode, KernelFlops, suggests_matrix_units};
 
 /// Vector precisions: the letter of their instructions.
 const VECTOR: [char; 3] = ['d', 'f', 'h'];
@@ -25,12 +25,6 @@ const TYPES: &[((u32, u32), &[&str])] = &[
         &["bf16", "fp16", "tf32", "fp64", "fp4_dst_fp32", "fp4_fp6_fp8_dst_fp16", "fp4_fp6_fp8_dst_fp32"],
     ),
     ((12, 0), &["bf16", "fp16", "tf32", "fp8/", "fp4/", "fp4_fp6/"]),
-];
-
-/// Parts of kernel names that kernels on matrix units have.
-const TENSOR_KERNELS: &[&str] = &[
-    "hmma", "wgmma", "tensorop", "xmma", "s16816", "s1688", "s884", "gmma", "flash", "cutlass", "mma_sync",
-    "wmma", "imma", "qgmma", "tcgen05", "utcmma", "nvjet", "fmha",
 ];
 
 /// The metric names that are missing, none when the FLOPs are complete.
@@ -103,21 +97,13 @@ fn types_of(capability: Option<ComputeCapability>) -> &'static [&'static str] {
     TYPES.iter().rev().find(|(first, _)| *first <= chip).map_or(TYPES[0].1, |(_, types)| types)
 }
 
-/// Whether a kernel's name suggests that it works on matrix units.
-pub(super) fn is_tensor_kernel(name: &str) -> bool {
-    let lower = name.to_ascii_lowercase();
-    // Both CUTLASS and xmma have kernels for vector units too, and say so.
-    !["simt", "f32f32_f32f32"].iter().any(|part| lower.contains(part))
-        && TENSOR_KERNELS.iter().any(|part| lower.contains(part))
-}
-
 /// What to say about a launch with incomplete FLOPs; nothing when it has none at all, which the file says once.
 pub(super) fn finding(about: &str, kernel: &str, flops: &KernelFlops, missing: &[String]) -> Option<Finding> {
     if missing.is_empty() {
         return None;
     }
     let tensor_missing = flops.tensor.is_none() && missing.iter().any(|m| m.contains("tensor"));
-    let message = if tensor_missing && is_tensor_kernel(kernel) {
+    let message = if tensor_missing && suggests_matrix_units(kernel) {
         "the kernel's name suggests that it computes on tensor cores, and no tensor metric was collected: its \
          FLOPs are far too low, and its place on a roofline means nothing"
     } else if flops.total().is_none() {
@@ -154,14 +140,5 @@ mod tests {
         );
         assert!(covers(&name("sm__ops_path_tensor_src_fp16.sum"), "fp16_dst_fp16"));
         assert!(covers(&name("sm__ops_path_tensor_src_bf16_dst_fp32.sum"), "bf16"));
-    }
-
-    #[test]
-    fn kernels_on_tensor_cores_are_known_by_name() {
-        for name in ["ampere_fp16_s16816gemm_fp16_128x64", "void cutlass::Kernel<x>", "flash_fwd_kernel"] {
-            assert!(is_tensor_kernel(name), "{name}");
-        }
-        assert!(!is_tensor_kernel("ampere_sgemm_128x64_nn"));
-        assert!(!is_tensor_kernel("sm80_xmma_gemm_f32f32_f32f32_f32_nn_n_tilesize32x32x8"));
     }
 }

@@ -1,4 +1,4 @@
-//! Reads what Nsight Compute exports as CSV, in every dialect that is known to occur.
+//! Reads what Nsight Compute writes: binary reports ([`Report`]), and CSV in every dialect that is known to occur.
 //!
 //! | dialect | made by |
 //! |---|---|
@@ -29,6 +29,7 @@ mod metrics;
 mod readings;
 mod record;
 mod records;
+mod report;
 mod stream;
 mod table;
 mod tensor;
@@ -37,24 +38,55 @@ mod transposed;
 mod units;
 
 pub use error::NcuError;
+pub use report::{RawMetrics, Report};
 pub use stream::fold;
 
 use crate::profile::{Finding, FindingCode, KernelRecord, Run};
 use launches::Message;
 use locale::Locale;
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::{Cursor, Read as _};
 use std::path::Path;
 
-/// What binary reports begin with.
-const REPORT_MAGIC: &[u8] = b"NVR\0";
+/// What a compressed report begins with: it is one zstd frame.
+const ZSTD_MAGIC: &[u8] = &[0x28, 0xB5, 0x2F, 0xFD];
+/// How far to look for what tells a binary file from text.
+const BINARY_HEAD: usize = 64;
 
-/// Reads an export.
+/// Reads an export, or a binary report.
 ///
 /// # Errors
 /// When the file cannot be read, or is no usable export; see [`read_bytes`].
 pub fn read(path: &Path) -> Result<Run, NcuError> {
-    let bytes = std::fs::read(path).map_err(|source| NcuError::Read { path: path.to_path_buf(), source })?;
-    read_bytes(&path.display().to_string(), &bytes)
+    let name = path.display().to_string();
+    let (mut file, mut bytes) = open(path)?;
+    if bytes == report::MAGIC {
+        return Ok(report::read(&name, file, false)?.run);
+    }
+    file.read_to_end(&mut bytes).map_err(|source| NcuError::Read { path: path.to_path_buf(), source })?;
+    read_bytes(&name, &bytes)
+}
+
+/// Reads a binary report with every metric of each launch; `None` when the file is something else.
+///
+/// # Errors
+/// When the file cannot be read, or is a report without one usable result.
+pub fn read_report(path: &Path) -> Result<Option<Report>, NcuError> {
+    let (file, magic) = open(path)?;
+    if magic != report::MAGIC {
+        return Ok(None);
+    }
+    report::read(&path.display().to_string(), file, true).map(Some)
+}
+
+/// A file, and the first of its bytes, which were read.
+fn open(path: &Path) -> Result<(File, Vec<u8>), NcuError> {
+    let failed = |source| NcuError::Read { path: path.to_path_buf(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let mut start = Vec::new();
+    file.by_ref().take(report::MAGIC.len() as u64).read_to_end(&mut start).map_err(failed)?;
+    Ok((file, start))
 }
 
 /// Reads an export that is in memory; `name` is what messages call it, and may tell version and stage.
@@ -63,9 +95,12 @@ pub fn read(path: &Path) -> Result<Run, NcuError> {
 /// When there is no table with launches in it (the message says what the file is instead), when the table lacks a
 /// column, or when a unit is unknown.
 pub fn read_bytes(name: &str, bytes: &[u8]) -> Result<Run, NcuError> {
-    if bytes.starts_with(REPORT_MAGIC) {
+    if bytes.starts_with(report::MAGIC) {
+        return Ok(report::read(name, Cursor::new(bytes), false)?.run);
+    }
+    if bytes.starts_with(ZSTD_MAGIC) {
         let stem = Path::new(name).with_extension("").display().to_string();
-        return Err(NcuError::BinaryReport { file: name.to_string(), stem });
+        return Err(NcuError::CompressedReport { file: name.to_string(), stem });
     }
     let text = decode::decode(bytes);
     if text.trim().is_empty() {
@@ -73,7 +108,7 @@ pub fn read_bytes(name: &str, bytes: &[u8]) -> Result<Run, NcuError> {
     }
     let collected = table::collect(name, &text)?;
     if collected.launches.is_empty() {
-        return Err(explain::explain(name, &text, &collected));
+        return Err(binary(name, bytes).unwrap_or_else(|| explain::explain(name, &text, &collected)));
     }
     let locale = collected.votes.decide();
     let mut findings = file_findings(name, &collected.messages, &collected.damaged, locale);
@@ -88,6 +123,16 @@ pub fn read_bytes(name: &str, bytes: &[u8]) -> Result<Run, NcuError> {
     findings.extend(assumptions.findings(name));
     findings.extend(counts.findings(name));
     Ok(Run { file: name.to_string(), kernels, findings, complete: true, ..Run::default() })
+}
+
+/// The error for bytes that are no text: text has no zeros, unless it is UTF-16, which has a mark.
+fn binary(name: &str, bytes: &[u8]) -> Option<NcuError> {
+    let head = &bytes[..bytes.len().min(BINARY_HEAD)];
+    let utf16 = head.starts_with(&[0xFF, 0xFE]) || head.starts_with(&[0xFE, 0xFF]);
+    (head.contains(&0) && !utf16).then(|| {
+        let first: Vec<String> = head.iter().take(4).map(|b| format!("{b:02X}")).collect();
+        NcuError::NotAReport { file: name.to_string(), beginning: first.join(" ") }
+    })
 }
 
 /// The record of a launch, and how many findings about its cells stand at the end of its findings.
@@ -180,7 +225,7 @@ impl ValueCounts {
         let rows = [
             (self.without_time, "time", "gpu__time_duration.sum"),
             (self.without_bytes, "DRAM bytes", "dram__bytes.sum"),
-            (self.without_flops, "FLOPs", "the metrics under 'missing' of each launch"),
+            (self.without_flops, "FLOPs", "what --explain KERNEL lists as missing"),
         ];
         let absent = rows.into_iter().filter(|(count, ..)| *count > 0);
         absent

@@ -63,6 +63,29 @@ impl<'a> Readings<'a> {
             && self.0.iter().any(|r| r.nan)
     }
 
+    /// Values that are numbers already, in the profiler's base units: no text, no unit, each metric once.
+    pub(super) fn from_values(
+        about: &str,
+        values: Vec<(&'a str, Option<f64>)>,
+        findings: &mut Vec<Finding>,
+    ) -> Self {
+        let mut readings = Vec::with_capacity(values.len());
+        for (metric, value) in values {
+            let nan = value.is_some_and(f64::is_nan);
+            if let Some(value) = value.filter(|v| *v < 0.0) {
+                findings.push(negative(about.to_string(), metric, &value.to_string()));
+            }
+            let value = value.filter(|v| v.is_finite() && *v >= 0.0).map(|v| v * base_factor(metric));
+            readings.push(Reading {
+                metric,
+                shown: metric,
+                value: value.filter(|v| is_possible(metric, *v)),
+                nan,
+            });
+        }
+        Self(readings)
+    }
+
     fn insert(&mut self, reading: Reading<'a>) {
         let is_label = |r: &Reading<'_>| !r.shown.contains("__");
         match self.0.iter_mut().find(|r| r.metric == reading.metric) {
@@ -140,12 +163,12 @@ pub(super) fn read<'a>(
     for cell in cells {
         let mut reading = Reading { metric: cell.metric, shown: cell.shown, value: None, nan: false };
         match locale.parse(&cell.raw) {
-            Number::Value(value) if value < 0.0 => findings.push(negative(file, cell)),
+            Number::Value(value) if value < 0.0 => {
+                findings.push(negative(format!("{file}:{}", cell.unit_at.0), cell.metric, &cell.raw));
+            }
             Number::Value(value) => {
                 let value = scale(file, cell, value, assumptions)?;
-                // No launch takes no time: it was rounded away.
-                let rounded_away = value == 0.0 && cell.metric.starts_with("gpu__time");
-                reading.value = (!rounded_away).then_some(value);
+                reading.value = Some(value).filter(|v| is_possible(cell.metric, *v));
             }
             Number::Nan => reading.nan = true,
             Number::Text if !is_text_metric(cell.metric) => {
@@ -163,10 +186,19 @@ fn is_text_metric(metric: &str) -> bool {
 }
 
 /// Replayed counters that are subtracted from each other can fall below zero.
-fn negative(file: &str, cell: &Cell<'_>) -> Finding {
-    let message =
-        format!("metric '{}' is {}: a counter below zero is treated as not available", cell.metric, cell.raw);
-    Finding::new(FindingCode::MetricMissing, format!("{file}:{}", cell.unit_at.0), message)
+fn negative(about: String, metric: &str, raw: &str) -> Finding {
+    let message = format!("metric '{metric}' is {raw}: a counter below zero is treated as not available");
+    Finding::new(FindingCode::MetricMissing, about, message)
+}
+
+/// No launch takes no time: it was rounded away, or not measured.
+fn is_possible(metric: &str, value: f64) -> bool {
+    value != 0.0 || !metric.starts_with("gpu__time")
+}
+
+/// What a value in ncu's base units (ns, byte, Hz) is multiplied by.
+fn base_factor(metric: &str) -> f64 {
+    if units::dimension_of(metric) == units::Dimension::Time { 1e-9 } else { 1.0 }
 }
 
 /// How the values of a metric with a unit are brought to base units.
@@ -194,8 +226,7 @@ impl Scaling {
             }
             UnitReading::Assumed => {
                 assumptions.units.insert(cell.shown.to_string());
-                // ncu's base unit of time is the nanosecond.
-                if self.dimension == units::Dimension::Time { value * 1e-9 } else { value }
+                value * base_factor(cell.metric)
             }
         }
     }

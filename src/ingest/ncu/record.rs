@@ -7,27 +7,19 @@ use super::metrics::Quantity;
 use super::readings::Readings;
 use super::{ceilings, checks, complete, tensor, tensor_estimate};
 use crate::profile::{
-    ComputeCapability, Finding, FindingCode, KernelFlops, KernelRates, KernelRecord, Measured,
+    ComputeCapability, Finding, FindingCode, KernelFlops, KernelRates, KernelRecord, Measured, short_name,
 };
 
 /// What a launch is called in findings, before and after its ID.
 pub(super) fn about_around(record: &KernelRecord) -> [String; 2] {
-    [format!("{}: launch ", record.file), format!(" of {}", short(&record.kernel))]
+    [format!("{}: launch ", record.file), format!(" of {}", short_name(&record.kernel))]
 }
 
 /// What a launch is called in findings.
 pub(super) fn about(record: &KernelRecord) -> String {
     match &record.launch {
         Some(id) => about_around(record).join(id),
-        None => format!("{}: {}", record.file, short(&record.kernel)),
-    }
-}
-
-/// Template kernels have names of thousands of characters.
-fn short(kernel: &str) -> String {
-    match kernel.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", &kernel[..end]),
-        None => kernel.to_string(),
+        None => format!("{}: {}", record.file, short_name(&record.kernel)),
     }
 }
 
@@ -48,7 +40,8 @@ pub(super) fn record(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -
 /// Everything but the values.
 fn identity(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -> KernelRecord {
     let text = |cell: &str| Some(cell.trim()).filter(|c| !c.is_empty()).map(ToString::to_string);
-    let nvtx: Vec<String> = launch.nvtx.iter().flat_map(|cell| attribution::range_names(cell)).collect();
+    let in_cells = launch.nvtx.iter().flat_map(|cell| attribution::range_names(cell));
+    let nvtx: Vec<String> = launch.ranges.iter().cloned().chain(in_cells).collect();
     let from = attribute(file, &launch.key.kernel, &nvtx);
     KernelRecord {
         file: file.to_string(),
@@ -60,6 +53,7 @@ fn identity(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -> KernelR
         compute_capability: capability(launch, readings),
         grid: text(&launch.grid).map(|g| extent(&g)),
         block: text(&launch.block).map(|b| extent(&b)),
+        context: text(&launch.context),
         stream: text(&launch.stream),
         nvtx,
         version: from.version,
@@ -69,8 +63,8 @@ fn identity(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -> KernelR
     }
 }
 
-/// Makes a record that of another launch of the same kernel; `extents` are grid, block and stream.
-pub(super) fn set_identity(record: &mut KernelRecord, id: &str, process: &str, extents: [&str; 3]) {
+/// Makes a record that of another launch of the same kernel; `place` is grid, block, context and stream.
+pub(super) fn set_identity(record: &mut KernelRecord, id: &str, process: &str, place: [&str; 4]) {
     let set = |own: &mut Option<String>, text: &str| match own {
         Some(own) if own == text => {}
         Some(own) if !text.is_empty() => {
@@ -81,12 +75,13 @@ pub(super) fn set_identity(record: &mut KernelRecord, id: &str, process: &str, e
     };
     set(&mut record.launch, id.trim());
     set(&mut record.process, process.trim());
-    let [grid, block, stream] = extents;
+    let [grid, block, context, stream] = place;
     for (own, cell) in [(&mut record.grid, grid.trim()), (&mut record.block, block.trim())] {
         if own.as_deref() != Some(cell) {
             *own = (!cell.is_empty()).then(|| extent(cell));
         }
     }
+    set(&mut record.context, context.trim());
     set(&mut record.stream, stream.trim());
 }
 

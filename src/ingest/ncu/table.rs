@@ -262,11 +262,13 @@ pub(super) fn launch<'a>(columns: &Columns, record: &Record<'a>, key: Key<'a>) -
         key,
         block: get(columns.block),
         grid: get(columns.grid),
+        context: get(columns.context),
         stream: get(columns.stream),
         capability: get(columns.capability),
         device_name: get(columns.device_name),
         invocations: get(columns.invocations),
         nvtx: columns.nvtx.iter().map(|c| record.get(*c)).filter(|cell| !cell.trim().is_empty()).collect(),
+        ranges: Vec::new(),
         cells: Vec::new(),
         rule: None,
     }

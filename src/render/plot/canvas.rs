@@ -77,12 +77,25 @@ pub(super) struct Text {
     pub(super) bold: bool,
     /// Upwards, for the title of a vertical axis.
     pub(super) vertical: bool,
+    /// Degrees that the text is turned by around its start, clockwise; along a sloped line.
+    pub(super) angle: f64,
 }
 
 impl Text {
     pub(super) fn new(text: impl Into<String>, x: f64, y: f64, size: f64) -> Self {
-        let text = text.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        Self { text, x, y, size, anchor: Anchor::Start, color: (0, 0, 0), bold: false, vertical: false }
+        let printable = |c: char| if c.is_control() || (MARK..='\u{E00F}').contains(&c) { ' ' } else { c };
+        let text = text.into().chars().map(printable).collect();
+        Self {
+            text,
+            x,
+            y,
+            size,
+            anchor: Anchor::Start,
+            color: (0, 0, 0),
+            bold: false,
+            vertical: false,
+            angle: 0.0,
+        }
     }
 
     pub(super) fn anchored(mut self, anchor: Anchor) -> Self {
@@ -103,6 +116,26 @@ impl Text {
     pub(super) fn vertical(mut self) -> Self {
         self.vertical = true;
         self
+    }
+
+    /// The same turned around its start.
+    pub(super) fn turned(mut self, angle: f64) -> Self {
+        self.angle = angle;
+        self
+    }
+
+    /// What the text covers: its area, or small ones along a turned text.
+    pub(super) fn areas(&self) -> Vec<Area> {
+        if self.angle == 0.0 {
+            return vec![self.area()];
+        }
+        let width = font::width(&self.text, self.size, self.bold);
+        let (sin, cos) = self.angle.to_radians().sin_cos();
+        let count = (width / self.size).ceil().max(1.0) as usize;
+        let at = |i: usize| (i as f64 + 0.5) * width / count as f64;
+        (0..count)
+            .map(|i| Area::around(self.x + at(i) * cos, self.y + at(i) * sin, self.size / 2.0))
+            .collect()
     }
 
     /// Ascent and descent of the font are 0.76 and 0.24 em; its middle line is drawn at `y`.
@@ -127,6 +160,7 @@ enum Shape {
     Polygon(Vec<(f64, f64)>, Rgb),
     /// Centre, radius, colour, stroke; without a stroke it is filled.
     Circle((f64, f64), u32, Rgb, Option<u32>),
+    Dashed((f64, f64), (f64, f64), Rgb, u32),
     Text(Text),
 }
 
@@ -151,16 +185,7 @@ impl Canvas {
     }
 
     pub(super) fn dashed(&mut self, from: (f64, f64), to: (f64, f64), color: Rgb, stroke: u32) {
-        let (dx, dy) = (to.0 - from.0, to.1 - from.1);
-        let length = dx.hypot(dy);
-        let (dash, gap) = (5.0, 4.0);
-        let mut at = 0.0;
-        while at < length {
-            let end = (at + dash).min(length);
-            let on = |t: f64| (from.0 + dx * t / length, from.1 + dy * t / length);
-            self.line(on(at), on(end), color, stroke);
-            at += dash + gap;
-        }
+        self.shapes.push(Shape::Dashed(from, to, color, stroke));
     }
 
     pub(super) fn polygon(&mut self, points: &[(f64, f64)], color: Rgb) {
@@ -188,17 +213,78 @@ impl Canvas {
             let corner = (self.width as i32, self.height as i32);
             // OK to ignore errors here and in `draw`: writing to a string cannot fail.
             let _ = backend.draw_rect((0, 0), corner, &white, true);
-            for shape in &self.shapes {
-                draw(&mut backend, shape);
+            for (i, shape) in self.shapes.iter().enumerate() {
+                match own_svg(shape) {
+                    Some(_) => draw(
+                        &mut backend,
+                        &Shape::Text(Text { text: mark(i), ..Text::new("", 0.0, 0.0, 1.0) }),
+                    ),
+                    None => draw(&mut backend, shape),
+                }
             }
             let _ = backend.present();
         }
+        for (i, shape) in self.shapes.iter().enumerate() {
+            if let Some(own) = own_svg(shape) {
+                replace_element(&mut svg, &mark(i), &own);
+            }
+        }
         let texts = self.shapes.iter().filter_map(|s| match s {
-            Shape::Text(text) => Some(TextBox { text: text.text.clone(), area: text.area() }),
+            Shape::Text(text) => Some(text),
             _ => None,
         });
-        Figure { texts: texts.collect(), svg }
+        let boxes =
+            texts.flat_map(|t| t.areas().into_iter().map(|area| TextBox { text: t.text.clone(), area }));
+        Figure { texts: boxes.collect(), svg }
     }
+}
+
+/// plotters' backend has neither dashes nor turned text: such shapes are written here, into the place of a text
+/// that begins with this character of Unicode's private area.
+const MARK: char = '\u{E000}';
+
+fn mark(index: usize) -> String {
+    format!("{MARK}{index}{MARK}")
+}
+
+/// The SVG of what plotters does not draw.
+fn own_svg(shape: &Shape) -> Option<String> {
+    match shape {
+        Shape::Dashed((x1, y1), (x2, y2), color, stroke) => Some(format!(
+            "<line opacity=\"1\" stroke=\"{}\" stroke-width=\"{stroke}\" stroke-dasharray=\"5 4\" \
+             x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>",
+            hex(*color)
+        )),
+        Shape::Text(text) if text.angle != 0.0 => {
+            let (x, y) = (text.x, text.y);
+            Some(format!(
+                "<text x=\"{x:.1}\" y=\"{y:.1}\" dy=\"0.5ex\" text-anchor=\"start\" font-family=\"{}\" \
+                 font-size=\"{}\" opacity=\"1\" fill=\"{}\" transform=\"rotate({:.1}, {x:.1}, {y:.1})\">\n{}\n</text>",
+                font::FAMILY,
+                text.size,
+                hex(text.color),
+                text.angle,
+                escaped(&text.text)
+            ))
+        }
+        _ => None,
+    }
+}
+
+fn hex((r, g, b): Rgb) -> String {
+    format!("#{r:02X}{g:02X}{b:02X}")
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// Replaces the text element that holds `mark`.
+fn replace_element(svg: &mut String, mark: &str, own: &str) {
+    let Some(at) = svg.find(mark) else { return };
+    let Some(start) = svg[..at].rfind("<text") else { return };
+    let Some(end) = svg[at..].find("</text>").map(|e| at + e + "</text>".len()) else { return };
+    svg.replace_range(start..end, own);
 }
 
 fn draw(backend: &mut SVGBackend<'_>, shape: &Shape) {
@@ -216,6 +302,8 @@ fn draw(backend: &mut SVGBackend<'_>, shape: &Shape) {
             backend.draw_circle(pixel(*at), *radius, &style, stroke.is_none())
         }
         Shape::Text(text) => backend.draw_text(&text.text, &TextStyle(text), pixel((text.x, text.y))),
+        // Written by `own_svg`.
+        Shape::Dashed(..) => Ok(()),
     };
 }
 

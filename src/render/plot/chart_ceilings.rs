@@ -24,21 +24,31 @@ pub(super) struct Line {
 /// Compute ceilings of nearly one value share a line.
 const SAME: f64 = 0.01;
 
-/// The ceilings that the points use, all of them where none is used; bandwidths first, the highest first.
-pub(super) fn lines(points: &[&Point]) -> Vec<Line> {
+/// The ceilings that the points use, all of them where none is used; of `levels`, where any is given, the bandwidths.
+/// The highest first.
+pub(super) fn lines(points: &[&Point], levels: &[MemoryLevel]) -> Vec<Line> {
     let mut found: Vec<(&str, &Ceiling)> = Vec::new();
     let any_used = points.iter().any(|p| p.used_ceilings.len() > 1);
     for point in points {
         for ceiling in point.ceilings.distinct() {
-            let level = matches!(ceiling.kind, CeilingKind::Bandwidth { .. });
-            if any_used && !level && !point.used_ceilings.contains(&ceiling.name()) {
+            let level = match ceiling.kind {
+                CeilingKind::Bandwidth { level } => Some(level),
+                CeilingKind::Compute { .. } => None,
+            };
+            if level.is_some_and(|l| !levels.is_empty() && !levels.contains(&l)) {
+                continue;
+            }
+            if any_used && level.is_none() && !point.used_ceilings.contains(&ceiling.name()) {
                 continue;
             }
             // Without a name, another file may be of another device.
             let device = point.device.as_deref().unwrap_or(file_name(&point.file));
             // Launches of one report differ a little in clock: the highest is the bound.
             let same = found.iter_mut().find(|(d, c)| {
-                *d == device && c.kind == ceiling.kind && c.source.label() == ceiling.source.label()
+                let of_one_device = *d == device && c.source.label() == ceiling.source.label();
+                // Named by the user for all files, it is one ceiling.
+                let identical = c.source == ceiling.source && c.value == ceiling.value;
+                c.kind == ceiling.kind && (of_one_device || identical)
             });
             match same {
                 Some(entry) if entry.1.value < ceiling.value => entry.1 = ceiling,
@@ -105,7 +115,7 @@ mod tests {
     fn lines_of(chosen: Vec<Ceiling>, flops: f64) -> Vec<Line> {
         let run = Run { kernels: vec![kernel("k", 1.0, 1e9, flops)], ..Run::default() };
         let points = analyse(&[run], By::Kernel, &Ceilings { chosen, by_device: vec![] }).points;
-        lines(&points.iter().collect::<Vec<_>>())
+        lines(&points.iter().collect::<Vec<_>>(), &[])
     }
 
     #[test]

@@ -7,8 +7,7 @@ use super::legend::{self, Entry, Sample, Section};
 use super::marks::{self, BLACK, GREY, Shape};
 use super::roofline::{Mark, PANEL};
 use crate::llm::{Phase, Stage};
-use crate::render::footer::file_name;
-use crate::roofline::{Level, Roofline};
+use crate::roofline::{Level, Roofline, changes};
 
 /// Rows of the panel's table of points; the terminal's table has them all.
 const LISTED: usize = 60;
@@ -78,11 +77,13 @@ fn file_entries(roofline: &Roofline, marks: &[Mark<'_>]) -> Vec<Entry> {
         return Vec::new();
     }
     let kernels = |file: &str| {
-        marks.iter().any(|m| m.point.file == file && matches!(m.point.level, Level::Kernel | Level::Launch))
+        marks.iter().any(|m| {
+            m.point.file == file && matches!(m.point.level, Level::Kernel | Level::Launch | Level::Group)
+        })
     };
     let entry = |(i, file): (usize, &String)| Entry {
         sample: Sample::Box(marks::series_color(i)),
-        text: file_name(file).to_string(),
+        text: roofline.label_of(file),
     };
     roofline.files.iter().enumerate().filter(|(_, f)| kernels(f)).map(entry).collect()
 }
@@ -92,6 +93,16 @@ fn note_entries(roofline: &Roofline, marks: &[Mark<'_>], outside: bool) -> Vec<E
     if marks.iter().any(|m| m.point.is_lower_bound()) {
         let text = "lower bound: FLOPs not all counted".to_string();
         entries.push(Entry { sample: Sample::Arrow, text });
+    }
+    let deeper = marks.iter().max_by_key(|m| m.deeper.len()).map(|m| m.deeper.as_slice()).unwrap_or_default();
+    if !deeper.is_empty() {
+        let names: Vec<&str> = deeper.iter().map(|(level, _)| level.name()).collect();
+        let text = format!("joined smaller points: bytes of {}", names.join(", "));
+        entries.push(Entry { sample: Sample::Nothing, text });
+    }
+    if !changes(roofline).is_empty() {
+        let text = format!("arrows: from {} to a later file", roofline.label_of(&roofline.files[0]));
+        entries.push(Entry { sample: Sample::Nothing, text });
     }
     if outside {
         let text = "arrow at the edge: intensity beyond the axis".to_string();
@@ -118,7 +129,7 @@ fn ceiling_entries(ceilings: &[Line]) -> Vec<Entry> {
 }
 
 fn point_entries(marks: &[Mark<'_>]) -> Vec<Entry> {
-    let names: Vec<String> = marks.iter().take(LISTED).map(|m| m.point.name()).collect();
+    let names: Vec<String> = marks.iter().take(LISTED).map(|m| m.point.label()).collect();
     let fitted = font::fit_apart(&names, 11.0, PANEL - 40.0 - legend::INDENT);
     let entry = |(m, text): (&Mark<'_>, String)| Entry { sample: Sample::Number(m.number), text };
     let mut entries: Vec<Entry> = marks.iter().zip(fitted).map(entry).collect();

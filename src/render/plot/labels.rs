@@ -25,19 +25,19 @@ impl Obstacles {
     /// The first candidate that is free, also of lines if any such is; it is then taken.
     pub(super) fn place(&mut self, candidates: &[Text]) -> Option<Text> {
         let free = |t: &&Text| {
-            let area = padded(t.area());
-            self.frame.contains(&area) && !self.taken.iter().any(|a| a.overlaps(&area))
+            let free = |a: &Area| self.frame.contains(a) && !self.taken.iter().any(|taken| taken.overlaps(a));
+            t.areas().into_iter().map(padded).all(|a| free(&a))
         };
         let clear = |t: &&Text| {
-            let area = padded(t.area());
-            !self.lines.iter().any(|(from, to)| crosses(&area, *from, *to))
+            let crossed = |a: &Area| self.lines.iter().any(|(from, to)| crosses(a, *from, *to));
+            !t.areas().into_iter().map(padded).any(|a| crossed(&a))
         };
         let chosen = candidates
             .iter()
             .find(|t| free(t) && clear(t))
             .or_else(|| candidates.iter().find(|t| free(t)))?
             .clone();
-        self.taken.push(padded(chosen.area()));
+        self.taken.extend(chosen.areas().into_iter().map(padded));
         Some(chosen)
     }
 }

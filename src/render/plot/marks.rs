@@ -92,6 +92,23 @@ pub(super) fn marker(
     canvas.path(&outline, if filled { WHITE } else { color }, if filled { 1 } else { 2 });
 }
 
+/// An arrow from one marker to another, clear of both; none between markers that touch.
+pub(super) fn arrow(canvas: &mut Canvas, from: (f64, f64), to: (f64, f64), color: Rgb) {
+    let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+    let length = dx.hypot(dy);
+    if length < 26.0 {
+        return;
+    }
+    let (ux, uy) = (dx / length, dy / length);
+    let tip = (to.0 - 8.0 * ux, to.1 - 8.0 * uy);
+    let foot = (tip.0 - 9.0 * ux, tip.1 - 9.0 * uy);
+    canvas.line((from.0 + 8.0 * ux, from.1 + 8.0 * uy), foot, color, 1);
+    canvas.polygon(
+        &[tip, (foot.0 - 4.0 * uy, foot.1 + 4.0 * ux), (foot.0 + 4.0 * uy, foot.1 - 4.0 * ux)],
+        color,
+    );
+}
+
 /// An arrow upwards and to the right: the true point lies there.
 pub(super) fn lower_bound_arrow(canvas: &mut Canvas, (x, y): (f64, f64), color: Rgb) {
     let (tip, foot) = ((x + 15.0, y - 15.0), (x + 5.0, y - 5.0));

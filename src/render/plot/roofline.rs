@@ -8,8 +8,9 @@ use super::font;
 use super::labels::{Obstacles, around, needs_leader};
 use super::legend;
 use super::marks::{self, BLACK, FAINT, GREY, LIGHT, Shape};
+use crate::hw::MemoryLevel;
 use crate::llm::Stage;
-use crate::roofline::{Level, Point, Roofline};
+use crate::roofline::{Level, Point, Roofline, changes};
 use crate::units::{FlopRate, Scale};
 
 /// What a chart says besides its points.
@@ -19,6 +20,8 @@ pub struct ChartOptions {
     pub title: Option<String>,
     /// Provenance: program, device, files, date.
     pub footer: String,
+    /// The levels of memory to draw a point for, joined by a line; none is DRAM alone, with every ceiling known.
+    pub levels: Vec<MemoryLevel>,
 }
 
 const WIDTH: u32 = 1200;
@@ -36,11 +39,11 @@ const PLAUSIBLE_INTENSITY: (f64, f64) = (1e-3, 1e4);
 
 /// Draws the roofline chart: log-log, every point with FLOPs, bytes and time.
 pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
-    let marks = drawn_points(roofline);
+    let marks = drawn_points(roofline, &options.levels);
     // Ceilings of what is not drawn would be read as those of what is.
     let drawn: Vec<&Point> = marks.iter().map(|m| m.point).collect();
     let all = || roofline.points.iter().collect();
-    let ceilings = lines(&if drawn.is_empty() { all() } else { drawn });
+    let ceilings = lines(&if drawn.is_empty() { all() } else { drawn }, &options.levels);
     let plain = Chart::new(frame(f64::from(HEIGHT)), &marks, &ceilings);
     let numbered = marks.len() > NAMED || !plain.names_fit(&marks, &ceilings);
     let outside = marks.iter().any(|m| plain.position(m).1);
@@ -50,6 +53,7 @@ pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
     let mut canvas = Canvas::new(WIDTH, height as u32);
     chart.grid(&mut canvas);
     chart.ceilings(&mut canvas, &ceilings);
+    chart.changes(&mut canvas, roofline, &marks);
     for mark in &marks {
         chart.mark(&mut canvas, mark);
     }
@@ -74,6 +78,8 @@ pub(super) struct Mark<'a> {
     pub(super) point: &'a Point,
     pub(super) number: usize,
     intensity: f64,
+    /// The intensities at the levels of memory after the first, each with its level.
+    pub(super) deeper: Vec<(MemoryLevel, f64)>,
     rate: f64,
     shape: Shape,
     color: Rgb,
@@ -86,16 +92,27 @@ impl Mark<'_> {
     }
 }
 
-fn drawn_points(roofline: &Roofline) -> Vec<Mark<'_>> {
+/// Points of deeper levels are smaller: 4.5, 3.5 pixels.
+pub(super) fn deeper_radius(index: usize) -> f64 {
+    4.5 - 1.0 * index.min(2) as f64
+}
+
+fn drawn_points<'a>(roofline: &'a Roofline, levels: &[MemoryLevel]) -> Vec<Mark<'a>> {
+    let mut levels = if levels.is_empty() { vec![MemoryLevel::Dram] } else { levels.to_vec() };
+    levels.sort_unstable();
+    levels.dedup();
     let versions = versions(roofline);
     let marks = roofline.points.iter().enumerate().filter_map(|(i, point)| {
         let positive = |v: Option<f64>| v.filter(|v| v.is_finite() && *v > 0.0);
         let file = roofline.files.iter().position(|f| *f == point.file).unwrap_or(0);
         let phase = matches!(point.level, Level::Phase | Level::Stage);
+        let mut at = levels.iter().filter_map(|l| Some((*l, positive(point.intensity_at(*l))?)));
+        let (_, intensity) = at.next()?;
         Some(Mark {
             point,
             number: i + 1,
-            intensity: positive(point.intensity())?,
+            intensity,
+            deeper: at.collect(),
             rate: positive(point.achieved_flop_rate())?,
             shape: Shape::of(versions.iter().position(|v| point.version.as_deref() == Some(*v)).unwrap_or(0)),
             color: if phase { marks::phase_color(point.phase) } else { marks::series_color(file) },
@@ -117,6 +134,13 @@ impl Chart {
     fn new(frame: Area, marks: &[Mark<'_>], ceilings: &[Line]) -> Self {
         let (least, most) = PLAUSIBLE_INTENSITY;
         let mut xs: Vec<f64> = marks.iter().map(|m| m.intensity.clamp(least, most)).collect();
+        xs.extend(marks.iter().flat_map(|m| &m.deeper).map(|(_, x)| x.clamp(least, most)));
+        if marks.iter().any(|m| !m.deeper.is_empty()) {
+            // Every level's slope is to be seen, at least where it ends.
+            let lowest = ceilings.iter().filter(|l| !l.bandwidth).map(|l| l.value).reduce(f64::min);
+            let ends = ceilings.iter().filter(|l| l.bandwidth).filter_map(|l| Some(lowest? / l.value));
+            xs.extend(ends.map(|x| x.clamp(least, most)));
+        }
         xs.extend(ridges(ceilings).iter().map(|(x, _)| *x));
         let x = LogAxis::over(&xs, 3, frame.x0, frame.x1);
         let mut ys: Vec<f64> = marks.iter().map(|m| m.rate).collect();
@@ -201,8 +225,28 @@ impl Chart {
         if outside { (inner, true) } else { ((x, y), false) }
     }
 
+    /// Arrows from a kernel's point in the first file to its point in a later one.
+    fn changes(&self, canvas: &mut Canvas, roofline: &Roofline, marks: &[Mark<'_>]) {
+        let at = |point: usize| marks.iter().find(|m| m.number == point + 1).map(|m| self.position(m).0);
+        for change in changes(roofline) {
+            let (Some(old), Some(new)) = (at(change.old), at(change.new)) else { continue };
+            marks::arrow(canvas, old, new, GREY);
+        }
+    }
+
+    /// Where the points of deeper levels are.
+    fn deeper(&self, mark: &Mark<'_>) -> Vec<(f64, f64)> {
+        let f = self.frame;
+        let y = self.position(mark).0.1;
+        mark.deeper.iter().map(|(_, x)| (self.x.pixel(*x).clamp(f.x0 + 4.0, f.x1 - 4.0), y)).collect()
+    }
+
     fn mark(&self, canvas: &mut Canvas, mark: &Mark<'_>) {
         let (at, outside) = self.position(mark);
+        for (i, end) in self.deeper(mark).into_iter().enumerate() {
+            canvas.line(at, end, mark.color, 1);
+            marks::marker(canvas, mark.shape, end, deeper_radius(i), mark.color, mark.filled);
+        }
         marks::marker(canvas, mark.shape, at, mark.radius(), mark.color, mark.filled);
         if mark.point.is_lower_bound() {
             marks::lower_bound_arrow(canvas, at, mark.color);
@@ -220,6 +264,10 @@ impl Chart {
         for mark in marks {
             let ((x, y), _) = self.position(mark);
             obstacles.add_area(Area::around(x, y, mark.radius() + 1.0));
+            for (i, end) in self.deeper(mark).into_iter().enumerate() {
+                obstacles.add_area(Area::around(end.0, end.1, deeper_radius(i) + 1.0));
+                obstacles.add_line((x, y), end);
+            }
             if mark.point.is_lower_bound() {
                 obstacles.add_area(Area { x0: x, y0: y - 17.0, x1: x + 17.0, y1: y });
             }
@@ -259,24 +307,7 @@ impl Chart {
         for line in all {
             let Some((from, to)) = self.segment(line, all) else { continue };
             let text = format!("{} {}", line.name, line.value_text);
-            let at = |t: f64| (from.0 + (to.0 - from.0) * t, from.1 + (to.1 - from.1) * t);
-            let candidates: Vec<Text> = (0..=18)
-                .flat_map(|i| {
-                    let t = f64::from(i) / 20.0;
-                    if line.bandwidth {
-                        // Along the slope from its lower end: right of it, or left.
-                        let (x, y) = at(t + 0.04);
-                        [
-                            Text::new(&text, x + 12.0, y + 4.0, 11.0),
-                            Text::new(&text, x - 12.0, y - 4.0, 11.0).anchored(Anchor::End),
-                        ]
-                    } else {
-                        let (x, y) = at(1.0 - t);
-                        let text = |dy: f64| Text::new(&text, x - 6.0, y + dy, 11.0).anchored(Anchor::End);
-                        [text(-13.0), text(13.0)]
-                    }
-                })
-                .collect();
+            let candidates = if line.bandwidth { along(&text, from, to) } else { above(&text, from, to) };
             if let Some(label) = obstacles.place(&candidates) {
                 canvas.text(label.colored(line_color(line)));
             }
@@ -312,11 +343,35 @@ impl Chart {
     }
 }
 
+/// Places for the label of a slope: along it, over it or under it, from its lower end.
+fn along(text: &str, from: (f64, f64), to: (f64, f64)) -> Vec<Text> {
+    let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+    let length = dx.hypot(dy);
+    let angle = dy.atan2(dx).to_degrees();
+    let room = length - font::width(text, 11.0, false) - 6.0;
+    let starts = (0..=20).map(|i| 6.0 + (room - 6.0).max(0.0) * f64::from(i) / 20.0);
+    let starts: Vec<f64> = starts.collect();
+    let at = |offset: f64, start: f64| {
+        let (x, y) = (from.0 + dx * start / length, from.1 + dy * start / length);
+        Text::new(text, x + dy / length * offset, y - dx / length * offset, 11.0).turned(angle)
+    };
+    [11.0, -11.0].into_iter().flat_map(|offset| starts.iter().map(move |s| at(offset, *s))).collect()
+}
+
+/// Places for the label of a level: over it or under it, from its right end.
+fn above(text: &str, from: (f64, f64), to: (f64, f64)) -> Vec<Text> {
+    let at = |t: f64, dy: f64| {
+        let (x, y) = (to.0 + (from.0 - to.0) * t, to.1 + (from.1 - to.1) * t);
+        Text::new(text, x - 6.0, y + dy, 11.0).anchored(Anchor::End)
+    };
+    (0..=18).flat_map(|i| [-13.0, 13.0].map(|dy| at(f64::from(i) / 20.0, dy))).collect()
+}
+
 fn label_text(mark: &Mark<'_>, numbered: bool) -> String {
     if numbered {
         return mark.number.to_string();
     }
-    let name = font::fit(&mark.point.name(), 11.0, 190.0);
+    let name = font::fit(&mark.point.label(), 11.0, 190.0);
     if mark.point.is_lower_bound() { format!("≥ {name}") } else { name }
 }
 

@@ -11,7 +11,7 @@ const BYTES: &[u8] = b"\",\n\r=.-'(){}[]%/_ 0\x00\xFF\xC3";
 
 fn files() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["tests/fixtures/ncu", "../shared/ncu/csv", "../shared/ncu/converted"];
+    let folders = ["tests/fixtures/ncu", "../shared/ncu/csv", "../shared/ncu/rep", "../shared/ncu/converted"];
     let entries = folders.iter().filter_map(|f| std::fs::read_dir(root.join(f)).ok()).flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|e| e.path()).collect();
     files.sort();

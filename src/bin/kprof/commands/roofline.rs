@@ -1,41 +1,65 @@
 //! `kprof roofline`.
 
-use crate::args::{ByArg, RooflineArgs};
-use crate::exit::usage;
+use crate::args::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
+use crate::exit::{Strict, usage};
 use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
-use kprof::hw::{self, Ceiling, DeviceMatch, DeviceSpec};
-use kprof::ingest::{IngestError, fold_any};
-use kprof::profile::{Finding, FindingCode, KernelRecord, Run};
+use kprof::hw::{self, Ceiling, DeviceMatch, DeviceSpec, MemoryLevel};
+use kprof::ingest::{Classifier, IngestError, Meaning, Rules, fold_any};
+use kprof::profile::{Finding, FindingCode, KernelRecord, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
-use kprof::roofline::{By, Ceilings, Launches, Roofline, analyse_launches};
+use kprof::roofline::{
+    By, Ceilings, Launches, Only, Place, Point, Roofline, Selection, analyse_launches, changes, savings,
+};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
+    if !args.label.is_empty() && args.label.len() != args.files.len() {
+        let (labels, files) = (args.label.len(), args.files.len());
+        return Err(usage(format!("--label gives {labels} names to {files} files; give one to each")));
+    }
     let mut ceilings = Ceilings { chosen: chosen(args)?, by_device: Vec::new() };
+    let mut rules = Classifier::new(args.rules.as_deref().map(Rules::read).transpose()?);
+    let read = |file: &PathBuf| read(args, file, &mut ceilings, &mut rules);
     let (runs, launches): (Vec<Run>, Vec<Launches>) =
-        args.files.iter().map(|file| read(file, args.by, &mut ceilings)).collect::<Result<_, _>>()?;
+        args.files.iter().map(read).collect::<Result<_, _>>()?;
+    let unmatched = unmatched(args, &launches);
     let mut roofline = analyse_launches(runs.iter().zip(launches), &ceilings);
+    if roofline.points.is_empty() && roofline.too_small == 0 {
+        unmatched.map_or(Ok(()), |message| Err(anyhow::anyhow!(message)))?;
+    }
+    roofline.set_labels(&args.label);
+    if args.full_names {
+        roofline.use_full_names();
+    }
     roofline.findings.extend(ambiguous_devices(&runs));
-    let options =
-        ChartOptions { title: args.title.clone(), footer: render::footer(&runs, &host::kprof_info()) };
-    write(args, &roofline, &options)
+    let options = ChartOptions {
+        title: args.title.clone(),
+        footer: render::footer(&runs, &host::kprof_info()) + &precision_note(args),
+        levels: args.levels.iter().map(|l| level(*l)).collect(),
+    };
+    write(args, &roofline, &options)?;
+    let findings = roofline.findings.len();
+    if args.strict && findings > 0 { Err(Strict(findings).into()) } else { Ok(()) }
 }
 
 /// Reads a file; the ceilings of the devices that it names are added.
-fn read(file: &Path, by: ByArg, ceilings: &mut Ceilings) -> Result<(Run, Launches), IngestError> {
-    let by = match by {
-        ByArg::Kernel => By::Kernel,
-        ByArg::Launch => By::Launch,
-    };
+fn read(
+    args: &RooflineArgs,
+    file: &Path,
+    ceilings: &mut Ceilings,
+    rules: &mut Classifier,
+) -> Result<(Run, Launches), IngestError> {
+    let empty = || Launches::new(by(args.by), selection(args), only(args.precision));
     let push = |launches: &mut Launches, kernel: &KernelRecord| {
         kernel.device.iter().for_each(|name| add_device(ceilings, name));
-        launches.push(kernel, ceilings, &[]);
+        let Meaning { stage, phase, version, class } = rules.meaning(kernel);
+        launches.push_as(kernel, &Place { version, stage, phase, class }, ceilings, &[]);
     };
-    let (run, launches) = fold_any(file, || Launches::new(by), push)?;
+    let (run, launches) = fold_any(file, empty, push)?;
     run.device_names().into_iter().for_each(|name| add_device(ceilings, name));
     Ok((run, launches))
 }
@@ -45,6 +69,69 @@ fn add_device(ceilings: &mut Ceilings, name: &str) {
         let of_device = hw::find_device(name).map(|spec| spec.ceilings.clone());
         ceilings.by_device.push((name.to_string(), of_device.unwrap_or_default()));
     }
+}
+
+fn by(arg: ByArg) -> By {
+    match arg {
+        ByArg::Kernel => By::Kernel,
+        ByArg::Launch => By::Launch,
+        ByArg::NameBase => By::NameBase,
+        ByArg::Grid => By::Grid,
+        ByArg::Nvtx => By::Nvtx,
+        ByArg::Phase => By::Phase,
+        ByArg::Class => By::Class,
+        ByArg::File => By::File,
+    }
+}
+
+fn only(arg: PrecisionArg) -> Only {
+    match arg {
+        PrecisionArg::Auto => Only::All,
+        PrecisionArg::Fp64 => Only::Fp64,
+        PrecisionArg::Fp32 => Only::Fp32,
+        PrecisionArg::Fp16 => Only::Fp16,
+        PrecisionArg::Tensor => Only::Tensor,
+    }
+}
+
+/// Under a chart of one precision it has to say so.
+fn precision_note(args: &RooflineArgs) -> String {
+    only(args.precision).name().map(|name| format!(" · {name} FLOPs only")).unwrap_or_default()
+}
+
+fn level(arg: LevelArg) -> MemoryLevel {
+    match arg {
+        LevelArg::Dram => MemoryLevel::Dram,
+        LevelArg::L2 => MemoryLevel::L2,
+        LevelArg::L1 => MemoryLevel::L1,
+    }
+}
+
+fn selection(args: &RooflineArgs) -> Selection {
+    Selection { kernel: args.kernel.clone(), nvtx: args.nvtx.clone(), min_share: args.min_share / 100.0 }
+}
+
+/// How many names a message lists.
+const NAMES: usize = 40;
+
+/// Names, one per line.
+fn listed(names: BTreeSet<String>) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMES).map(String::as_str).collect();
+    let more = names.len() - shown.len();
+    let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+    if shown.is_empty() { " none".to_string() } else { format!("\n  {}{more}", shown.join("\n  ")) }
+}
+
+/// What to say, with the names there are, if a filter left nothing.
+fn unmatched(args: &RooflineArgs, launches: &[Launches]) -> Option<String> {
+    let names: Option<Vec<Vec<&str>>> = launches.iter().map(Launches::unmatched_names).collect();
+    if let (Some(pattern), Some(names)) = (&args.kernel, names) {
+        let names = listed(names.into_iter().flatten().map(short_name).collect());
+        return Some(format!("no kernel matches '{pattern}'; the files have:{names}"));
+    }
+    let path = args.nvtx.as_ref()?;
+    let ranges = listed(launches.iter().flat_map(|l| l.ranges().iter().cloned()).collect());
+    Some(format!("no launch is inside an NVTX range '{path}'; the files have:{ranges}"))
 }
 
 /// The ceilings that the user chose.
@@ -114,7 +201,7 @@ fn write(args: &RooflineArgs, roofline: &Roofline, options: &ChartOptions) -> an
     ];
     output::check_writable(exports.iter().filter_map(|e| e.path.as_deref()))?;
     if !output::takes_stdout(&exports) {
-        output::print(&table(args, roofline))?;
+        output::print(&result(args, roofline)?)?;
     }
     if exports.iter().all(|e| e.path.is_none()) {
         eprintln!("for the chart, add --export-svg roofline.svg or --export-png roofline.png");
@@ -122,13 +209,42 @@ fn write(args: &RooflineArgs, roofline: &Roofline, options: &ChartOptions) -> an
     output::write_exports(&exports)
 }
 
+/// What goes to stdout: the table, or how its numbers came about.
+fn result(args: &RooflineArgs, roofline: &Roofline) -> anyhow::Result<String> {
+    let Some(pattern) = &args.explain else { return Ok(table(args, roofline)) };
+    let named = |p: &&Point| pattern.is_match(&p.name()) || pattern.is_match(&p.label());
+    let points: Vec<&Point> = roofline.points.iter().filter(named).take(args.top).collect();
+    if points.is_empty() {
+        let names = listed(roofline.points.iter().map(Point::label).collect());
+        anyhow::bail!("nothing to explain matches '{pattern}'; there are:{names}");
+    }
+    Ok(render::explain(&points))
+}
+
+/// How many points the list of where to look first has.
+const SAVINGS: usize = 5;
+
 fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
     let mut out = render::roofline_table(roofline, args.top).to_terminal(output::width());
-    let notes = render::roofline_notes(roofline, args.top);
+    let mut notes = render::roofline_notes(roofline, args.top);
+    if let Some(name) = only(args.precision).name() {
+        notes.insert(0, format!("FLOPs, intensities and bounds are those of {name} only (--precision)"));
+    }
     if !notes.is_empty() {
         out += &format!("\n{}\n", notes.join("\n"));
     }
-    let findings = render::findings(&roofline.findings, output::color());
+    let changes = changes(roofline);
+    if !changes.is_empty() {
+        let first = roofline.label_of(&roofline.files[0]);
+        let shown = &changes[..changes.len().min(args.top)];
+        let table = render::changes_table(roofline, shown).to_terminal(output::width());
+        out += &format!("\nChanges against {first}\n{table}");
+    }
+    let savings = render::savings_list(roofline, &savings(roofline), SAVINGS);
+    if !savings.is_empty() {
+        out += &format!("\n{savings}");
+    }
+    let findings = render::findings(&roofline.labelled_findings(), output::color());
     if !findings.is_empty() {
         out += &format!("\n{findings}");
     }

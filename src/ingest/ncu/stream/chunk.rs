@@ -64,8 +64,8 @@ pub(super) enum Launched {
     /// Like others but for its numbers.
     Shaped {
         shape: Arc<Shape>,
-        /// Where its ID, process, grid, block, stream and rule are in the chunk's texts.
-        own: [Range<usize>; 6],
+        /// Where its ID, process, grid, block, context, stream and rule are in the chunk's texts.
+        own: [Range<usize>; 7],
         /// Where its numbers are in the chunk's results.
         results: Range<usize>,
     },
@@ -87,9 +87,9 @@ impl Chunk {
                     then(&record)?;
                 }
                 Launched::Shaped { shape, own, results } => {
-                    let [id, process, grid, block, stream, rule] = own.map(|range| &texts[range]);
+                    let [id, process, grid, block, context, stream, rule] = own.map(|range| &texts[range]);
                     shape.with(
-                        &Own { id, process, grid, block, stream, rule },
+                        &Own { id, process, grid, block, context, stream, rule },
                         &numbers[results],
                         &mut then,
                     )?;

@@ -97,6 +97,7 @@ fn of_launch(columns: &Columns) -> impl Iterator<Item = usize> {
     let optional = [
         columns.id,
         columns.process,
+        columns.context,
         columns.stream,
         columns.block,
         columns.grid,

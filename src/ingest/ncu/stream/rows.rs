@@ -407,8 +407,9 @@ fn push(
     let (assumptions, results) = (&mut chunk.assumptions, &mut chunk.results);
     if let Some((shape, results)) = shapes.find(plan.name, launch, told, plan.locale, assumptions, results) {
         let rule = launch.rule.as_deref().filter(|rule| checks::names_a_peak(rule)).unwrap_or_default();
-        let own: [&str; 6] =
-            [&launch.key.id, &launch.key.process, &launch.grid, &launch.block, &launch.stream, rule];
+        let (id, process) = (&launch.key.id, &launch.key.process);
+        let own: [&str; 7] =
+            [id, process, &launch.grid, &launch.block, &launch.context, &launch.stream, rule];
         let own = own.map(|text| {
             let start = chunk.texts.len();
             chunk.texts.push_str(text);

@@ -164,6 +164,7 @@ pub(super) struct Own<'c> {
     pub(super) process: &'c str,
     pub(super) grid: &'c str,
     pub(super) block: &'c str,
+    pub(super) context: &'c str,
     pub(super) stream: &'c str,
     /// What the profiler's rule says, if it names percentages.
     pub(super) rule: &'c str,
@@ -273,7 +274,8 @@ impl Shape {
     pub(super) fn with<R>(&self, own: &Own<'_>, results: &[f64], then: impl FnOnce(&KernelRecord) -> R) -> R {
         // OK to go on with a poisoned record: everything that varies is set again.
         let mut record = self.record.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        record::set_identity(&mut record, own.id, own.process, [own.grid, own.block, own.stream]);
+        let place = [own.grid, own.block, own.context, own.stream];
+        record::set_identity(&mut record, own.id, own.process, place);
         Self::fill(&mut record, results);
         let mut findings = std::mem::take(&mut record.findings);
         for finding in &mut findings {

@@ -1,7 +1,7 @@
 //! Charts of made-up runs: they look as they did, and their labels do not collide.
 
 use super::*;
-use crate::hw::Precision;
+use crate::hw::{Ceiling, CeilingKind, MemoryLevel, Precision};
 use crate::profile::{KernelRecord, Run};
 use crate::roofline::samples::{bandwidth, kernel, matrix, phase_run, reference_prefill, vector};
 use crate::roofline::{By, Ceilings, analyse};
@@ -23,7 +23,8 @@ pub(in super::super) fn check_golden(name: &str, text: &str) {
 /// The first two texts that overlap, or one that leaves the picture.
 pub(in super::super) fn overlapping(figure: &Figure) -> Option<(String, String)> {
     for (i, a) in figure.texts.iter().enumerate() {
-        if let Some(b) = figure.texts[i + 1..].iter().find(|b| a.area.overlaps(&b.area)) {
+        // A turned text has several areas.
+        if let Some(b) = figure.texts[i + 1..].iter().find(|b| a.text != b.text && a.area.overlaps(&b.area)) {
             return Some((a.text.clone(), b.text.clone()));
         }
     }
@@ -40,8 +41,11 @@ fn chart(kernels: Vec<KernelRecord>) -> (Roofline, Figure) {
     ];
     let run = Run { kernels, file: "x.csv".into(), ..Run::default() };
     let roofline = analyse(&[run], By::Kernel, &Ceilings { chosen, by_device: vec![] });
-    let options =
-        ChartOptions { title: None, footer: "kprof 0.1.0 (abc1234), Example GPU, x.csv, 2026-01-02".into() };
+    let options = ChartOptions {
+        title: None,
+        footer: "kprof 0.1.0 (abc1234), Example GPU, x.csv, 2026-01-02".into(),
+        levels: vec![],
+    };
     let figure = roofline_chart(&roofline, &options);
     save(&figure);
     (roofline, figure)
@@ -130,12 +134,66 @@ fn phases_show_version_stage_and_phase() {
     let mut run = phase_run();
     run.ceilings = vec![bandwidth(30e6), vector(Precision::Fp32, 100e6)];
     let roofline = analyse(&[run], By::Kernel, &Ceilings::default());
-    let figure = roofline_chart(&roofline, &ChartOptions { title: None, footer: "kprof, run.jsonl".into() });
+    let figure = roofline_chart(
+        &roofline,
+        &ChartOptions { title: None, footer: "kprof, run.jsonl".into(), levels: vec![] },
+    );
     save(&figure);
     assert_eq!(overlapping(&figure), None);
     let has = |part: &str| figure.texts.iter().any(|t| t.text == part);
     assert!(has("Version (shape)") && has("Stage (fill)") && has("whole stage") && has("decode"));
     check_golden("roofline_phases.svg", &figure.svg);
+}
+
+#[test]
+fn levels_of_memory_are_joined_by_a_line() {
+    let bytes = |value| Some(crate::profile::Measured::new(value, "lts__t_bytes.sum"));
+    let hierarchical = |name: &str, time, dram, flops| KernelRecord {
+        l2_bytes: bytes(3.0 * dram),
+        l1_bytes: bytes(12.0 * dram),
+        ..kernel(name, time, dram, flops)
+    };
+    let kernels =
+        vec![hierarchical("gemm", 2.0e-3, 0.3e9, 34e9), hierarchical("softmax", 0.3e-3, 0.1e9, 0.3e9)];
+    let level = |level, value| Ceiling { kind: CeilingKind::Bandwidth { level }, ..bandwidth(value) };
+    let chosen = vec![
+        bandwidth(768e9),
+        level(MemoryLevel::L2, 2.5e12),
+        level(MemoryLevel::L1, 14e12),
+        vector(Precision::Fp32, 38.7e12),
+    ];
+    let run = Run { kernels, file: "x.csv".into(), ..Run::default() };
+    let roofline = analyse(&[run], By::Kernel, &Ceilings { chosen, by_device: vec![] });
+    let levels = vec![MemoryLevel::Dram, MemoryLevel::L2, MemoryLevel::L1];
+    let figure =
+        roofline_chart(&roofline, &ChartOptions { title: None, footer: "kprof, x.csv".into(), levels });
+    save(&figure);
+    assert_eq!(overlapping(&figure), None);
+    let has = |part: &str| figure.texts.iter().any(|t| t.text.contains(part));
+    assert!(has("bytes of L2, L1") && has("L1 bandwidth 14.0 TB/s"));
+    check_golden("roofline_levels.svg", &figure.svg);
+}
+
+#[test]
+fn arrows_lead_from_a_kernel_s_old_point_to_its_new_one() {
+    let run = |file: &str, factor: f64| {
+        let of = |name: &str, time, bytes, flops| KernelRecord {
+            file: file.into(),
+            ..kernel(name, time * factor, bytes * factor, flops)
+        };
+        let kernels = vec![of("gemm", 2.0e-3, 0.3e9, 34e9), of("softmax", 0.3e-3, 0.1e9, 0.3e9)];
+        Run { kernels, file: file.into(), ..Run::default() }
+    };
+    let chosen = vec![bandwidth(768e9), vector(Precision::Fp32, 38.7e12)];
+    let runs = [run("v0.csv", 2.0), run("v1.csv", 0.6)];
+    let mut roofline = analyse(&runs, By::Kernel, &Ceilings { chosen, by_device: vec![] });
+    roofline.set_labels(&["before".into(), "after".into()]);
+    let options = ChartOptions { title: None, footer: "kprof, v0.csv, v1.csv".into(), levels: vec![] };
+    let figure = roofline_chart(&roofline, &options);
+    save(&figure);
+    assert_eq!(overlapping(&figure), None);
+    assert!(figure.texts.iter().any(|t| t.text == "arrows: from before to a later file"));
+    check_golden("roofline_changes.svg", &figure.svg);
 }
 
 #[test]

@@ -1,0 +1,334 @@
+//! Rules that map kernel names and NVTX ranges to stage, phase, version and class; shared by all readers.
+//!
+//! Built-in rules are data in `rules.toml`, which says what a rule is; a user's file has the same form.
+
+use crate::llm::{Phase, Stage};
+use crate::profile::KernelRecord;
+use regex::{Captures, Regex};
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+const BUILTIN: &str = include_str!("rules.toml");
+
+/// Why rules cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RulesError {
+    /// The file cannot be read.
+    #[error("cannot read the rules {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is no TOML, or has other keys or values than rules have.
+    #[error("{file}: {source}")]
+    Syntax {
+        /// The file.
+        file: String,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A rule cannot work.
+    #[error("{file}: rule {number}: {why}")]
+    Rule {
+        /// The file.
+        file: String,
+        /// Which rule, from 1.
+        number: usize,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// The text of a rules file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RulesFile {
+    #[serde(default)]
+    rule: Vec<RuleText>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleText {
+    #[serde(default, rename = "about")]
+    _about: Option<String>,
+    kernel: Option<String>,
+    nvtx: Option<String>,
+    stage: Option<Stage>,
+    phase: Option<Phase>,
+    version: Option<String>,
+    class: Option<String>,
+}
+
+/// One rule, its expressions compiled.
+#[derive(Clone, Debug)]
+struct Rule {
+    kernel: Option<Regex>,
+    nvtx: Option<Regex>,
+    stage: Option<Stage>,
+    phase: Option<Phase>,
+    version: Option<String>,
+    class: Option<String>,
+}
+
+/// What rules say about a launch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meaning {
+    /// The stage.
+    pub stage: Option<Stage>,
+    /// The phase.
+    pub phase: Option<Phase>,
+    /// The KV-cache version.
+    pub version: Option<String>,
+    /// The kind of work.
+    pub class: Option<String>,
+}
+
+/// Rules in the order they are tried.
+#[derive(Clone, Debug, Default)]
+pub struct Rules(Vec<Rule>);
+
+impl Rules {
+    /// The built-in rules.
+    pub fn builtin() -> &'static Self {
+        static RULES: OnceLock<Rules> = OnceLock::new();
+        // OK because a test reads them; without them nothing is claimed.
+        RULES.get_or_init(|| Self::parse("the built-in rules", BUILTIN).unwrap_or_default())
+    }
+
+    /// Reads a user's rules.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no TOML of rules, or a rule has a wrong expression or says nothing.
+    pub fn read(path: &Path) -> Result<Self, RulesError> {
+        let error = |source| RulesError::Read { path: path.to_path_buf(), source };
+        Self::parse(&path.display().to_string(), &std::fs::read_to_string(path).map_err(error)?)
+    }
+
+    fn parse(file: &str, text: &str) -> Result<Self, RulesError> {
+        let syntax = |e| RulesError::Syntax { file: file.to_string(), source: Box::new(e) };
+        let rules: RulesFile = toml::from_str(text).map_err(syntax)?;
+        let wrong = |number: usize, why: String| RulesError::Rule { file: file.to_string(), number, why };
+        let compiled =
+            rules.rule.into_iter().enumerate().map(|(i, r)| compile(r).map_err(|w| wrong(i + 1, w)));
+        Ok(Self(compiled.collect::<Result<_, _>>()?))
+    }
+
+    /// What these rules say about a kernel inside `ranges`, outermost first.
+    pub fn meaning(&self, kernel: &str, ranges: &[String]) -> Meaning {
+        let path = ranges.join("/");
+        let mut meaning = Meaning::default();
+        for rule in &self.0 {
+            rule.apply(kernel, &path, &mut meaning);
+        }
+        meaning
+    }
+}
+
+fn compile(rule: RuleText) -> Result<Rule, String> {
+    let regex = |text: Option<String>| text.map(|t| Regex::new(&t).map_err(|e| e.to_string())).transpose();
+    if rule.kernel.is_none() && rule.nvtx.is_none() {
+        return Err("it has neither `kernel` nor `nvtx`, so it would match everything".to_string());
+    }
+    if rule.stage.is_none() && rule.phase.is_none() && rule.version.is_none() && rule.class.is_none() {
+        return Err("it has none of `stage`, `phase`, `version` and `class`, so it says nothing".to_string());
+    }
+    Ok(Rule {
+        kernel: regex(rule.kernel)?,
+        nvtx: regex(rule.nvtx)?,
+        stage: rule.stage,
+        phase: rule.phase,
+        version: rule.version,
+        class: rule.class,
+    })
+}
+
+impl Rule {
+    /// Fills what `meaning` lacks, if this rule matches.
+    fn apply(&self, kernel: &str, path: &str, meaning: &mut Meaning) {
+        let of_kernel = self.kernel.as_ref().map(|r| r.captures(kernel));
+        let of_range = self.nvtx.as_ref().map(|r| r.captures(path));
+        if matches!(of_kernel, Some(None)) || matches!(of_range, Some(None)) {
+            return;
+        }
+        let captures = of_range.flatten().or(of_kernel.flatten());
+        meaning.stage = meaning.stage.or(self.stage);
+        meaning.phase = meaning.phase.or(self.phase);
+        let text = |own: &Option<String>| own.as_ref().map(|t| expanded(t, captures.as_ref()));
+        meaning.version = meaning.version.take().or_else(|| text(&self.version));
+        meaning.class = meaning.class.take().or_else(|| text(&self.class));
+    }
+}
+
+/// `$1` and `${name}` as the groups that matched.
+fn expanded(text: &str, captures: Option<&Captures<'_>>) -> String {
+    let Some(captures) = captures else { return text.to_string() };
+    let mut out = String::new();
+    captures.expand(text, &mut out);
+    out
+}
+
+/// Says of launches what rules know: the user's override the file, built-in ones fill in what is still unknown.
+#[derive(Debug, Default)]
+pub struct Classifier {
+    user: Option<Rules>,
+    /// Names and ranges repeat: each pair is matched once. By name, then by ranges.
+    known: HashMap<String, Vec<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    ranges: Vec<String>,
+    first: Meaning,
+    last: Meaning,
+}
+
+impl Classifier {
+    /// With a user's rules, or the built-in ones alone.
+    pub fn new(user: Option<Rules>) -> Self {
+        Self { user, ..Self::default() }
+    }
+
+    /// What a launch is for.
+    pub fn meaning(&mut self, kernel: &KernelRecord) -> Meaning {
+        let Known { first, last, .. } = self.known(kernel);
+        let either = |first: &Option<String>, own: &Option<String>, last: &Option<String>| {
+            first.clone().or_else(|| own.clone()).or_else(|| last.clone())
+        };
+        Meaning {
+            stage: first.stage.or(kernel.stage).or(last.stage),
+            phase: first.phase.or(kernel.phase).or(last.phase),
+            version: either(&first.version, &kernel.version, &last.version),
+            class: either(&first.class, &kernel.class, &last.class),
+        }
+    }
+
+    /// Writes what a launch is for into its record.
+    pub fn apply(&mut self, kernel: &mut KernelRecord) {
+        let Meaning { stage, phase, version, class } = self.meaning(kernel);
+        (kernel.stage, kernel.phase, kernel.version, kernel.class) = (stage, phase, version, class);
+    }
+
+    fn known(&mut self, kernel: &KernelRecord) -> &Known {
+        // An entry by reference would need a copy of the name each time.
+        if !self.known.contains_key(&kernel.kernel) {
+            self.known.insert(kernel.kernel.clone(), Vec::new());
+        }
+        let of_name = self.known.get_mut(&kernel.kernel).expect("it was inserted above");
+        let at = of_name.iter().position(|k| k.ranges == kernel.nvtx).unwrap_or_else(|| {
+            let of = |rules: &Rules| rules.meaning(&kernel.kernel, &kernel.nvtx);
+            let first = self.user.as_ref().map(of).unwrap_or_default();
+            of_name.push(Known { ranges: kernel.nvtx.clone(), first, last: of(Rules::builtin()) });
+            of_name.len() - 1
+        });
+        &of_name[at]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builtin(kernel: &str, ranges: &[&str]) -> Meaning {
+        let rules = Rules::parse("rules.toml", BUILTIN).unwrap();
+        rules.meaning(kernel, &ranges.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    fn class(kernel: &str) -> String {
+        builtin(kernel, &[]).class.unwrap_or_default()
+    }
+
+    #[test]
+    fn our_own_ranges_give_version_stage_and_phase() {
+        let m = builtin("anything", &["kprof/v1/decode", "kprof/v1/decode/layer 3/attention"]);
+        assert_eq!(
+            (m.version.as_deref(), m.stage, m.phase),
+            (Some("v1"), Some(Stage::Decode), Some(Phase::Attention))
+        );
+        let m = builtin("anything", &["kprof/v0/prefill/mlp"]);
+        assert_eq!(
+            (m.version.as_deref(), m.stage, m.phase),
+            (Some("v0"), Some(Stage::Prefill), Some(Phase::Mlp))
+        );
+    }
+
+    #[test]
+    fn modules_and_operators_of_pytorch_give_the_phase() {
+        let phase = |range| builtin("gemm", &["step 3", range]).phase;
+        assert_eq!(phase("model.layers.0.self_attn.qkv_proj"), Some(Phase::Attention));
+        assert_eq!(phase("transformer.h.3.mlp"), Some(Phase::Mlp));
+        assert_eq!(phase("nn.Module: lm_head"), Some(Phase::Head));
+        assert_eq!(phase("aten::embedding, seq = 0"), Some(Phase::Embedding));
+        assert_eq!(phase("aten::_scaled_dot_product_flash_attention"), Some(Phase::Attention));
+        assert_eq!(phase("optimizer"), None);
+        assert_eq!(builtin("gemm", &["prefill"]).stage, Some(Stage::Prefill));
+    }
+
+    #[test]
+    fn kernels_of_real_exports_have_a_class() {
+        for (kernel, expected) in [
+            ("void flash_fwd_splitkv_kernel<Flash_fwd_kernel_traits<128>>(Flash_fwd_params)", "attention"),
+            ("void BatchDecodeWithPagedKVCacheKernel<0, 2, 1>(T9)", "attention"),
+            ("kernel_unified_attention", "attention"),
+            ("reshape_and_cache_kernel_flash", "cache"),
+            ("void vllm::act_and_mul_kernel<c10::BFloat16>(T1 *)", "activation"),
+            ("fused_moe_kernel", "moe"),
+            ("void mul_mat_q<8, 32, 0>(const char *)", "gemm"),
+            ("void mul_mat_vec_q<(ggml_type)8, 1>(void const *)", "gemv"),
+            ("nvjet_sm121_tst_mma_96x128x64_3_16x128x64_tmaAB_bz_TNNN", "gemm"),
+            ("ampere_sgemm_128x64_nn", "gemm"),
+            ("triton_red_fused_add_mul_rms_norm_2", "norm"),
+            (
+                "void at::native::vectorized_elementwise_kernel<4, at::native::FillFunctor<float>>(int)",
+                "elementwise",
+            ),
+        ] {
+            assert_eq!(class(kernel), expected, "{kernel}");
+        }
+        let decode = builtin("void BatchDecodeWithPagedKVCacheKernel<0>(T9)", &[]);
+        assert_eq!((decode.stage, decode.phase), (Some(Stage::Decode), Some(Phase::Attention)));
+        // A GEMM serves every phase: nothing is claimed.
+        assert_eq!(builtin("ampere_sgemm_128x64_nn", &[]).phase, None);
+    }
+
+    #[test]
+    fn a_user_s_rule_overrides_the_file_and_built_in_ones_do_not() {
+        let user =
+            Rules::parse("mine.toml", "[[rule]]\nkernel = 'gemm_(v\\d)'\nversion = '$1'\nphase = 'mlp'")
+                .unwrap();
+        let launch = || KernelRecord {
+            kernel: "flash_gemm_v3".into(),
+            version: Some("v0".into()),
+            phase: Some(Phase::Head),
+            ..KernelRecord::default()
+        };
+        let mut kernels = [launch()];
+        let mut classifier = Classifier::new(Some(user));
+        kernels.iter_mut().for_each(|k| classifier.apply(k));
+        assert_eq!((kernels[0].version.as_deref(), kernels[0].phase), (Some("v3"), Some(Phase::Mlp)));
+        let mut kernels = [launch()];
+        let mut classifier = Classifier::default();
+        kernels.iter_mut().for_each(|k| classifier.apply(k));
+        assert_eq!((kernels[0].version.as_deref(), kernels[0].phase), (Some("v0"), Some(Phase::Head)));
+        assert_eq!(kernels[0].class.as_deref(), Some("gemm"));
+    }
+
+    #[test]
+    fn a_wrong_rule_is_named() {
+        let message = |text| Rules::parse("mine.toml", text).unwrap_err().to_string();
+        assert!(
+            message("[[rule]]\nkernel = 'a'\nclass = 'b'\n[[rule]]\nclass = 'x'")
+                .starts_with("mine.toml: rule 2: it has neither")
+        );
+        assert!(message("[[rule]]\nkernel = 'a'").contains("says nothing"));
+        assert!(message("[[rule]]\nkernel = '('\nclass = 'x'").contains("unclosed group"));
+        assert!(message("[[rule]]\nkernal = 'a'").contains("kernal"));
+        assert!(message("[[rule]]\nkernel = 'a'\nstage = 'middle'").contains("prefill"));
+    }
+}

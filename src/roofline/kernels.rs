@@ -122,7 +122,7 @@ impl KernelPoints {
             self.last = at;
             return at;
         }
-        let hash = hash(&self.hasher, &key_name(kernel, place, self.by));
+        let hash = self.hasher.hash_one(key(kernel, place, self.by));
         let found = self
             .index
             .get(&hash)
@@ -160,19 +160,6 @@ impl KernelPoints {
         }
         points
     }
-}
-
-/// A hash of names that may have thousands of characters: eight bytes at a time, from a beginning that no file can
-/// know.
-fn hash(seed: &RandomState, name: &str) -> u64 {
-    let words = name.as_bytes().chunks(8).map(|chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        u64::from_le_bytes(word)
-    });
-    // The odd constant is 2^64 / golden ratio, as in Fibonacci hashing.
-    let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    words.fold(seed.hash_one(name.len()), mix)
 }
 
 /// What launches of one point have in common.

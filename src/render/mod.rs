@@ -16,4 +16,4 @@ pub use footer::footer;
 pub use phases::{phase_csv, phase_heading, phase_json, phase_summary, phase_table};
 pub use roofline::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json, roofline_notes, roofline_table};
 pub use table::{Align, Column, Table};
-pub use versus::{changes_table, savings_list};
+pub use versus::{changes_table, one_sided_notes, savings_list};

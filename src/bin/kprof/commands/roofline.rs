@@ -10,7 +10,9 @@ use kprof::ingest::{Rules, apply_rules, read_any};
 use kprof::profile::{Finding, FindingCode, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
-use kprof::roofline::{By, Ceilings, Only, Point, Roofline, Selection, analyse_selected, changes, savings};
+use kprof::roofline::{
+    By, Ceilings, Only, Point, Roofline, Selection, analyse_selected, changes, one_sided, savings,
+};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -221,6 +223,10 @@ fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
         let shown = &changes[..changes.len().min(args.top)];
         let table = render::changes_table(roofline, shown).to_terminal(output::width());
         out += &format!("\nChanges against {first}\n{table}");
+    }
+    let alone = render::one_sided_notes(roofline, &one_sided(roofline, &changes));
+    if !alone.is_empty() {
+        out += &format!("\n{alone}");
     }
     let savings = render::savings_list(roofline, &savings(roofline), SAVINGS);
     if !savings.is_empty() {

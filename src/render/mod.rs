@@ -7,6 +7,7 @@ mod footer;
 mod phases;
 pub mod plot;
 mod roofline;
+mod roofline_export;
 mod table;
 mod versus;
 
@@ -14,6 +15,7 @@ pub use explain::explain;
 pub use findings::findings;
 pub use footer::footer;
 pub use phases::{phase_csv, phase_heading, phase_json, phase_summary, phase_table};
-pub use roofline::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json, roofline_notes, roofline_table};
+pub use roofline::{roofline_notes, roofline_table};
+pub use roofline_export::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json};
 pub use table::{Align, Column, Table};
 pub use versus::{changes_table, one_sided_notes, savings_list};

@@ -37,6 +37,9 @@ step_if_installed clippy clippy 'lints' cargo clippy --all-targets --locked -- -
 step 'documentation' doc
 # The tests, with whatever is not committed yet.
 step 'tests' cargo test --locked
+# What the default build leaves out still builds, and writes files that can be read.
+step 'feature parquet: lints' cargo clippy --all-targets --locked --features parquet -- -D warnings
+step 'feature parquet: tests' cargo test --locked --features parquet parquet
 
 if [ "${1:-}" = --no-clone ]; then
     exit 0

@@ -175,7 +175,9 @@ impl Backend for CandleBackend {
     }
 
     fn threads(&self) -> Option<usize> {
-        Some(candle_core::utils::get_num_threads())
+        // candle counts physical cores; this process may be allowed fewer.
+        let allowed = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
+        Some(candle_core::utils::get_num_threads().min(allowed))
     }
 
     fn load_table(&self, table: HostTensor) -> Result<Tensor, BackendError> {

@@ -4,10 +4,11 @@
 
 pub mod ncu;
 mod rules;
+mod scan;
 
-pub use rules::{Meaning, Rules, RulesError, apply_rules};
+pub use rules::{Classifier, Meaning, Rules, RulesError};
 
-use crate::profile::{ProfileError, Run, looks_like_run, read_run};
+use crate::profile::{KernelRecord, ProfileError, Run, looks_like_run, read_run};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,22 @@ pub fn read_any(path: &Path) -> Result<Run, IngestError> {
         return Ok(read_run(path)?);
     }
     Ok(ncu::read(path)?)
+}
+
+/// Reads a file like [`read_any`], but gives the launches of an export to `push` one by one, in the order of the
+/// file, and does not keep them; see [`ncu::fold`].
+///
+/// # Errors
+/// As [`read_any`].
+pub fn fold_any<A>(
+    path: &Path,
+    mut new: impl FnMut() -> A,
+    push: impl FnMut(&mut A, &KernelRecord),
+) -> Result<(Run, A), IngestError> {
+    if looks_like_run(&head(path)?) {
+        return Ok((read_run(path)?, new()));
+    }
+    Ok(ncu::fold(path, new, push)?)
 }
 
 /// The first bytes of a file: enough to tell its kind.

@@ -174,30 +174,60 @@ fn expanded(text: &str, captures: Option<&Captures<'_>>) -> String {
     out
 }
 
-/// Says of every launch what rules know: `user`'s override the file, built-in ones fill in what is still unknown.
-pub fn apply_rules(kernels: &mut [KernelRecord], user: Option<&Rules>) {
-    // Names and ranges repeat: each pair is matched once.
-    let mut meanings: Vec<(Meaning, Meaning)> = Vec::new();
-    let mut index: HashMap<(&str, &[String]), usize> = HashMap::new();
-    let of_launch: Vec<usize> = kernels
-        .iter()
-        .map(|k| {
-            *index.entry((&k.kernel, &k.nvtx)).or_insert_with(|| {
-                let of = |rules: &Rules| rules.meaning(&k.kernel, &k.nvtx);
-                meanings.push((user.map(of).unwrap_or_default(), of(Rules::builtin())));
-                meanings.len() - 1
-            })
-        })
-        .collect();
-    for (kernel, at) in kernels.iter_mut().zip(of_launch) {
-        let (first, last) = &meanings[at];
-        kernel.stage = first.stage.or(kernel.stage).or(last.stage);
-        kernel.phase = first.phase.or(kernel.phase).or(last.phase);
-        let either = |first: &Option<String>, own: &mut Option<String>, last: &Option<String>| {
-            first.clone().or(own.take()).or_else(|| last.clone())
+/// Says of launches what rules know: the user's override the file, built-in ones fill in what is still unknown.
+#[derive(Debug, Default)]
+pub struct Classifier {
+    user: Option<Rules>,
+    /// Names and ranges repeat: each pair is matched once. By name, then by ranges.
+    known: HashMap<String, Vec<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    ranges: Vec<String>,
+    first: Meaning,
+    last: Meaning,
+}
+
+impl Classifier {
+    /// With a user's rules, or the built-in ones alone.
+    pub fn new(user: Option<Rules>) -> Self {
+        Self { user, ..Self::default() }
+    }
+
+    /// What a launch is for.
+    pub fn meaning(&mut self, kernel: &KernelRecord) -> Meaning {
+        let Known { first, last, .. } = self.known(kernel);
+        let either = |first: &Option<String>, own: &Option<String>, last: &Option<String>| {
+            first.clone().or_else(|| own.clone()).or_else(|| last.clone())
         };
-        kernel.version = either(&first.version, &mut kernel.version, &last.version);
-        kernel.class = either(&first.class, &mut kernel.class, &last.class);
+        Meaning {
+            stage: first.stage.or(kernel.stage).or(last.stage),
+            phase: first.phase.or(kernel.phase).or(last.phase),
+            version: either(&first.version, &kernel.version, &last.version),
+            class: either(&first.class, &kernel.class, &last.class),
+        }
+    }
+
+    /// Writes what a launch is for into its record.
+    pub fn apply(&mut self, kernel: &mut KernelRecord) {
+        let Meaning { stage, phase, version, class } = self.meaning(kernel);
+        (kernel.stage, kernel.phase, kernel.version, kernel.class) = (stage, phase, version, class);
+    }
+
+    fn known(&mut self, kernel: &KernelRecord) -> &Known {
+        // An entry by reference would need a copy of the name each time.
+        if !self.known.contains_key(&kernel.kernel) {
+            self.known.insert(kernel.kernel.clone(), Vec::new());
+        }
+        let of_name = self.known.get_mut(&kernel.kernel).expect("it was inserted above");
+        let at = of_name.iter().position(|k| k.ranges == kernel.nvtx).unwrap_or_else(|| {
+            let of = |rules: &Rules| rules.meaning(&kernel.kernel, &kernel.nvtx);
+            let first = self.user.as_ref().map(of).unwrap_or_default();
+            of_name.push(Known { ranges: kernel.nvtx.clone(), first, last: of(Rules::builtin()) });
+            of_name.len() - 1
+        });
+        &of_name[at]
     }
 }
 
@@ -279,10 +309,12 @@ mod tests {
             ..KernelRecord::default()
         };
         let mut kernels = [launch()];
-        apply_rules(&mut kernels, Some(&user));
+        let mut classifier = Classifier::new(Some(user));
+        kernels.iter_mut().for_each(|k| classifier.apply(k));
         assert_eq!((kernels[0].version.as_deref(), kernels[0].phase), (Some("v3"), Some(Phase::Mlp)));
         let mut kernels = [launch()];
-        apply_rules(&mut kernels, None);
+        let mut classifier = Classifier::default();
+        kernels.iter_mut().for_each(|k| classifier.apply(k));
         assert_eq!((kernels[0].version.as_deref(), kernels[0].phase), (Some("v0"), Some(Phase::Head)));
         assert_eq!(kernels[0].class.as_deref(), Some("gemm"));
     }

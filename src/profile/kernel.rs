@@ -124,6 +124,9 @@ pub struct KernelRecord {
     /// The block as exported.
     #[serde(default)]
     pub block: Option<String>,
+    /// The context's ID.
+    #[serde(default)]
+    pub context: Option<String>,
     /// The stream's ID.
     #[serde(default)]
     pub stream: Option<String>,

@@ -7,6 +7,7 @@ mod finding;
 mod kernel;
 mod kernel_name;
 mod manifest;
+mod profiler;
 mod reader;
 mod record;
 mod writer;
@@ -17,6 +18,7 @@ pub use kernel_name::{base_name, short_name, short_names, suggests_matrix_units}
 pub use manifest::{
     CpuInfo, DeviceInfo, FORMAT_VERSION, HostInfo, KprofInfo, Manifest, RunConfig, WeightSource,
 };
+pub use profiler::ProfilerInfo;
 pub use reader::{ProfileError, looks_like_run, read_run};
 pub use record::{CacheRecord, PlanRecord, PlannedOp, Record, StepRecord, TimingMethod, Twin};
 pub use writer::{RunWriter, write_atomically};
@@ -28,6 +30,8 @@ use crate::hw::Ceiling;
 pub struct Run {
     /// What was run, where and how; `None` for an import that has none.
     pub manifest: Option<Manifest>,
+    /// The profiler that recorded it, for an import whose file says.
+    pub profiler: Option<ProfilerInfo>,
     /// The file it was read from or written to, as given.
     pub file: String,
     /// Ceilings measured beside the run.
@@ -40,6 +44,8 @@ pub struct Run {
     pub caches: Vec<CacheRecord>,
     /// Kernel launches of a profiler's export.
     pub kernels: Vec<KernelRecord>,
+    /// The devices of launches that were read and not kept in `kernels`.
+    pub devices: Vec<String>,
     /// What a reader should know before believing the numbers.
     pub findings: Vec<Finding>,
     /// Whether the run was closed; false for an interrupted one.
@@ -59,6 +65,18 @@ impl Run {
             Record::Finding(finding) => self.findings.push(finding),
             Record::End { .. } => self.complete = true,
         }
+    }
+
+    /// The names of the devices that kernels ran on, each once, as first seen.
+    pub fn device_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        let kept = self.kernels.iter().filter_map(|k| k.device.as_deref());
+        for name in self.devices.iter().map(String::as_str).chain(kept) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// The versions that have steps: in the order asked for, then any other as first measured.

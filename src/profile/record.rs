@@ -139,7 +139,7 @@ impl StepRecord {
     }
 }
 
-/// The size of a version's KV cache at the end of a run.
+/// The size of a version's KV cache at the end of a repetition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CacheRecord {
     /// The version.

@@ -46,11 +46,16 @@ impl RunWriter {
 }
 
 /// Writes `bytes` to a temporary file beside `path` and renames it there, so that nothing is ever half-written.
+/// What is no regular file (a device, a pipe) is written to as it is; a link is followed.
 ///
 /// # Errors
 /// When the folder cannot be made or written to.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ProfileError> {
     let fail = |source| ProfileError::Write { path: path.to_path_buf(), source };
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+        return OpenOptions::new().write(true).open(path).and_then(|mut f| f.write_all(bytes)).map_err(fail);
+    }
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -83,5 +88,38 @@ impl LikeANewFile for tempfile::Builder<'_, '_> {
     #[cfg(not(unix))]
     fn permissions_like_a_new_file(&mut self) -> &mut Self {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_no_temporary_one_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b.txt");
+        write_atomically(&path, b"one").unwrap();
+        write_atomically(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_devices_stay_devices() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_atomically(&link, b"new").unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+        write_atomically(Path::new("/dev/null"), b"gone").unwrap();
+        assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+        if Path::new("/dev/full").exists() {
+            let error = write_atomically(Path::new("/dev/full"), &[0; 100]).unwrap_err();
+            assert!(error.to_string().contains("cannot write /dev/full"), "{error}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The line of provenance under every figure.
 
-use crate::profile::{KprofInfo, Run};
+use crate::profile::{KprofInfo, ProfilerInfo, Run};
 
 /// Which kprof drew it (`drawn_by`) and which measured, where that differs; devices, files and dates.
 pub fn footer(runs: &[Run], drawn_by: &KprofInfo) -> String {
@@ -21,9 +21,10 @@ pub fn footer(runs: &[Run], drawn_by: &KprofInfo) -> String {
             }
             add(manifest.started.clone());
         }
-        for device in run.kernels.iter().filter_map(|k| k.device.as_ref()) {
-            add(device.clone());
+        if let Some(profiler) = &run.profiler {
+            add(recorder(profiler));
         }
+        run.device_names().into_iter().for_each(|device| add(device.to_string()));
         add(file_name(&run.file).to_string());
     }
     parts.join(" · ")
@@ -34,6 +35,12 @@ fn program(kprof: &KprofInfo) -> String {
         Some(revision) => format!("{} ({revision})", kprof.version),
         None => kprof.version.clone(),
     }
+}
+
+/// The profiler with its version, whose build number says nothing here.
+fn recorder(profiler: &ProfilerInfo) -> String {
+    let version = profiler.version.as_deref().and_then(|v| v.split_whitespace().next());
+    [Some(profiler.name.as_str()), version].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// A path without its folders.
@@ -53,5 +60,14 @@ mod tests {
         let expected = "kprof 0.2.0 · measured by 0.1.0 (abc1234) · Example CPU · tiny f32 on candle · \
                         2026-01-02T03:04:05Z · run.jsonl";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn an_import_names_its_profiler() {
+        let version = Some("2025.1.0.0 (build 35237751)".to_string());
+        let profiler = ProfilerInfo { name: "Nsight Compute".into(), version, ..ProfilerInfo::default() };
+        let run = Run { file: "a/x.ncu-rep".into(), profiler: Some(profiler), ..Run::default() };
+        let drawn_by = KprofInfo { version: "0.2.0".into(), revision: None };
+        assert!(footer(&[run], &drawn_by).ends_with("· Nsight Compute 2025.1.0.0 · x.ncu-rep"));
     }
 }

@@ -4,6 +4,7 @@ pub mod ceilings;
 mod explain;
 mod findings;
 mod footer;
+mod launches;
 mod phases;
 pub mod plot;
 mod roofline;
@@ -14,7 +15,11 @@ mod versus;
 pub use explain::explain;
 pub use findings::findings;
 pub use footer::footer;
-pub use phases::{phase_csv, phase_heading, phase_json, phase_summary, phase_table};
+pub use launches::{
+    ConvertError, LAUNCHES_SCHEMA_VERSION, Launches, launches_csv, launches_json, launches_jsonl,
+    launches_parquet,
+};
+pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table};
 pub use roofline::{roofline_notes, roofline_table};
 pub use roofline_export::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json};
 pub use table::{Align, Column, Table};

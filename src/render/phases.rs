@@ -3,11 +3,11 @@
 use super::roofline_export::{to_csv, to_json};
 use super::table::{Column, Table, in_scale, or_na, percent, significant};
 use crate::llm::Stage;
-use crate::roofline::{Bound, Comparison, KvCacheBytes, PhaseReport, PhaseRow, StageReport};
-use crate::units::{Bytes, FlopRate, Scale, Seconds, format_iec, format_si};
+use crate::roofline::{Bound, Comparison, PhaseReport, PhaseRow, StageReport};
+use crate::units::{Bytes, FlopRate, Scale, Seconds};
 use serde::Serialize;
 
-/// What was measured, in one line: model, types, shape, device.
+/// What was measured, in two lines: model, types and shape; device.
 pub fn phase_heading(report: &PhaseReport) -> String {
     let Some(manifest) = &report.manifest else { return "kprof phase".to_string() };
     let device = match manifest.device.threads {
@@ -16,7 +16,7 @@ pub fn phase_heading(report: &PhaseReport) -> String {
     };
     let Some(c) = &manifest.config else { return format!("kprof phase  {device}") };
     format!(
-        "kprof phase  {} {} {}  batch {} prompt {} tokens {}  {device}",
+        "kprof phase  {} {} {}  batch {} prompt {} tokens {}\n{device}",
         c.model.name, c.dtype, c.implementation, c.batch, c.prompt_length, c.tokens
     )
 }
@@ -66,39 +66,53 @@ fn cells_of(row: &PhaseRow, time: &Scale, flops: &Scale, bytes: &Scale) -> [Stri
     ]
 }
 
-/// A line per version and stage with coverage, overhead and latency, and one per comparison.
-pub fn phase_summary(report: &PhaseReport) -> Vec<String> {
-    let stages = report.stages.iter().map(stage_line);
-    stages.chain(report.comparisons.iter().map(comparison_line)).collect()
+/// A row per version: latency of the plain twin, cache, and how far the breakdown is to be trusted. Where a
+/// cell has two numbers, they are of prefill and of decode.
+pub fn latency_table(report: &PhaseReport) -> Table {
+    let versions = || report.stages.chunk_by(|a, b| a.version == b.version);
+    let ttft = Scale::for_values(versions().filter_map(|v| v[0].ttft_s), Seconds::UNIT);
+    let tpot = Scale::for_values(versions().filter_map(|v| v[0].tpot_s), Seconds::UNIT);
+    let caches = versions().filter_map(|v| v[0].kv_cache_bytes.theoretical);
+    let bytes = Scale::iec_for_values(caches, Bytes::UNIT);
+    let mut table = Table::new(vec![
+        Column::text("version"),
+        Column::number("TTFT", &ttft.unit),
+        Column::number("TPOT", &tpot.unit),
+        Column::number("tokens/s", ""),
+        Column::number("KV cache", &bytes.unit),
+        Column::number("allocated", &bytes.unit).dispensable(1),
+        Column::number("coverage", "%"),
+        Column::number("instrumentation", "%"),
+        Column::number("runs", ""),
+    ]);
+    for stages in versions() {
+        table.push(latency_cells(stages, [&ttft, &tpot], &bytes));
+    }
+    table
 }
 
-fn stage_line(stage: &StageReport) -> String {
-    let percent = |f: Option<f64>| f.map_or("n/a".to_string(), |f| format!("{:.1} %", f * 100.0));
-    let si = |v: Option<f64>, unit| or_na(v.map(|v| format_si(v, unit)));
-    let overhead = stage.instrumentation_overhead.map_or("n/a".into(), |o| format!("{:+.1} %", o * 100.0));
-    let latency = match stage.stage {
-        Stage::Prefill => format!("TTFT {}", si(stage.ttft_s, Seconds::UNIT)),
-        Stage::Decode => format!(
-            "TPOT {}  {}  KV cache {}",
-            si(stage.tpot_s, Seconds::UNIT),
-            or_na(stage.tokens_per_s.map(|t| format!("{} tokens/s", significant(Some(t))))),
-            cache(&stage.kv_cache_bytes),
-        ),
+fn latency_cells(stages: &[StageReport], [ttft, tpot]: [&Scale; 2], bytes: &Scale) -> Vec<String> {
+    let of_each = |cell: &dyn Fn(&StageReport) -> Option<String>| {
+        stages.iter().map(|s| or_na(cell(s))).collect::<Vec<_>>().join(" / ")
     };
-    format!(
-        "{} {}: {latency}  coverage {}  instrumentation {overhead}  {} x {} steps",
-        stage.version,
-        stage.stage,
-        percent(stage.coverage),
-        stage.repetitions,
-        stage.steps
-    )
+    let first = &stages[0];
+    let cache = &first.kv_cache_bytes;
+    vec![
+        first.version.clone(),
+        or_na(first.ttft_s.map(|t| ttft.format(t))),
+        or_na(first.tpot_s.map(|t| tpot.format(t))),
+        significant(first.tokens_per_s),
+        or_na(cache.theoretical.map(|b| bytes.format(b))),
+        or_na(cache.allocated.map(|b| bytes.format(b))),
+        of_each(&|s| s.coverage.map(|c| format!("{:.1}", c * 100.0))),
+        of_each(&|s| s.instrumentation_overhead.map(|o| format!("{:+.1}", o * 100.0))),
+        stages.iter().map(|s| s.repetitions).min().unwrap_or(0).to_string(),
+    ]
 }
 
-fn cache(bytes: &KvCacheBytes) -> String {
-    // Adding 0 turns a -0 of an empty sum into 0.
-    let iec = |v: Option<f64>| or_na(v.map(|v| format_iec(v + 0.0, Bytes::UNIT)));
-    format!("{} (allocated {})", iec(bytes.theoretical), iec(bytes.allocated))
+/// A line per comparison of a version with the first.
+pub fn comparison_lines(report: &PhaseReport) -> Vec<String> {
+    report.comparisons.iter().map(comparison_line).collect()
 }
 
 fn comparison_line(c: &Comparison) -> String {
@@ -192,22 +206,23 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_says_latency_coverage_and_which_is_faster() {
-        let lines = phase_summary(&PhaseReport::new(&phase_run(), &[]));
-        assert_eq!(
-            lines[0],
-            "v0 prefill: TTFT 10.1 ms  coverage 90.0 %  instrumentation +2.0 %  3 x 1 steps"
-        );
+    fn the_latency_table_has_a_row_per_version_and_fits_80_columns() {
+        let text = latency_table(&PhaseReport::new(&phase_run(), &[])).to_terminal(80);
+        let row = text.lines().find(|l| l.starts_with("v1")).unwrap();
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        assert_eq!(cells[..5], ["v1", "10.1", "5.05", "198", "3.00"], "{text}");
+        assert!(row.contains("90.0 / 9") && row.contains("+2.0 / +"), "{text}");
+        assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
+    }
+
+    #[test]
+    fn comparisons_say_which_is_faster() {
+        let lines = comparison_lines(&PhaseReport::new(&phase_run(), &[]));
         assert!(
-            lines[3].contains("TPOT 5.05 ms  198 tokens/s  KV cache 3.00 KiB (allocated 4.00 KiB)"),
-            "{}",
-            lines[3]
+            lines[0].starts_with("v1 vs v0 prefill: 1.00x [")
+                && lines[0].ends_with("no difference can be told")
         );
-        assert!(
-            lines[4].starts_with("v1 vs v0 prefill: 1.00x [")
-                && lines[4].ends_with("no difference can be told")
-        );
-        assert!(lines[5].starts_with("v1 vs v0 decode: 2.00x [") && lines[5].ends_with("faster"));
+        assert!(lines[1].starts_with("v1 vs v0 decode: 2.00x [") && lines[1].ends_with("faster"));
     }
 
     #[test]

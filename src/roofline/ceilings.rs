@@ -33,6 +33,16 @@ impl CeilingSet {
         self
     }
 
+    /// Sets the values of the ceilings from `from` on to those of `others`; false, with nothing useful set, when
+    /// those are of other kinds or sources.
+    pub(super) fn update(&mut self, from: usize, others: &[Ceiling]) -> bool {
+        let Some(own) = self.ceilings.get_mut(from..from + others.len()) else { return false };
+        own.iter_mut().zip(others).all(|(own, other)| {
+            own.value = other.value;
+            own.kind == other.kind && own.source == other.source && own.threads == other.threads
+        })
+    }
+
     /// One ceiling of each kind: the first.
     pub fn distinct(&self) -> Vec<&Ceiling> {
         let mut kept: Vec<&Ceiling> = Vec::new();

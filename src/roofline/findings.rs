@@ -5,17 +5,27 @@ use super::point::{Level, Origin, Point};
 use crate::hw::{Ceiling, ComputeUnit, Precision};
 use crate::profile::{Finding, FindingCode, KernelRecord, Measured, suggests_matrix_units};
 use crate::units::{ByteRate, FlopRate, format_si};
+use std::collections::HashSet;
 
-/// The findings that the launches carry themselves.
-pub(super) fn of_kernels(kernels: &[&KernelRecord]) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = Vec::new();
-    for finding in kernels.iter().flat_map(|k| &k.findings).filter(|f| f.code != FindingCode::FlopsIncomplete)
-    {
-        if !findings.contains(finding) {
-            findings.push(finding.clone());
+/// The findings that the launches carry themselves, each once.
+#[derive(Debug, Default)]
+pub(super) struct OfKernels {
+    findings: Vec<Finding>,
+    seen: HashSet<Finding>,
+}
+
+impl OfKernels {
+    pub(super) fn push(&mut self, kernel: &KernelRecord) {
+        for finding in kernel.findings.iter().filter(|f| f.code != FindingCode::FlopsIncomplete) {
+            if self.seen.insert(finding.clone()) {
+                self.findings.push(finding.clone());
+            }
         }
     }
-    findings
+
+    pub(super) fn finish(self) -> Vec<Finding> {
+        self.findings
+    }
 }
 
 /// The findings that follow from the points.

@@ -1,15 +1,15 @@
 //! Points from the kernel launches of a profiler's export.
 
-use super::Ceilings;
-use super::Selection;
 use super::attainable::{Bound, Demand, Floor, floor};
 use super::ceilings::CeilingSet;
 use super::point::{FlopCounts, Level, Origin, Point};
-use crate::hw::{ComputeUnit, Precision};
+use super::{Ceilings, Launches, Only, Selection};
+use crate::hw::{Ceiling, ComputeUnit, Precision};
 use crate::llm::{Phase, Stage};
-use crate::profile::{KernelFlops, KernelRecord, Measured, Run, base_name};
+use crate::profile::{KernelFlops, KernelRates, KernelRecord, Measured, Run, base_name};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
 
 /// What becomes one point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,70 +33,170 @@ pub enum By {
     File,
 }
 
+impl By {
+    /// Whether a point's launches are all of one kernel.
+    fn is_one_kernel(self) -> bool {
+        matches!(self, Self::Kernel | Self::Launch | Self::Grid)
+    }
+
+    /// Whether a point's launches are all of one version, stage and phase.
+    fn is_one_place(self) -> bool {
+        !matches!(self, Self::Nvtx | Self::Class | Self::File)
+    }
+
+    fn level(self) -> Level {
+        match self {
+            Self::Launch => Level::Launch,
+            Self::Kernel | Self::Grid => Level::Kernel,
+            Self::NameBase | Self::Nvtx | Self::Phase | Self::Class | Self::File => Level::Group,
+        }
+    }
+}
+
+/// What a launch is for: as its record says, or as rules say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The KV-cache version.
+    pub version: Option<String>,
+    /// The stage.
+    pub stage: Option<Stage>,
+    /// The phase.
+    pub phase: Option<Phase>,
+    /// The kind of work, e.g. `gemm`.
+    pub class: Option<String>,
+}
+
+impl Place {
+    /// What the record itself says.
+    pub fn of(kernel: &KernelRecord) -> Self {
+        let (version, class) = (kernel.version.clone(), kernel.class.clone());
+        Self { version, stage: kernel.stage, phase: kernel.phase, class }
+    }
+}
+
 /// The points of a run's kernel launches that `selection` keeps; shares are of all launches.
 pub fn kernel_points(run: &Run, by: By, selection: &Selection, ceilings: &Ceilings) -> Vec<Point> {
-    let kept = selection.of(&run.kernels);
-    let mut points: Vec<Point> =
-        groups(&kept, by).iter().map(|members| point(members, by, run, ceilings)).collect();
-    let times: Option<Vec<f64>> = run.kernels.iter().map(|k| k.time.as_ref().map(|t| t.value)).collect();
-    // Without all the times there is no total, and so no share of it.
-    let total = times.map(|t| t.iter().sum::<f64>()).filter(|t| *t > 0.0);
-    for point in &mut points {
-        point.share = total.and_then(|total| Some(point.time.as_ref()?.value / total));
+    let mut launches = Launches::new(by, selection.clone(), Only::All);
+    for kernel in &run.kernels {
+        launches.push(kernel, ceilings, &run.ceilings);
     }
-    points
+    launches.finish().0
+}
+
+/// Points in the making: launches are added one after the other and need not be kept.
+#[derive(Debug, Default)]
+pub(super) struct KernelPoints {
+    by: By,
+    groups: Vec<Group>,
+    /// Groups by the hash of their key; several where hashes collide.
+    index: HashMap<u64, Vec<usize>>,
+    hasher: RandomState,
+    last: usize,
+}
+
+impl KernelPoints {
+    /// No points yet.
+    pub(super) fn new(by: By) -> Self {
+        Self { by, ..Self::default() }
+    }
+
+    /// Adds a launch of a run that measured ceilings `of_run` beside it.
+    pub(super) fn push(
+        &mut self,
+        kernel: &KernelRecord,
+        place: &Place,
+        ceilings: &Ceilings,
+        of_run: &[Ceiling],
+    ) {
+        let at = if self.by == By::Launch { self.begin(kernel, place) } else { self.find(kernel, place) };
+        self.groups[at].add(kernel, ceilings, of_run);
+    }
+
+    /// The group of a launch. The one that followed the last launch's group before is tried first: programs repeat
+    /// themselves, and comparing is several times as fast as hashing a name of thousands of characters.
+    fn find(&mut self, kernel: &KernelRecord, place: &Place) -> usize {
+        let guess = self.groups.get(self.last).map(|g| g.next);
+        if let Some(at) =
+            guess.filter(|at| self.groups.get(*at).is_some_and(|g| g.is_of(kernel, place, self.by)))
+        {
+            self.last = at;
+            return at;
+        }
+        let hash = self.hasher.hash_one(key(kernel, place, self.by));
+        let found = self
+            .index
+            .get(&hash)
+            .into_iter()
+            .flatten()
+            .find(|at| self.groups[**at].is_of(kernel, place, self.by));
+        let at = match found {
+            Some(at) => *at,
+            None => {
+                let at = self.begin(kernel, place);
+                self.index.entry(hash).or_default().push(at);
+                at
+            }
+        };
+        if let Some(last) = self.groups.get_mut(self.last) {
+            last.next = at;
+        }
+        self.last = at;
+        at
+    }
+
+    fn begin(&mut self, kernel: &KernelRecord, place: &Place) -> usize {
+        self.groups.push(Group::new(kernel, place, self.by));
+        self.groups.len() - 1
+    }
+
+    /// The points, in the order in which their first launches came. Their shares are of `total_s`: without it there
+    /// are none.
+    pub(super) fn finish(self, total_s: Option<f64>) -> Vec<Point> {
+        let by = self.by;
+        let mut points: Vec<Point> = self.groups.into_iter().map(|group| group.point(by)).collect();
+        let total = total_s.filter(|t| *t > 0.0);
+        for point in &mut points {
+            point.share = total.and_then(|total| Some(point.time.as_ref()?.value / total));
+        }
+        points
+    }
 }
 
 /// What launches of one point have in common.
 #[derive(PartialEq, Eq, Hash)]
 struct Key<'a> {
-    file: &'a str,
     name: Cow<'a, str>,
+    file: &'a str,
     device: Option<&'a str>,
     place: Option<(Option<&'a str>, Option<Stage>, Option<Phase>)>,
     shape: Option<(Option<&'a str>, Option<&'a str>)>,
-    alone: Option<&'a str>,
+    alone: Option<Option<&'a str>>,
 }
 
-fn key<'a>(kernel: &'a KernelRecord, by: By) -> Key<'a> {
-    let name = match by {
-        By::Kernel | By::Launch | By::Grid => Cow::Borrowed(kernel.kernel.as_str()),
+fn key<'a>(kernel: &'a KernelRecord, place: &'a Place, by: By) -> Key<'a> {
+    Key {
+        name: key_name(kernel, place, by),
+        file: &kernel.file,
+        device: kernel.device.as_deref().filter(|_| by != By::File),
+        place: by.is_one_place().then_some((place.version.as_deref(), place.stage, place.phase)),
+        shape: (by == By::Grid).then_some((kernel.grid.as_deref(), kernel.block.as_deref())),
+        // Rates of several launches have no sum without their times: each stays a point.
+        alone: has_rates_only(kernel).then_some(kernel.launch.as_deref()),
+    }
+}
+
+fn key_name<'a>(kernel: &'a KernelRecord, place: &'a Place, by: By) -> Cow<'a, str> {
+    match by {
+        By::Kernel | By::Launch | By::Grid => Cow::Borrowed(&kernel.kernel),
         By::NameBase => Cow::Owned(base_name(&kernel.kernel)),
         By::Nvtx => Cow::Owned(kernel.nvtx.join("/")),
-        By::Class => Cow::Borrowed(kernel.class.as_deref().unwrap_or_default()),
+        By::Class => Cow::Borrowed(place.class.as_deref().unwrap_or_default()),
         By::Phase | By::File => Cow::Borrowed(""),
-    };
-    let place = (kernel.version.as_deref(), kernel.stage, kernel.phase);
-    // Rates of several launches have no sum without their times: each stays a point.
-    let alone = kernel.time.is_none() && kernel.rates.is_some();
-    Key {
-        file: &kernel.file,
-        name,
-        device: kernel.device.as_deref().filter(|_| by != By::File),
-        place: (!matches!(by, By::Nvtx | By::Class | By::File)).then_some(place),
-        shape: (by == By::Grid).then_some((kernel.grid.as_deref(), kernel.block.as_deref())),
-        alone: kernel.launch.as_deref().filter(|_| alone),
     }
-}
-
-fn groups<'a>(kernels: &[&'a KernelRecord], by: By) -> Vec<Vec<&'a KernelRecord>> {
-    if by == By::Launch {
-        return kernels.iter().map(|k| vec![*k]).collect();
-    }
-    let mut index = HashMap::new();
-    let mut groups: Vec<Vec<&KernelRecord>> = Vec::new();
-    for kernel in kernels {
-        let at = *index.entry(key(kernel, by)).or_insert_with(|| {
-            groups.push(Vec::new());
-            groups.len() - 1
-        });
-        groups[at].push(kernel);
-    }
-    groups
 }
 
 /// What the point is called besides, or instead of, its kernel's name.
-fn group_name(first: &KernelRecord, by: By) -> Option<String> {
+fn group_name(first: &KernelRecord, place: &Place, by: By) -> Option<String> {
     let or = |text: Option<&str>, absent: &str| text.filter(|t| !t.is_empty()).unwrap_or(absent).to_string();
     match by {
         By::Kernel | By::Launch => None,
@@ -110,10 +210,10 @@ fn group_name(first: &KernelRecord, by: By) -> Option<String> {
             ))
         }
         By::Nvtx => Some(or(Some(&first.nvtx.join("/")), "(no NVTX range)")),
-        By::Class => Some(or(first.class.as_deref(), "(no known class)")),
+        By::Class => Some(or(place.class.as_deref(), "(no known class)")),
         By::Phase => {
             let parts =
-                [first.version.as_deref(), first.stage.map(Stage::name), first.phase.map(Phase::name)];
+                [place.version.as_deref(), place.stage.map(Stage::name), place.phase.map(Phase::name)];
             let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
             Some(or(Some(&name), "(no known phase)"))
         }
@@ -121,140 +221,301 @@ fn group_name(first: &KernelRecord, by: By) -> Option<String> {
     }
 }
 
-fn point(members: &[&KernelRecord], by: By, run: &Run, ceilings: &Ceilings) -> Point {
-    let first = members[0];
-    let set = ceilings_of(first, run, ceilings);
-    let flops = counts(members);
-    let of = |f: fn(&KernelRecord) -> &Option<Measured>| sum(members.iter().map(|m| f(m).as_ref()));
-    let (time, bytes) = (of(|m| &m.time), of(|m| &m.dram_bytes));
-    let floor: Option<Floor> =
-        members.iter().map(|m| member_floor(m, &ceilings_of(m, run, ceilings))).sum::<Option<Floor>>();
-    let rates = first.rates.clone().filter(|_| members.len() == 1 && time.is_none());
-    let counted = flops.total.is_some() || rates.as_ref().is_some_and(|r| r.flops.total().is_some());
-    let flops_complete = counted && members.iter().all(|m| m.flops_complete);
-    // What a rate does in a second takes a second.
-    let time_s = if rates.is_some() { Some(1.0) } else { time.as_ref().map(|t| t.value) };
-    let bound = bound(floor.as_ref(), flops_complete, time_s, bytes.as_ref());
-    let one_kernel = matches!(by, By::Kernel | By::Launch | By::Grid);
-    let one_place = !matches!(by, By::Nvtx | By::Class | By::File);
-    Point {
-        level: match by {
-            By::Launch => Level::Launch,
-            By::Kernel | By::Grid => Level::Kernel,
-            By::NameBase | By::Nvtx | By::Phase | By::Class | By::File => Level::Group,
-        },
-        file: first.file.clone(),
-        launch: if members.len() == 1 { first.launch.clone() } else { None },
-        kernel: one_kernel.then(|| first.kernel.clone()),
-        short_name: None,
-        group: group_name(first, by),
-        launches: members.iter().map(|m| m.launches).sum(),
-        device: first.device.clone(),
-        version: first.version.clone().filter(|_| one_place),
-        stage: first.stage.filter(|_| one_place),
-        phase: first.phase.filter(|_| one_place),
-        class: first.class.clone().filter(|_| one_kernel || by == By::Class),
-        time,
-        share: None,
-        bytes,
-        byte_origin: Origin::Counter,
-        l2_bytes: of(|m| &m.l2_bytes),
-        l1_bytes: of(|m| &m.l1_bytes),
-        dram_percent: mean_percent(members, |m| &m.dram_percent),
-        sm_percent: mean_percent(members, |m| &m.sm_percent),
-        rates,
-        used_ceilings: used(members, &set),
-        flops,
-        flop_origin: Origin::Counter,
-        flops_complete,
-        missing: missing(members),
-        floor,
-        bound,
-        ceilings: set,
+fn has_rates_only(kernel: &KernelRecord) -> bool {
+    kernel.time.is_none() && kernel.rates.is_some()
+}
+
+/// The launches of one point, summed as they come.
+#[derive(Debug, Default)]
+struct Group {
+    file: String,
+    launch: Option<String>,
+    kernel: String,
+    /// The name that its launches share: the kernel's, or another by which they are grouped.
+    name: String,
+    group: Option<String>,
+    grid: Option<String>,
+    block: Option<String>,
+    device: Option<String>,
+    place: Place,
+    /// Rates of a launch without a time, which stays alone.
+    rates: Option<KernelRates>,
+    members: u64,
+    launches: u64,
+    time: Sum,
+    bytes: Sum,
+    l2_bytes: Sum,
+    l1_bytes: Sum,
+    dram_percent: Percent,
+    sm_percent: Percent,
+    flops: FlopSums,
+    flops_complete: bool,
+    missing: BTreeSet<String>,
+    last_missing: Vec<String>,
+    /// The sum of the members' floors; `None` once one has none.
+    floor: Option<Floor>,
+    /// The ceilings of the first member, and of the last.
+    ceilings: CeilingSet,
+    last_ceilings: CeilingSet,
+    /// How many of them the last member itself had.
+    last_own: usize,
+    used: Vec<String>,
+    seen: Vec<(ComputeUnit, Precision, Option<Precision>)>,
+    /// The group whose launch came after one of this last time.
+    next: usize,
+}
+
+impl Group {
+    fn new(first: &KernelRecord, place: &Place, by: By) -> Self {
+        Self {
+            file: first.file.clone(),
+            launch: first.launch.clone(),
+            kernel: first.kernel.clone(),
+            name: key_name(first, place, by).into_owned(),
+            group: group_name(first, place, by),
+            grid: first.grid.clone(),
+            block: first.block.clone(),
+            device: first.device.clone(),
+            place: place.clone(),
+            rates: first.rates.clone().filter(|_| first.time.is_none()),
+            flops_complete: true,
+            floor: Some(Floor::default()),
+            next: usize::MAX,
+            ..Self::default()
+        }
+    }
+
+    fn is_of(&self, kernel: &KernelRecord, place: &Place, by: By) -> bool {
+        let own = Key {
+            name: Cow::Borrowed(&self.name),
+            file: &self.file,
+            device: self.device.as_deref().filter(|_| by != By::File),
+            place: by.is_one_place().then_some((
+                self.place.version.as_deref(),
+                self.place.stage,
+                self.place.phase,
+            )),
+            shape: (by == By::Grid).then_some((self.grid.as_deref(), self.block.as_deref())),
+            alone: self.rates.is_some().then_some(self.launch.as_deref()),
+        };
+        own == key(kernel, place, by)
+    }
+
+    fn add(&mut self, kernel: &KernelRecord, ceilings: &Ceilings, of_run: &[Ceiling]) {
+        self.set_ceilings(kernel, ceilings, of_run);
+        self.members += 1;
+        self.launches += kernel.launches;
+        self.time.add(kernel.time.as_ref());
+        self.bytes.add(kernel.dram_bytes.as_ref());
+        self.l2_bytes.add(kernel.l2_bytes.as_ref());
+        self.l1_bytes.add(kernel.l1_bytes.as_ref());
+        self.dram_percent.add(kernel.dram_percent.as_ref(), kernel.time.as_ref());
+        self.sm_percent.add(kernel.sm_percent.as_ref(), kernel.time.as_ref());
+        self.flops.add(&kernel.flops);
+        self.flops_complete &= kernel.flops_complete;
+        if self.last_missing != kernel.missing {
+            self.missing.extend(kernel.missing.iter().cloned());
+            self.last_missing.clone_from(&kernel.missing);
+        }
+        let rates = kernel.rates.as_ref().filter(|_| has_rates_only(kernel));
+        let (flops, bytes) =
+            rates.map_or((&kernel.flops, &kernel.dram_bytes), |rates| (&rates.flops, &rates.dram_bytes));
+        let demands = demands(flops);
+        for demand in demands.iter().filter(|d| d.flops > 0.0 && rates.is_none()) {
+            let kind = (demand.unit, demand.precision, demand.accumulate);
+            if !self.seen.contains(&kind) {
+                self.seen.push(kind);
+                let name = self.ceilings.compute(demand).map(Ceiling::name);
+                self.used.extend(name.filter(|n| !self.used.contains(n)));
+            }
+        }
+        let floor = member_floor(flops, bytes.as_ref(), &demands, &self.last_ceilings);
+        self.floor = self.floor.and_then(|sum| Some(sum + floor?));
+    }
+
+    /// Brings the ceilings up to those of `kernel`: mostly the same kinds at another clock, which copies nothing.
+    fn set_ceilings(&mut self, kernel: &KernelRecord, ceilings: &Ceilings, of_run: &[Ceiling]) {
+        if self.members == 0 {
+            self.ceilings = ceilings_of(kernel, ceilings, of_run);
+            self.used.extend(self.ceilings.dram().map(Ceiling::name));
+            self.last_ceilings = self.ceilings.clone();
+        } else if self.last_own != kernel.ceilings.len()
+            || !self.last_ceilings.update(ceilings.chosen.len(), &kernel.ceilings)
+        {
+            self.last_ceilings = ceilings_of(kernel, ceilings, of_run);
+        }
+        self.last_own = kernel.ceilings.len();
+    }
+
+    fn point(self, by: By) -> Point {
+        let flops = self.flops.counts(self.members, self.flops_complete);
+        let (time, bytes) = (self.time.measured(), self.bytes.measured());
+        let rates = self.rates.filter(|_| self.members == 1 && time.is_none());
+        let counted = flops.total.is_some() || rates.as_ref().is_some_and(|r| r.flops.total().is_some());
+        let flops_complete = counted && self.flops_complete;
+        // What a rate does in a second takes a second.
+        let time_s = if rates.is_some() { Some(1.0) } else { time.as_ref().map(|t| t.value) };
+        let bound = bound(self.floor.as_ref(), flops_complete, time_s, bytes.as_ref());
+        Point {
+            level: by.level(),
+            file: self.file,
+            launch: if self.members == 1 { self.launch } else { None },
+            kernel: by.is_one_kernel().then_some(self.kernel),
+            short_name: None,
+            group: self.group,
+            launches: self.launches,
+            device: self.device,
+            version: self.place.version.filter(|_| by.is_one_place()),
+            stage: self.place.stage.filter(|_| by.is_one_place()),
+            phase: self.place.phase.filter(|_| by.is_one_place()),
+            class: self.place.class.filter(|_| by.is_one_kernel() || by == By::Class),
+            time,
+            share: None,
+            bytes,
+            byte_origin: Origin::Counter,
+            l2_bytes: self.l2_bytes.measured(),
+            l1_bytes: self.l1_bytes.measured(),
+            dram_percent: self.dram_percent.mean(),
+            sm_percent: self.sm_percent.mean(),
+            rates,
+            used_ceilings: self.used,
+            flops,
+            flop_origin: Origin::Counter,
+            flops_complete,
+            missing: self.missing.into_iter().collect(),
+            floor: self.floor,
+            bound,
+            ceilings: self.ceilings,
+        }
+    }
+}
+
+fn ceilings_of(kernel: &KernelRecord, ceilings: &Ceilings, of_run: &[Ceiling]) -> CeilingSet {
+    let of_device = kernel.device.as_deref().and_then(|name| {
+        ceilings.by_device.iter().find(|(device, _)| device == name).map(|(_, ceilings)| ceilings.as_slice())
+    });
+    CeilingSet::new(ceilings.chosen.clone()).or(&kernel.ceilings).or(of_device.unwrap_or_default()).or(of_run)
+}
+
+/// Extensive quantities add up; a sum with an unknown part is unknown.
+#[derive(Debug, Default)]
+struct Sum {
+    known: Option<Measured>,
+    unknown: bool,
+}
+
+impl Sum {
+    fn add(&mut self, part: Option<&Measured>) {
+        match (part, &mut self.known) {
+            (None, _) => self.unknown = true,
+            (Some(part), None) => self.known = Some(part.clone()),
+            (Some(part), Some(sum)) => {
+                sum.value += part.value;
+                sum.lower_bound |= part.lower_bound;
+                sum.estimated |= part.estimated;
+            }
+        }
+    }
+
+    fn measured(self) -> Option<Measured> {
+        self.known.filter(|_| !self.unknown)
     }
 }
 
 /// A percentage of a peak over several launches: the mean weighted by time, `None` unless every launch has both.
-fn mean_percent(members: &[&KernelRecord], of: fn(&KernelRecord) -> &Option<Measured>) -> Option<f64> {
-    if let [one] = members {
-        return of(one).as_ref().map(|m| m.value);
-    }
-    let parts: Option<Vec<(f64, f64)>> =
-        members.iter().map(|m| Some((of(m).as_ref()?.value, m.time.as_ref()?.value))).collect();
-    let parts = parts?;
-    let total: f64 = parts.iter().map(|(_, time)| time).sum();
-    (total > 0.0).then(|| parts.iter().map(|(value, time)| value * time).sum::<f64>() / total)
+/// A single launch needs no time.
+#[derive(Debug, Default)]
+struct Percent {
+    members: u64,
+    last: Option<f64>,
+    weighted: f64,
+    time: f64,
+    unknown: bool,
 }
 
-fn ceilings_of(kernel: &KernelRecord, run: &Run, ceilings: &Ceilings) -> CeilingSet {
-    let of_device = kernel.device.as_deref().and_then(|name| {
-        ceilings.by_device.iter().find(|(device, _)| device == name).map(|(_, ceilings)| ceilings.as_slice())
-    });
-    CeilingSet::new(ceilings.chosen.clone())
-        .or(&kernel.ceilings)
-        .or(of_device.unwrap_or_default())
-        .or(&run.ceilings)
-}
-
-/// Extensive quantities add up; a sum with an unknown part is unknown.
-fn sum<'a>(parts: impl Iterator<Item = Option<&'a Measured>>) -> Option<Measured> {
-    let parts: Vec<&Measured> = parts.collect::<Option<_>>()?;
-    known_sum(&parts)
-}
-
-fn known_sum(parts: &[&Measured]) -> Option<Measured> {
-    let first = parts.first()?;
-    Some(Measured {
-        value: parts.iter().map(|p| p.value).sum(),
-        source: first.source.clone(),
-        lower_bound: parts.iter().any(|p| p.lower_bound),
-        estimated: parts.iter().any(|p| p.estimated),
-    })
-}
-
-fn counts(members: &[&KernelRecord]) -> FlopCounts {
-    let of = |f: fn(&KernelFlops) -> &Option<Measured>| sum(members.iter().map(|m| f(&m.flops).as_ref()));
-    FlopCounts {
-        fp64: of(|f| &f.fp64),
-        fp32: of(|f| &f.fp32),
-        fp16: of(|f| &f.fp16),
-        fp16_packed: of(|f| &f.fp16_packed),
-        tensor: of(|f| &f.tensor),
-        tensor_by_type: tensor_by_type(members),
-        total: total(members),
-    }
-}
-
-/// A type that one launch has and another lacks counts where it is: launches of one kernel on one chip are
-/// collected with the same metrics, and an absent type has no row rather than a zero.
-fn tensor_by_type(members: &[&KernelRecord]) -> BTreeMap<String, Measured> {
-    let mut parts: BTreeMap<&str, Vec<&Measured>> = BTreeMap::new();
-    for (name, measured) in members.iter().flat_map(|m| &m.flops.tensor_by_type) {
-        parts.entry(name).or_default().push(measured);
-    }
-    parts.into_iter().filter_map(|(name, parts)| Some((name.to_string(), known_sum(&parts)?))).collect()
-}
-
-fn total(members: &[&KernelRecord]) -> Option<Measured> {
-    let totals: Vec<f64> = members.iter().filter_map(|m| m.flops.total()).collect();
-    if totals.is_empty() {
-        return None;
-    }
-    let all: Vec<(&str, &Measured)> = members.iter().flat_map(|m| named_parts(&m.flops)).collect();
-    let mut unique: Vec<&str> = Vec::new();
-    for (name, _) in &all {
-        if !unique.contains(name) {
-            unique.push(name);
+impl Percent {
+    fn add(&mut self, percent: Option<&Measured>, time: Option<&Measured>) {
+        self.members += 1;
+        self.last = percent.map(|p| p.value);
+        match (percent, time) {
+            (Some(percent), Some(time)) => {
+                self.weighted += percent.value * time.value;
+                self.time += time.value;
+            }
+            _ => self.unknown = true,
         }
     }
-    Some(Measured {
-        value: totals.iter().sum(),
-        source: unique.join(" + "),
-        lower_bound: totals.len() < members.len()
-            || members.iter().any(|m| !m.flops_complete)
-            || all.iter().any(|(_, m)| m.lower_bound),
-        estimated: all.iter().any(|(_, m)| m.estimated),
-    })
+
+    fn mean(&self) -> Option<f64> {
+        if self.members == 1 {
+            return self.last;
+        }
+        (!self.unknown && self.time > 0.0).then(|| self.weighted / self.time)
+    }
+}
+
+#[derive(Debug, Default)]
+struct FlopSums {
+    fp64: Sum,
+    fp32: Sum,
+    fp16: Sum,
+    fp16_packed: Sum,
+    tensor: Sum,
+    /// A type that one launch has and another lacks counts where it is: launches of one kernel on one chip are
+    /// collected with the same metrics, and an absent type has no row rather than a zero.
+    tensor_by_type: BTreeMap<String, Sum>,
+    total: f64,
+    /// How many launches have any.
+    with_total: u64,
+    parts: Vec<&'static str>,
+    lower_bound: bool,
+    estimated: bool,
+}
+
+impl FlopSums {
+    fn add(&mut self, flops: &KernelFlops) {
+        self.fp64.add(flops.fp64.as_ref());
+        self.fp32.add(flops.fp32.as_ref());
+        self.fp16.add(flops.fp16.as_ref());
+        self.fp16_packed.add(flops.fp16_packed.as_ref());
+        self.tensor.add(flops.tensor.as_ref());
+        for (name, measured) in &flops.tensor_by_type {
+            match self.tensor_by_type.get_mut(name) {
+                Some(sum) => sum.add(Some(measured)),
+                None => self.tensor_by_type.entry(name.clone()).or_default().add(Some(measured)),
+            }
+        }
+        if let Some(total) = flops.total() {
+            self.total += total;
+            self.with_total += 1;
+        }
+        for (name, part) in named_parts(flops) {
+            if !self.parts.contains(&name) {
+                self.parts.push(name);
+            }
+            self.lower_bound |= part.lower_bound;
+            self.estimated |= part.estimated;
+        }
+    }
+
+    fn counts(self, members: u64, complete: bool) -> FlopCounts {
+        let total = (self.with_total > 0).then(|| Measured {
+            value: self.total,
+            source: self.parts.join(" + "),
+            lower_bound: self.with_total < members || !complete || self.lower_bound,
+            estimated: self.estimated,
+        });
+        let by_type = self.tensor_by_type.into_iter();
+        FlopCounts {
+            fp64: self.fp64.measured(),
+            fp32: self.fp32.measured(),
+            fp16: self.fp16.measured(),
+            fp16_packed: self.fp16_packed.measured(),
+            tensor: self.tensor.measured(),
+            tensor_by_type: by_type.filter_map(|(name, sum)| Some((name, sum.measured()?))).collect(),
+            total,
+        }
+    }
 }
 
 /// The parts that [`KernelFlops::total`] adds, with their names.
@@ -268,22 +529,16 @@ fn named_parts(flops: &KernelFlops) -> impl Iterator<Item = (&'static str, &Meas
     parts.into_iter().filter_map(|(name, part)| Some((name, part.as_ref()?)))
 }
 
-fn missing(members: &[&KernelRecord]) -> Vec<String> {
-    let mut names: Vec<String> = members.iter().flat_map(|m| m.missing.iter().cloned()).collect();
-    names.sort();
-    names.dedup();
-    names
-}
-
 /// The floor of one record; of a summary of several launches it is that of their sum, and where there are only
 /// rates, that of what they do in a second.
-fn member_floor(kernel: &KernelRecord, ceilings: &CeilingSet) -> Option<Floor> {
-    if let (None, Some(rates)) = (&kernel.time, &kernel.rates) {
-        rates.flops.total()?;
-        return floor(rates.dram_bytes.as_ref()?.value, &demands(&rates.flops), ceilings);
-    }
-    kernel.flops.total()?;
-    floor(kernel.dram_bytes.as_ref()?.value, &demands(&kernel.flops), ceilings)
+fn member_floor(
+    flops: &KernelFlops,
+    bytes: Option<&Measured>,
+    demands: &[Demand],
+    ceilings: &CeilingSet,
+) -> Option<Floor> {
+    flops.total()?;
+    floor(bytes?.value, demands, ceilings)
 }
 
 fn demands(flops: &KernelFlops) -> Vec<Demand> {
@@ -321,15 +576,6 @@ fn operand_type(name: &str) -> (Precision, Option<Precision>) {
     let parse = |text: &str| Precision::ALL.into_iter().find(|p| p.name() == text);
     let first = from.split('_').find_map(parse).unwrap_or(Precision::Fp16);
     (first, to.and_then(parse))
-}
-
-fn used(members: &[&KernelRecord], ceilings: &CeilingSet) -> Vec<String> {
-    let mut names: Vec<String> = ceilings.dram().map(|c| c.name()).into_iter().collect();
-    for demand in members.iter().flat_map(|m| demands(&m.flops)).filter(|d| d.flops > 0.0) {
-        let name = ceilings.compute(&demand).map(|c| c.name());
-        names.extend(name.filter(|n| !names.contains(n)));
-    }
-    names
 }
 
 fn bound(

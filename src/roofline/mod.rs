@@ -8,10 +8,12 @@ mod attainable;
 mod ceilings;
 mod findings;
 mod kernels;
+mod launches;
 mod only;
 mod phases;
 mod point;
 mod repetitions;
+mod report;
 #[cfg(test)]
 pub(crate) mod samples;
 mod selection;
@@ -20,13 +22,14 @@ mod versus;
 
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
-pub use kernels::{By, kernel_points};
+pub use kernels::{By, Place, kernel_points};
+pub use launches::Launches;
 pub use only::Only;
-pub use phases::{
+pub use point::{FlopCounts, Level, Origin, Point, PointSources};
+pub use report::{
     Comparison, Definitions, KvCacheBytes, OpRow, PHASE_SCHEMA_VERSION, PhaseReport, PhaseRow, Phases,
     StageReport, WorkRow,
 };
-pub use point::{FlopCounts, Level, Origin, Point, PointSources};
 pub use selection::Selection;
 pub use steps::phase_points;
 pub use versus::{Change, Saving, changes, one_sided, savings};
@@ -66,18 +69,30 @@ pub fn analyse(runs: &[Run], by: By, ceilings: &Ceilings) -> Roofline {
 
 /// Makes the points of what `selection` keeps of all runs, sorted by time.
 pub fn analyse_selected(runs: &[Run], by: By, selection: &Selection, ceilings: &Ceilings) -> Roofline {
+    let empty = || Launches::new(by, selection.clone(), Only::All);
+    analyse_launches(runs.iter().map(|run| (run, empty())), ceilings)
+}
+
+/// Makes the points of all runs, each with the launches that were read for it and not kept, sorted by time.
+pub fn analyse_launches<'a>(
+    runs: impl IntoIterator<Item = (&'a Run, Launches)>,
+    ceilings: &Ceilings,
+) -> Roofline {
     let mut roofline = Roofline::default();
-    for run in runs {
+    for (run, mut launches) in runs {
+        run.kernels.iter().for_each(|kernel| launches.push(kernel, ceilings, &run.ceilings));
+        let selection = launches.selection().clone();
+        let (points, found) = launches.finish();
         roofline.files.push(run.file.clone());
         roofline.findings.extend(run.findings.iter().cloned());
-        roofline.findings.extend(findings::of_kernels(&selection.of(&run.kernels)));
-        roofline.points.extend(kernel_points(run, by, selection, ceilings));
+        roofline.findings.extend(found);
         let phases = phase_points(run, &ceilings.chosen);
-        roofline.points.extend(phases.into_iter().filter(|p| selection.keeps_phase(p)));
+        let phases = phases.into_iter().filter(|p| selection.keeps_phase(p));
+        let (large, small): (Vec<Point>, Vec<Point>) =
+            points.into_iter().chain(phases).partition(|p| selection.is_large(p));
+        roofline.points.extend(large);
+        roofline.too_small += small.len();
     }
-    let all = roofline.points.len();
-    roofline.points.retain(|p| selection.is_large(p));
-    roofline.too_small = all - roofline.points.len();
     name_points(&mut roofline.points);
     roofline.findings.extend(findings::of_points(&roofline.points));
     let time = |p: &Point| p.time.as_ref().map_or(f64::NEG_INFINITY, |t| t.value);

@@ -1,6 +1,6 @@
 //! A run reduced to the FLOPs of one precision, so that its points are held against that ceiling alone.
 
-use crate::profile::{KernelFlops, KernelRecord, Measured, Run, suggests_matrix_units};
+use crate::profile::{KernelFlops, KernelRecord, Measured, suggests_matrix_units};
 
 /// Whose FLOPs, and so which ceilings, points are made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,13 +19,14 @@ pub enum Only {
 }
 
 impl Only {
-    /// The run with these FLOPs only; times and bytes stay. Measured phases, whose FLOPs are analytic, stay too.
+    /// The launch with these FLOPs only; times and bytes stay.
     #[must_use]
-    pub fn of(self, mut run: Run) -> Run {
+    pub fn of_kernel(self, kernel: &KernelRecord) -> KernelRecord {
+        let mut kernel = kernel.clone();
         if self != Self::All {
-            run.kernels.iter_mut().for_each(|k| self.reduce(k));
+            self.reduce(&mut kernel);
         }
-        run
+        kernel
     }
 
     /// What to call it; `None` for all precisions.
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     fn only(which: Only, record: KernelRecord) -> KernelRecord {
-        which.of(Run { kernels: vec![record], ..Run::default() }).kernels.remove(0)
+        which.of_kernel(&record)
     }
 
     #[test]

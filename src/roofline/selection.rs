@@ -1,9 +1,8 @@
 //! Which launches an analysis keeps: by name, by NVTX range, by share of time.
 
 use super::point::Point;
-use crate::profile::{KernelRecord, short_name};
+use crate::profile::short_name;
 use regex::Regex;
-use std::collections::HashMap;
 
 /// What to keep; everything by default.
 #[derive(Clone, Debug, Default)]
@@ -17,15 +16,6 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// The launches to keep.
-    pub fn of<'a>(&self, kernels: &'a [KernelRecord]) -> Vec<&'a KernelRecord> {
-        let mut known: HashMap<&str, bool> = HashMap::new();
-        let mut keep = |k: &'a KernelRecord| {
-            *known.entry(&k.kernel).or_insert_with(|| self.matches(&k.kernel)) && self.is_inside(&k.nvtx)
-        };
-        kernels.iter().filter(|k| keep(k)).collect()
-    }
-
     /// Whether a name is one of those to keep.
     pub fn matches(&self, name: &str) -> bool {
         self.kernel.as_ref().is_none_or(|r| r.is_match(name) || r.is_match(&short_name(name)))
@@ -42,7 +32,7 @@ impl Selection {
     }
 
     /// Ranges are nested, and kprof's own have whole paths as names: either may begin with what is wanted.
-    fn is_inside(&self, ranges: &[String]) -> bool {
+    pub(super) fn is_inside(&self, ranges: &[String]) -> bool {
         let Some(wanted) = self.nvtx.as_deref().map(|w| w.trim_end_matches('/')) else { return true };
         let begins = |path: &str| {
             path.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -55,13 +45,15 @@ impl Selection {
 mod tests {
     use super::super::samples::kernel;
     use super::*;
+    use crate::profile::KernelRecord;
 
     fn launch(name: &str, ranges: &[&str]) -> KernelRecord {
         KernelRecord { nvtx: ranges.iter().map(ToString::to_string).collect(), ..kernel(name, 1.0, 1.0, 1.0) }
     }
 
     fn kept(selection: &Selection, launches: &[KernelRecord]) -> Vec<String> {
-        selection.of(launches).into_iter().map(|k| k.kernel.clone()).collect()
+        let wanted = |k: &&KernelRecord| selection.matches(&k.kernel) && selection.is_inside(&k.nvtx);
+        launches.iter().filter(wanted).map(|k| k.kernel.clone()).collect()
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::attainable::{Bound, Demand, Floor, floor};
 use super::ceilings::CeilingSet;
-use super::phases::{PhaseReport, PhaseRow, StageReport};
 use super::point::{FlopCounts, Level, Origin, Point};
+use super::report::{PhaseReport, PhaseRow, StageReport};
 use crate::hw::{Ceiling, ComputeUnit, Precision};
 use crate::llm::{DType, Phase, StepShape, Work};
 use crate::profile::{Measured, PlanRecord, PlannedOp, Run, StepRecord};

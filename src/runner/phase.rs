@@ -65,9 +65,9 @@ pub fn measure_phases<B: Backend>(
         began: Instant::now(),
         done: 0,
     };
+    measurement.record_caches(&lanes)?;
     measurement.warm_up(&mut lanes)?;
     let repetitions = measurement.repeat(&mut lanes)?;
-    measurement.record_caches(&lanes)?;
     measurement.note_repetitions(repetitions)?;
     Ok(Outcome { repetitions })
 }
@@ -154,10 +154,10 @@ impl<B: Backend> Measurement<'_, '_, B> {
                 repetition,
                 step: step.step,
                 shape: step.shape,
-                time_s: step.time_s,
+                time_s: to_picoseconds(step.time_s),
                 method,
-                op_start_s: step.spans.iter().map(|s| s.start_s - step.start_s).collect(),
-                op_time_s: step.spans.iter().map(|s| s.time_s).collect(),
+                op_start_s: step.spans.iter().map(|s| to_picoseconds(s.start_s - step.start_s)).collect(),
+                op_time_s: step.spans.iter().map(|s| to_picoseconds(s.time_s)).collect(),
             }))?;
         }
         Ok(())
@@ -192,6 +192,12 @@ impl<B: Backend> Measurement<'_, '_, B> {
         (self.sink.record)(Record::Finding(finding))?;
         Ok(())
     }
+}
+
+/// Rounds to whole picoseconds: far below any clock's resolution, and enough to drop the digits that subtracting
+/// two readings of a clock adds, which would double the size of a run file.
+fn to_picoseconds(seconds: f64) -> f64 {
+    (seconds * 1e12).round() / 1e12
 }
 
 /// Fisher and Yates' shuffle (Knuth, TAOCP 2, algorithm P).

@@ -155,6 +155,34 @@ fn a_run_cut_short_is_read_and_says_that_it_is_partial() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_keeps_what_was_measured_and_exits_with_130() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_kprof"))
+        .current_dir(folder.path())
+        .args(["phase", "--preset", "tiny", "--version", "v1", "-r", "1000000", "--max-time", "100s"])
+        .args(["--output", "run.jsonl"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let run = folder.path().join("run.jsonl");
+    let measured = || std::fs::read_to_string(&run).is_ok_and(|t| t.matches("\"twin\"").count() > 100);
+    let began = std::time::Instant::now();
+    while !measured() && began.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.is_ok_and(|s| s.success()));
+    let output = child.wait_with_output().unwrap();
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("run.jsonl holds what was measured until then"), "{stderr}");
+    assert!(text(&output.stdout).contains("TPOT"));
+    assert!(!std::fs::read_to_string(&run).unwrap().contains("\"type\":\"end\""));
+}
+
 #[test]
 fn a_run_of_a_later_format_or_with_a_damaged_line_is_refused_by_line() {
     let folder = tempfile::tempdir().unwrap();

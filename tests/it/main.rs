@@ -3,6 +3,7 @@
 mod architecture;
 mod ceilings;
 mod cli;
+mod damaged_runs;
 mod ncu;
 mod passes;
 mod reference_gpt;

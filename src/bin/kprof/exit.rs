@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub(crate) struct UsageError(pub(crate) String);
 
 /// What a shell expects of a program that SIGINT ended: 128 + 2.
-pub(crate) const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// The user stopped the run; what was measured is kept.
 #[derive(Debug, thiserror::Error)]
@@ -38,5 +38,11 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<UsageError>().is_some() {
         return ExitCode::from(2);
     }
-    if error.downcast_ref::<Strict>().is_some() { ExitCode::from(4) } else { ExitCode::FAILURE }
+    if error.downcast_ref::<Interrupted>().is_some() {
+        return ExitCode::from(INTERRUPTED);
+    }
+    if error.downcast_ref::<Strict>().is_some() {
+        return ExitCode::from(4);
+    }
+    ExitCode::FAILURE
 }

@@ -9,7 +9,7 @@ pub(crate) fn flag() -> &'static AtomicBool {
     // Installed once per process: a second call fails, and the first handler serves it.
     let _ = ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(crate::exit::INTERRUPTED);
+            std::process::exit(i32::from(crate::exit::INTERRUPTED));
         }
     });
     &STOP

@@ -68,6 +68,9 @@ pub(crate) fn check_writable<'a>(paths: impl IntoIterator<Item = &'a Path>) -> a
         if path.is_dir() {
             anyhow::bail!("cannot write {}: it is a folder", path.display());
         }
+        if path.exists() && !path.is_file() {
+            continue; // A device or a pipe: nothing to try without writing to it.
+        }
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)
             .and_then(|()| tempfile::Builder::new().prefix(".kprof-").tempfile_in(folder))

@@ -47,7 +47,7 @@ fn bytes_and_flops(about: &str, record: &KernelRecord) -> Option<Finding> {
 }
 
 /// NVIDIA's rule says which part of the peak was achieved; it is computed from the same counters.
-fn rule_against_flops(about: &str, rule: &str, record: &KernelRecord) -> Vec<Finding> {
+pub(super) fn rule_against_flops(about: &str, rule: &str, record: &KernelRecord) -> Vec<Finding> {
     let rows = [
         ("fp32", Precision::Fp32, percent_before(rule, "fp32 peak")),
         ("fp64", Precision::Fp64, percent_before(rule, "fp64 peak")),
@@ -85,8 +85,8 @@ fn percent_before(rule: &str, what: &str) -> Option<f64> {
     let rule = rule.to_ascii_lowercase();
     let before = &rule[..rule.find(what)?];
     let before = &before[..before.rfind('%')?];
-    let start = before.rfind(|c: char| !(c.is_ascii_digit() || c == '.')).map_or(0, |i| i + 1);
-    before[start..].parse().ok()
+    let without = before.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    before[without.len()..].parse().ok()
 }
 
 #[cfg(test)]
@@ -101,5 +101,6 @@ mod tests {
         assert_eq!(percent_before(rule, "fp64 peak"), Some(0.0));
         assert_eq!(percent_before(&rule.to_uppercase(), "fp32 peak"), Some(36.0));
         assert_eq!(percent_before("nothing", "fp32 peak"), None);
+        assert_eq!(percent_before("achieved \u{fffd}7% of the fp32 peak", "fp32 peak"), Some(7.0));
     }
 }

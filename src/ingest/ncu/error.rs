@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 /// How to make an export that has everything.
-const EXPORT: &str = "run `ncu --csv --page raw --print-units base ...`, or \
-     `ncu --import report.ncu-rep --csv --page raw > report.csv` on a report";
+const EXPORT: &str = "profile with `ncu -o report ...` and read report.ncu-rep itself, or with \
+     `ncu --csv --page raw --print-units base ...` and read what it prints";
 
 /// Why a file could not be read as an export of Nsight Compute.
 #[derive(Debug, thiserror::Error)]
@@ -28,16 +28,46 @@ pub enum NcuError {
         /// The file.
         file: String,
     },
-    /// A binary report.
+    /// A binary report without one usable result.
     #[error(
-        "{file}: this is a binary report of Nsight Compute, and this version reads its CSV export: \
-         run `ncu --import {file} --csv --page raw > {stem}.csv` and read that"
+        "{file}: the report makes no sense from {damage}, and nothing before it can be used (the names of metrics \
+         often come last): copy the file again, or profile again and let ncu finish"
     )]
-    BinaryReport {
+    DamagedReport {
+        /// The file.
+        file: String,
+        /// The byte, what should stand there and what does.
+        damage: String,
+    },
+    /// A sound binary report in which nothing was profiled.
+    #[error(
+        "{file}: the report has no results: the filters (-k, --launch-skip, --nvtx-include, --profile-from-start) \
+         matched no launch, or the program launched none"
+    )]
+    EmptyReport {
+        /// The file.
+        file: String,
+    },
+    /// A compressed report.
+    #[error(
+        "{file}: this is a compressed report: run `zstd -d {file} -o {stem}.plain.ncu-rep` and read that"
+    )]
+    CompressedReport {
         /// The file.
         file: String,
         /// Its name without the extension.
         stem: String,
+    },
+    /// Binary, but no report.
+    #[error(
+        "{file}: byte 0: no text, and no report either: it begins with {beginning}, a report with 4E 56 52 00; \
+         a report whose writing was interrupted looks like this: profile again"
+    )]
+    NotAReport {
+        /// The file.
+        file: String,
+        /// Its first bytes.
+        beginning: String,
     },
     /// The driver refused access to the counters.
     #[error(

@@ -34,11 +34,15 @@ pub(super) struct Launch<'a> {
     pub(super) key: Key<'a>,
     pub(super) block: Cow<'a, str>,
     pub(super) grid: Cow<'a, str>,
+    pub(super) context: Cow<'a, str>,
     pub(super) stream: Cow<'a, str>,
     pub(super) capability: Cow<'a, str>,
     pub(super) device_name: Cow<'a, str>,
     pub(super) invocations: Cow<'a, str>,
+    /// Cells that hold NVTX ranges.
     pub(super) nvtx: Vec<Cow<'a, str>>,
+    /// NVTX ranges by name, where the file has them apart.
+    pub(super) ranges: Vec<String>,
     pub(super) cells: Vec<Cell<'a>>,
     /// What the profiler's roofline rule says about it.
     pub(super) rule: Option<Cow<'a, str>>,

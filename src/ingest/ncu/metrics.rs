@@ -106,6 +106,8 @@ const FORMULAS: &[Formula] = &[
     row!(Time = 1.0 * "gpu__time_duration.sum"; Factor::One),
     row!(Time = 1.0 * "gpu__time_duration.avg"; Factor::One),
     row!(Time = 1.0 * "gpu__time_duration.max"; Factor::One),
+    // Pascal has names without a suffix.
+    row!(Time = 1.0 * "gpu__time_duration"; Factor::One),
     row!(Time = 1.0 * "gpu__time_active.avg"; Factor::One),
     row!(Time = 1.0 * "gpu__time_active.sum"; Factor::One),
     row!(Time = 1.0 * "sm__cycles_elapsed.avg"; Factor::Per("sm__cycles_elapsed.avg.per_second")),
@@ -163,6 +165,7 @@ const FORMULAS: &[Formula] = &[
     row!(DramBytes = 1.0 * "dram__bytes.sum"; Factor::One),
     row!(DramBytes = 1.0 * "dram__bytes_read.sum", 1.0 * "dram__bytes_write.sum"; Factor::One),
     row!(DramBytes = 1.0 * "dram__bytes_op_read.sum", 1.0 * "dram__bytes_op_write.sum"; Factor::One),
+    row!(DramBytes = 1.0 * "dram__read_bytes", 1.0 * "dram__write_bytes"; Factor::One),
     row!(DramBytes = 1.0 * "fbpa__dram_read_bytes.sum", 1.0 * "fbpa__dram_write_bytes.sum"; Factor::One),
     row!(DramBytes = 1.0 * "dram__bytes.sum.per_second"; Factor::Time),
     row!(DramBytes = 1.0 * "dram__bytes_read.sum.per_second", 1.0 * "dram__bytes_write.sum.per_second"; Factor::Time),

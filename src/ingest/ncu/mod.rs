@@ -1,4 +1,4 @@
-//! Reads what Nsight Compute exports as CSV, in every dialect that is known to occur.
+//! Reads what Nsight Compute writes: binary reports ([`Report`]), and CSV in every dialect that is known to occur.
 //!
 //! | dialect | made by |
 //! |---|---|
@@ -29,6 +29,8 @@ mod metrics;
 mod readings;
 mod record;
 mod records;
+mod report;
+mod stream;
 mod table;
 mod tensor;
 mod tensor_estimate;
@@ -36,23 +38,55 @@ mod transposed;
 mod units;
 
 pub use error::NcuError;
+pub use report::{RawMetrics, Report};
+pub use stream::fold;
 
 use crate::profile::{Finding, FindingCode, KernelRecord, Run};
-use launches::Collected;
+use launches::Message;
 use locale::Locale;
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::{Cursor, Read as _};
 use std::path::Path;
 
-/// What binary reports begin with.
-const REPORT_MAGIC: &[u8] = b"NVR\0";
+/// What a compressed report begins with: it is one zstd frame.
+const ZSTD_MAGIC: &[u8] = &[0x28, 0xB5, 0x2F, 0xFD];
+/// How far to look for what tells a binary file from text.
+const BINARY_HEAD: usize = 64;
 
-/// Reads an export.
+/// Reads an export, or a binary report.
 ///
 /// # Errors
 /// When the file cannot be read, or is no usable export; see [`read_bytes`].
 pub fn read(path: &Path) -> Result<Run, NcuError> {
-    let bytes = std::fs::read(path).map_err(|source| NcuError::Read { path: path.to_path_buf(), source })?;
-    read_bytes(&path.display().to_string(), &bytes)
+    let name = path.display().to_string();
+    let (mut file, mut bytes) = open(path)?;
+    if bytes == report::MAGIC {
+        return Ok(report::read(&name, file, false)?.run);
+    }
+    file.read_to_end(&mut bytes).map_err(|source| NcuError::Read { path: path.to_path_buf(), source })?;
+    read_bytes(&name, &bytes)
+}
+
+/// Reads a binary report with every metric of each launch; `None` when the file is something else.
+///
+/// # Errors
+/// When the file cannot be read, or is a report without one usable result.
+pub fn read_report(path: &Path) -> Result<Option<Report>, NcuError> {
+    let (file, magic) = open(path)?;
+    if magic != report::MAGIC {
+        return Ok(None);
+    }
+    report::read(&path.display().to_string(), file, true).map(Some)
+}
+
+/// A file, and the first of its bytes, which were read.
+fn open(path: &Path) -> Result<(File, Vec<u8>), NcuError> {
+    let failed = |source| NcuError::Read { path: path.to_path_buf(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let mut start = Vec::new();
+    file.by_ref().take(report::MAGIC.len() as u64).read_to_end(&mut start).map_err(failed)?;
+    Ok((file, start))
 }
 
 /// Reads an export that is in memory; `name` is what messages call it, and may tell version and stage.
@@ -61,9 +95,12 @@ pub fn read(path: &Path) -> Result<Run, NcuError> {
 /// When there is no table with launches in it (the message says what the file is instead), when the table lacks a
 /// column, or when a unit is unknown.
 pub fn read_bytes(name: &str, bytes: &[u8]) -> Result<Run, NcuError> {
-    if bytes.starts_with(REPORT_MAGIC) {
+    if bytes.starts_with(report::MAGIC) {
+        return Ok(report::read(name, Cursor::new(bytes), false)?.run);
+    }
+    if bytes.starts_with(ZSTD_MAGIC) {
         let stem = Path::new(name).with_extension("").display().to_string();
-        return Err(NcuError::BinaryReport { file: name.to_string(), stem });
+        return Err(NcuError::CompressedReport { file: name.to_string(), stem });
     }
     let text = decode::decode(bytes);
     if text.trim().is_empty() {
@@ -71,23 +108,50 @@ pub fn read_bytes(name: &str, bytes: &[u8]) -> Result<Run, NcuError> {
     }
     let collected = table::collect(name, &text)?;
     if collected.launches.is_empty() {
-        return Err(explain::explain(name, &text, &collected));
+        return Err(binary(name, bytes).unwrap_or_else(|| explain::explain(name, &text, &collected)));
     }
     let locale = collected.votes.decide();
-    let mut findings = file_findings(name, &collected, locale);
+    let mut findings = file_findings(name, &collected.messages, &collected.damaged, locale);
     let mut assumptions = readings::Assumptions::default();
     let mut kernels = Vec::with_capacity(collected.launches.len());
+    let mut counts = ValueCounts::default();
     for launch in &collected.launches {
-        let mut about_cells = Vec::new();
-        let readings = readings::read(name, &launch.cells, locale, &mut assumptions, &mut about_cells)?;
-        let mut record = record::record(name, launch, &readings);
-        record.device = record.device.or_else(|| device_name(launch));
-        record.findings.extend(about_cells);
+        let (record, _) = kernel_record(name, launch, locale, &mut assumptions)?;
+        counts.add(&record);
         kernels.push(record);
     }
     findings.extend(assumptions.findings(name));
-    findings.extend(without_values(name, &kernels));
+    findings.extend(counts.findings(name));
     Ok(Run { file: name.to_string(), kernels, findings, complete: true, ..Run::default() })
+}
+
+/// The error for bytes that are no text: text has no zeros, unless it is UTF-16, which has a mark.
+fn binary(name: &str, bytes: &[u8]) -> Option<NcuError> {
+    let head = &bytes[..bytes.len().min(BINARY_HEAD)];
+    let utf16 = head.starts_with(&[0xFF, 0xFE]) || head.starts_with(&[0xFE, 0xFF]);
+    (head.contains(&0) && !utf16).then(|| {
+        let first: Vec<String> = head.iter().take(4).map(|b| format!("{b:02X}")).collect();
+        NcuError::NotAReport { file: name.to_string(), beginning: first.join(" ") }
+    })
+}
+
+/// The record of a launch, and how many findings about its cells stand at the end of its findings.
+///
+/// # Errors
+/// When a unit is unknown.
+fn kernel_record(
+    name: &str,
+    launch: &launches::Launch<'_>,
+    locale: Locale,
+    assumptions: &mut readings::Assumptions,
+) -> Result<(KernelRecord, usize), NcuError> {
+    let mut about_cells = Vec::new();
+    let readings = readings::read(name, &launch.cells, locale, assumptions, &mut about_cells)?;
+    let mut record = record::record(name, launch, &readings);
+    record.device = record.device.or_else(|| device_name(launch));
+    let count = about_cells.len();
+    record.findings.extend(about_cells);
+    Ok((record, count))
 }
 
 /// The device's name is the one attribute that is text.
@@ -100,11 +164,10 @@ fn device_name(launch: &launches::Launch<'_>) -> Option<String> {
     (!name.is_empty() && name != "n/a").then(|| name.to_string())
 }
 
-fn file_findings(file: &str, collected: &Collected<'_>, locale: Locale) -> Vec<Finding> {
-    let mut findings = message_findings(file, collected);
-    if let Some(first) = collected.damaged.first() {
-        let message =
-            format!("{} lines of the table are cut short and were left out", collected.damaged.len());
+fn file_findings(file: &str, messages: &[Message], damaged: &[usize], locale: Locale) -> Vec<Finding> {
+    let mut findings = message_findings(file, messages);
+    if let Some(first) = damaged.first() {
+        let message = format!("{} lines of the table are cut short and were left out", damaged.len());
         findings.push(Finding::new(FindingCode::Partial, format!("{file}:{first}"), message));
     }
     if locale.assumed {
@@ -118,10 +181,10 @@ fn file_findings(file: &str, collected: &Collected<'_>, locale: Locale) -> Vec<F
 }
 
 /// The profiler's own messages, each once however often it was printed.
-fn message_findings(file: &str, collected: &Collected<'_>) -> Vec<Finding> {
+fn message_findings(file: &str, messages: &[Message]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut said = HashSet::new();
-    for message in &collected.messages {
+    for message in messages {
         let kind = if message.error { "an error" } else { "a warning" };
         let text = format!("the profiler reported {kind}: {}", message.text);
         if said.insert(text.clone()) {
@@ -135,39 +198,51 @@ fn message_findings(file: &str, collected: &Collected<'_>) -> Vec<Finding> {
     findings
 }
 
-/// What no launch of the file has, said once.
-fn without_values(file: &str, kernels: &[KernelRecord]) -> Vec<Finding> {
-    let valid: Vec<&KernelRecord> = kernels.iter().filter(|k| !k.findings.iter().any(is_invalid)).collect();
-    let count = |has: fn(&KernelRecord) -> bool| valid.iter().filter(|k| !has(k)).count();
-    let rows: [(usize, &str, &str); 3] = [
-        (count(|k| k.time.is_some()), "time", "gpu__time_duration.sum"),
-        (count(|k| k.dram_bytes.is_some() || k.rates.is_some()), "DRAM bytes", "dram__bytes.sum"),
-        (
-            count(|k| k.flops.total().is_some() || k.rates.is_some()),
-            "FLOPs",
-            "what --explain KERNEL lists as missing",
-        ),
-    ];
-    let absent = rows.into_iter().filter(|(count, ..)| *count > 0);
-    absent
-        .map(|(count, what, metric)| {
-            let message =
-                format!("{count} of {} launches have no {what}{}", valid.len(), l2_instead(what, &valid));
-            Finding::new(FindingCode::MetricMissing, file, message).with_remedy(format!("collect {metric}"))
-        })
-        .collect()
+/// How many launches lack what, said once.
+#[derive(Debug, Default)]
+struct ValueCounts {
+    valid: usize,
+    without_time: usize,
+    without_bytes: usize,
+    without_flops: usize,
+    l2_instead: bool,
+}
+
+impl ValueCounts {
+    fn add(&mut self, kernel: &KernelRecord) {
+        if kernel.findings.iter().any(is_invalid) {
+            return;
+        }
+        self.valid += 1;
+        self.without_time += usize::from(kernel.time.is_none());
+        self.without_bytes += usize::from(kernel.dram_bytes.is_none() && kernel.rates.is_none());
+        self.without_flops += usize::from(kernel.flops.total().is_none() && kernel.rates.is_none());
+        // Integrated GPUs have no DRAM counters.
+        self.l2_instead |= kernel.dram_bytes.is_none() && kernel.l2_bytes.is_some();
+    }
+
+    fn findings(&self, file: &str) -> Vec<Finding> {
+        let rows = [
+            (self.without_time, "time", "gpu__time_duration.sum"),
+            (self.without_bytes, "DRAM bytes", "dram__bytes.sum"),
+            (self.without_flops, "FLOPs", "what --explain KERNEL lists as missing"),
+        ];
+        let absent = rows.into_iter().filter(|(count, ..)| *count > 0);
+        absent
+            .map(|(count, what, metric)| {
+                let instead = if what == "DRAM bytes" && self.l2_instead {
+                    " (L2 bytes are there: integrated GPUs count no DRAM traffic)"
+                } else {
+                    ""
+                };
+                let message = format!("{count} of {} launches have no {what}{instead}", self.valid);
+                Finding::new(FindingCode::MetricMissing, file, message)
+                    .with_remedy(format!("collect {metric}"))
+            })
+            .collect()
+    }
 }
 
 fn is_invalid(finding: &Finding) -> bool {
     finding.code == FindingCode::LaunchInvalid
-}
-
-/// Integrated GPUs have no DRAM counters.
-fn l2_instead(what: &str, kernels: &[&KernelRecord]) -> &'static str {
-    let l2_only = kernels.iter().any(|k| k.dram_bytes.is_none() && k.l2_bytes.is_some());
-    if what == "DRAM bytes" && l2_only {
-        " (L2 bytes are there: integrated GPUs count no DRAM traffic)"
-    } else {
-        ""
-    }
 }

@@ -18,7 +18,12 @@ pub(super) struct Reading<'a> {
     nan: bool,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    /// What the file calls the metric.
+    pub(super) fn shown(&self) -> &'a str {
+        self.shown
+    }
+
     /// The name for a source: a label is quoted, so that it is not taken for a metric's name.
     pub(super) fn source(&self) -> String {
         if self.shown.contains("__") { self.metric.to_string() } else { format!("'{}'", self.shown) }
@@ -58,6 +63,29 @@ impl<'a> Readings<'a> {
             && self.0.iter().any(|r| r.nan)
     }
 
+    /// Values that are numbers already, in the profiler's base units: no text, no unit, each metric once.
+    pub(super) fn from_values(
+        about: &str,
+        values: Vec<(&'a str, Option<f64>)>,
+        findings: &mut Vec<Finding>,
+    ) -> Self {
+        let mut readings = Vec::with_capacity(values.len());
+        for (metric, value) in values {
+            let nan = value.is_some_and(f64::is_nan);
+            if let Some(value) = value.filter(|v| *v < 0.0) {
+                findings.push(negative(about.to_string(), metric, &value.to_string()));
+            }
+            let value = value.filter(|v| v.is_finite() && *v >= 0.0).map(|v| v * base_factor(metric));
+            readings.push(Reading {
+                metric,
+                shown: metric,
+                value: value.filter(|v| is_possible(metric, *v)),
+                nan,
+            });
+        }
+        Self(readings)
+    }
+
     fn insert(&mut self, reading: Reading<'a>) {
         let is_label = |r: &Reading<'_>| !r.shown.contains("__");
         match self.0.iter_mut().find(|r| r.metric == reading.metric) {
@@ -83,6 +111,13 @@ pub(super) struct Assumptions {
 }
 
 impl Assumptions {
+    /// Adds what reading another part of the file assumed.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.units.extend(other.units);
+        self.texts.extend(other.texts);
+        self.coarse.extend(other.coarse);
+    }
+
     /// As findings about `file`.
     pub(super) fn findings(&self, file: &str) -> Vec<Finding> {
         let list = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
@@ -128,12 +163,12 @@ pub(super) fn read<'a>(
     for cell in cells {
         let mut reading = Reading { metric: cell.metric, shown: cell.shown, value: None, nan: false };
         match locale.parse(&cell.raw) {
-            Number::Value(value) if value < 0.0 => findings.push(negative(file, cell)),
+            Number::Value(value) if value < 0.0 => {
+                findings.push(negative(format!("{file}:{}", cell.unit_at.0), cell.metric, &cell.raw));
+            }
             Number::Value(value) => {
                 let value = scale(file, cell, value, assumptions)?;
-                // No launch takes no time: it was rounded away.
-                let rounded_away = value == 0.0 && cell.metric.starts_with("gpu__time");
-                reading.value = (!rounded_away).then_some(value);
+                reading.value = Some(value).filter(|v| is_possible(cell.metric, *v));
             }
             Number::Nan => reading.nan = true,
             Number::Text if !is_text_metric(cell.metric) => {
@@ -151,50 +186,77 @@ fn is_text_metric(metric: &str) -> bool {
 }
 
 /// Replayed counters that are subtracted from each other can fall below zero.
-fn negative(file: &str, cell: &Cell<'_>) -> Finding {
-    let message =
-        format!("metric '{}' is {}: a counter below zero is treated as not available", cell.metric, cell.raw);
-    Finding::new(FindingCode::MetricMissing, format!("{file}:{}", cell.unit_at.0), message)
+fn negative(about: String, metric: &str, raw: &str) -> Finding {
+    let message = format!("metric '{metric}' is {raw}: a counter below zero is treated as not available");
+    Finding::new(FindingCode::MetricMissing, about, message)
+}
+
+/// No launch takes no time: it was rounded away, or not measured.
+fn is_possible(metric: &str, value: f64) -> bool {
+    value != 0.0 || !metric.starts_with("gpu__time")
+}
+
+/// What a value in ncu's base units (ns, byte, Hz) is multiplied by.
+fn base_factor(metric: &str) -> f64 {
+    if units::dimension_of(metric) == units::Dimension::Time { 1e-9 } else { 1.0 }
+}
+
+/// How the values of a metric with a unit are brought to base units.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scaling {
+    dimension: units::Dimension,
+    reading: UnitReading,
+}
+
+impl Scaling {
+    /// `None` when the unit is unknown or measures something else.
+    pub(super) fn of(metric: &str, unit: &str) -> Option<Self> {
+        let dimension = units::dimension_of(metric);
+        Some(Self { dimension, reading: units::reading(unit, dimension)? })
+    }
+
+    /// The value of a cell in base units.
+    pub(super) fn apply(self, cell: &Cell<'_>, value: f64, assumptions: &mut Assumptions) -> f64 {
+        match self.reading {
+            UnitReading::Factor(factor) => {
+                if is_coarse(cell, value, factor, self.dimension) {
+                    assumptions.coarse.insert(cell.metric.to_string());
+                }
+                value * factor
+            }
+            UnitReading::Assumed => {
+                assumptions.units.insert(cell.shown.to_string());
+                value * base_factor(cell.metric)
+            }
+        }
+    }
 }
 
 fn scale(file: &str, cell: &Cell<'_>, value: f64, assumptions: &mut Assumptions) -> Result<f64, NcuError> {
-    let dimension = units::dimension_of(cell.metric);
-    match units::reading(cell.unit, dimension) {
-        Some(UnitReading::Factor(factor)) => {
-            if is_coarse(cell, value, factor, dimension) {
-                assumptions.coarse.insert(cell.metric.to_string());
-            }
-            Ok(value * factor)
-        }
-        Some(UnitReading::Assumed) => {
-            assumptions.units.insert(cell.shown.to_string());
-            // ncu's base unit of time is the nanosecond.
-            Ok(if dimension == units::Dimension::Time { value * 1e-9 } else { value })
-        }
-        None => Err(NcuError::UnknownUnit {
-            file: file.to_string(),
-            row: cell.unit_at.0,
-            column: cell.unit_at.1,
-            metric: cell.shown.to_string(),
-            unit: cell.unit.to_string(),
-            known: units::known(dimension),
-        }),
-    }
+    let scaling = Scaling::of(cell.metric, cell.unit).ok_or_else(|| NcuError::UnknownUnit {
+        file: file.to_string(),
+        row: cell.unit_at.0,
+        column: cell.unit_at.1,
+        metric: cell.shown.to_string(),
+        unit: cell.unit.to_string(),
+        known: units::known(units::dimension_of(cell.metric)),
+    })?;
+    Ok(scaling.apply(cell, value, assumptions))
 }
 
 /// Whether a value was printed with fewer than three digits of those it has.
 fn is_coarse(cell: &Cell<'_>, value: f64, factor: f64, dimension: units::Dimension) -> bool {
-    let decimals = cell.raw.trim().rsplit_once(['.', ',']).map_or(0, |(_, fraction)| fraction.len());
+    let decimals = || cell.raw.trim().rsplit_once(['.', ',']).map_or(0, |(_, fraction)| fraction.len());
     let time = dimension == units::Dimension::Time;
     match dimension {
         // Six decimals of a large unit; what a counter can tell apart is a nanosecond or a byte.
         units::Dimension::Time | units::Dimension::Bytes => {
             let quantum = if time { 1e-9 } else { 1.0 };
-            decimals == 6 && value < 1e-3 && factor * 1e-6 > 1.5 * quantum && (time || value > 0.0)
+            value < 1e-3 && decimals() == 6 && factor * 1e-6 > 1.5 * quantum && (time || value > 0.0)
         }
         // Base units print ratios with two decimals: 0.0718 per cycle becomes 0.07.
         units::Dimension::Count => {
-            decimals == 2 && value > 0.0 && value < 1.0 && cell.metric.contains(".per_cycle")
+            value > 0.0 && value < 1.0 && decimals() == 2 && cell.metric.contains(".per_cycle")
         }
         _ => false,
     }

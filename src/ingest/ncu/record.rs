@@ -35,7 +35,8 @@ pub(super) fn record(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -
 /// Everything but the values.
 fn identity(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -> KernelRecord {
     let text = |cell: &str| Some(cell.trim()).filter(|c| !c.is_empty()).map(ToString::to_string);
-    let nvtx: Vec<String> = launch.nvtx.iter().flat_map(|cell| attribution::range_names(cell)).collect();
+    let in_cells = launch.nvtx.iter().flat_map(|cell| attribution::range_names(cell));
+    let nvtx: Vec<String> = launch.ranges.iter().cloned().chain(in_cells).collect();
     let from = attribute(file, &launch.key.kernel, &nvtx);
     KernelRecord {
         file: file.to_string(),
@@ -47,6 +48,7 @@ fn identity(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -> KernelR
         compute_capability: capability(launch, readings),
         grid: text(&launch.grid).map(|g| extent(&g)),
         block: text(&launch.block).map(|b| extent(&b)),
+        context: text(&launch.context),
         stream: text(&launch.stream),
         nvtx,
         version: from.version,
@@ -54,6 +56,28 @@ fn identity(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -> KernelR
         phase: from.phase,
         ..KernelRecord::default()
     }
+}
+
+/// Makes a record that of another launch of the same kernel; `place` is grid, block, context and stream.
+pub(super) fn set_identity(record: &mut KernelRecord, id: &str, process: &str, place: [&str; 4]) {
+    let set = |own: &mut Option<String>, text: &str| match own {
+        Some(own) if own == text => {}
+        Some(own) if !text.is_empty() => {
+            own.clear();
+            own.push_str(text);
+        }
+        _ => *own = (!text.is_empty()).then(|| text.to_string()),
+    };
+    set(&mut record.launch, id.trim());
+    set(&mut record.process, process.trim());
+    let [grid, block, context, stream] = place;
+    for (own, cell) in [(&mut record.grid, grid.trim()), (&mut record.block, block.trim())] {
+        if own.as_deref() != Some(cell) {
+            *own = (!cell.is_empty()).then(|| extent(cell));
+        }
+    }
+    set(&mut record.context, context.trim());
+    set(&mut record.stream, stream.trim());
 }
 
 fn attribute(file: &str, kernel: &str, nvtx: &[String]) -> Attribution {

@@ -4,6 +4,7 @@
 //! every line, and a quote left open costs that line only, never the rest of the file. Records are ragged: no
 //! width is enforced here.
 
+use super::super::scan;
 use memchr::memchr;
 use std::borrow::Cow;
 
@@ -29,6 +30,8 @@ pub(super) struct Record<'a> {
     start: usize,
     first_line_end: usize,
     spans: Vec<Span>,
+    /// Whether only some fields were looked at.
+    sparse: bool,
     /// Whether every quote was closed.
     pub(super) closed: bool,
 }
@@ -51,6 +54,18 @@ impl<'a> Record<'a> {
     /// The field as written, doubled quotes and all: for fields that hold none.
     pub(super) fn raw(&self, index: usize) -> &'a str {
         self.spans.get(index).map_or("", |span| &self.text[span.start..span.end])
+    }
+
+    /// Where it begins in the text.
+    pub(super) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Where the field at `index` begins in the text, its quote included.
+    pub(super) fn field_start(&self, index: usize) -> Option<usize> {
+        let start = self.spans.get(index)?.start;
+        let quoted = start > self.start && self.text.as_bytes()[start - 1] == b'"';
+        Some(if quoted { start - 1 } else { start })
     }
 
     /// Its first line as written, without the line end.
@@ -76,7 +91,15 @@ impl<'a> Records<'a> {
 
     /// An empty record to read into.
     pub(super) fn record(&self) -> Record<'a> {
-        Record { text: self.text, line: 0, start: 0, first_line_end: 0, spans: Vec::new(), closed: true }
+        Record {
+            text: self.text,
+            line: 0,
+            start: 0,
+            first_line_end: 0,
+            spans: Vec::new(),
+            sparse: false,
+            closed: true,
+        }
     }
 
     /// The next line without consuming it, or `None` at the end.
@@ -117,6 +140,7 @@ impl<'a> Records<'a> {
         record.line = self.line;
         record.start = self.at;
         record.first_line_end = line_end;
+        record.sparse = false;
         record.spans.clear();
         match self.split(line_end, &mut record.spans) {
             Some(end) => {
@@ -131,6 +155,35 @@ impl<'a> Records<'a> {
                 self.line += 1;
             }
         }
+        true
+    }
+
+    /// Reads the next record, of which only the `wanted` fields are looked at and the others are empty; false, with
+    /// nothing consumed, for one that is not plain. `found` is room to work in.
+    pub(super) fn next_of(
+        &mut self,
+        record: &mut Record<'a>,
+        wanted: &[usize],
+        found: &mut Vec<(usize, usize)>,
+    ) -> bool {
+        let bytes = self.text.as_bytes();
+        let scanned = (self.delimiter == b',').then(|| scan::fields(bytes, self.at, wanted, found)).flatten();
+        let Some((next, count)) = scanned else { return false };
+        if !record.sparse || record.spans.len() != count {
+            record.spans.clear();
+            record.spans.resize(count, Span { start: self.at, end: self.at, escaped: false });
+        }
+        for (column, (start, end)) in wanted.iter().zip(&*found) {
+            let escaped = bytes[*start..*end].contains(&b'"');
+            record.spans[*column] = Span { start: *start, end: *end, escaped };
+        }
+        record.line = self.line;
+        record.start = self.at;
+        record.first_line_end = next - 1;
+        record.closed = true;
+        record.sparse = true;
+        self.at = next;
+        self.line += 1;
         true
     }
 

@@ -1,7 +1,8 @@
 //! One pass over the text: finds the tables, and collects the launches and cells of each.
 
-use super::launches::{Cell, Collected, Key, Launch};
+use super::launches::{Cell, Collected, Key, Launch, Message};
 use super::layout::{self, Columns, Header, Layout, Long, Shape, Wide};
+use super::locale::Votes;
 use super::metrics;
 use super::records::{Record, Records};
 use super::{NcuError, transposed};
@@ -19,15 +20,9 @@ const FIRST_CELLS: [&str; 3] = ["ID", "Process ID", "Domain"];
 /// # Errors
 /// When a table lacks a column it must have.
 pub(super) fn collect<'a>(file: &str, text: &'a str) -> Result<Collected<'a>, NcuError> {
-    let mut reader = Reader {
-        file,
-        records: Records::new(text),
-        out: Collected::default(),
-        layout: None,
-        names: HashMap::new(),
-        missing: None,
-    };
-    reader.run();
+    let mut reader = Reader::new(file, text);
+    let mut record = reader.records.record();
+    while reader.step(&mut record) {}
     if reader.out.tables == 0 {
         transposed::collect(text, &mut reader.out);
     }
@@ -48,22 +43,56 @@ struct Reader<'a, 'f> {
     missing: Option<NcuError>,
 }
 
-impl<'a> Reader<'a, '_> {
-    fn run(&mut self) {
-        let mut record = self.records.record();
-        while let Some(line) = self.records.peek_line() {
-            if line.starts_with("==") && self.out.message(self.records.line(), line) {
-                self.records.skip_line();
-            } else if self.is_candidate(line) && self.header(&mut record) {
-                continue;
-            } else if let Some(layout) = self.layout.take() {
-                self.records.next(&mut record);
-                self.row(&layout, &record);
-                self.layout = Some(layout);
-            } else {
-                self.records.skip_line();
-            }
+/// Where the rows of a file's first table begin, and what stands before them.
+#[derive(Debug)]
+pub(super) struct Start<'a> {
+    pub(super) layout: Layout<'a>,
+    /// Where the first row begins in the text, and on which line.
+    pub(super) position: (usize, usize),
+    pub(super) delimiter: u8,
+    pub(super) messages: Vec<Message>,
+}
+
+/// Reads as far as the header of the first table; `None` where there is none.
+pub(super) fn start<'a>(file: &str, text: &'a str) -> Option<Start<'a>> {
+    let mut reader = Reader::new(file, text);
+    let mut record = reader.records.record();
+    while reader.layout.is_none() {
+        if !reader.step(&mut record) {
+            return None;
         }
+    }
+    let (position, delimiter) = (reader.records.position(), reader.records.delimiter);
+    Some(Start { layout: reader.layout?, position, delimiter, messages: reader.out.messages })
+}
+
+impl<'a, 'f> Reader<'a, 'f> {
+    fn new(file: &'f str, text: &'a str) -> Self {
+        Self {
+            file,
+            records: Records::new(text),
+            out: Collected::default(),
+            layout: None,
+            names: HashMap::new(),
+            missing: None,
+        }
+    }
+
+    /// Takes one line, header or row; false at the end of the text.
+    fn step(&mut self, record: &mut Record<'a>) -> bool {
+        let Some(line) = self.records.peek_line() else { return false };
+        if line.starts_with("==") && self.out.message(self.records.line(), line) {
+            self.records.skip_line();
+        } else if self.is_candidate(line) && self.header(record) {
+            return true;
+        } else if let Some(layout) = self.layout.take() {
+            self.records.next(record);
+            self.row(&layout, record);
+            self.layout = Some(layout);
+        } else {
+            self.records.skip_line();
+        }
+        true
     }
 
     /// Before the table any line may be its header; within it, only one that begins as headers do.
@@ -174,7 +203,7 @@ impl<'a> Reader<'a, '_> {
         if record.len() < wide.width {
             return false;
         }
-        (wide.first..wide.width).for_each(|column| self.out.votes.see(record.raw(column)));
+        vote(&mut self.out.votes, wide, record, record.start());
         let cells = wide.metrics.iter().map(|metric| Cell {
             metric: metric.name,
             shown: metric.name,
@@ -196,7 +225,20 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
-fn key<'a>(table: usize, columns: &Columns, record: &Record<'a>) -> Key<'a> {
+/// How far into a wide table every cell votes on the locale, in bytes of text; past that only those that are needed
+/// do, or most of the time would go into asking the same again.
+pub(super) const ALL_VOTE: usize = 1 << 20;
+
+/// Lets the cells of a wide row vote; `at` is where it begins in the file's text.
+pub(super) fn vote(votes: &mut Votes, wide: &Wide<'_>, record: &Record<'_>, at: usize) {
+    if at < ALL_VOTE {
+        (wide.first..wide.width).for_each(|column| votes.see(record.raw(column)));
+    } else {
+        wide.metrics.iter().for_each(|metric| votes.see(record.raw(metric.column)));
+    }
+}
+
+pub(super) fn key<'a>(table: usize, columns: &Columns, record: &Record<'a>) -> Key<'a> {
     let get = |column: Option<usize>| column.map(|c| record.get(c)).unwrap_or_default();
     let other = match columns.id {
         Some(_) => Vec::new(),
@@ -214,24 +256,26 @@ fn key<'a>(table: usize, columns: &Columns, record: &Record<'a>) -> Key<'a> {
     }
 }
 
-fn launch<'a>(columns: &Columns, record: &Record<'a>, key: Key<'a>) -> Launch<'a> {
+pub(super) fn launch<'a>(columns: &Columns, record: &Record<'a>, key: Key<'a>) -> Launch<'a> {
     let get = |column: Option<usize>| column.map(|c| record.get(c)).unwrap_or_default();
     Launch {
         key,
         block: get(columns.block),
         grid: get(columns.grid),
+        context: get(columns.context),
         stream: get(columns.stream),
         capability: get(columns.capability),
         device_name: get(columns.device_name),
         invocations: get(columns.invocations),
         nvtx: columns.nvtx.iter().map(|c| record.get(*c)).filter(|cell| !cell.trim().is_empty()).collect(),
+        ranges: Vec::new(),
         cells: Vec::new(),
         rule: None,
     }
 }
 
 /// Whether a record is about a launch: its ID is a number. Program output between rows is not.
-fn is_launch_row(columns: &Columns, record: &Record<'_>) -> bool {
+pub(super) fn is_launch_row(columns: &Columns, record: &Record<'_>) -> bool {
     let number = |column: Option<usize>| {
         column.is_none_or(|c| {
             let cell: Cow<'_, str> = record.get(c);

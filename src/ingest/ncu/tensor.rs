@@ -115,9 +115,12 @@ pub(super) fn is_needed(metric: &str) -> bool {
 
 /// Operations of matrix units.
 #[derive(Clone, Debug, Default)]
-pub(super) struct TensorFlops {
+pub(super) struct TensorFlops<'a> {
     pub(super) total: Option<Measured>,
     pub(super) by_type: BTreeMap<String, Measured>,
+    /// The metrics that are added for each type, and what they say.
+    pub(super) terms: BTreeMap<String, Vec<Vec<&'a str>>>,
+    pub(super) form: Option<Form>,
 }
 
 /// One metric with its operations.
@@ -127,10 +130,12 @@ struct Entry<'a> {
     value: f64,
     source: String,
     lower_bound: bool,
+    /// The metrics that were added.
+    terms: Vec<&'a str>,
 }
 
 /// What the operation counters say; nothing when none was collected.
-pub(super) fn counted(context: &Context<'_, '_>) -> TensorFlops {
+pub(super) fn counted<'a>(context: &Context<'_, 'a>) -> TensorFlops<'a> {
     let forms = [Form::Count, Form::PerCycle, Form::PerSecond];
     let entries = forms.into_iter().map(|form| entries(context, form)).find(|e| !e.is_empty());
     let parts = without_overlap(entries.unwrap_or_default());
@@ -138,7 +143,9 @@ pub(super) fn counted(context: &Context<'_, '_>) -> TensorFlops {
         return TensorFlops::default();
     }
     let mut by_type: BTreeMap<String, Measured> = BTreeMap::new();
+    let mut terms: BTreeMap<String, Vec<Vec<&str>>> = BTreeMap::new();
     for part in &parts {
+        terms.entry(part.name.label()).or_default().push(part.terms.clone());
         let sum = by_type.entry(part.name.label()).or_insert_with(|| Measured::new(0.0, ""));
         sum.value += part.value;
         sum.lower_bound |= part.lower_bound;
@@ -154,7 +161,7 @@ pub(super) fn counted(context: &Context<'_, '_>) -> TensorFlops {
         format!("sum of sm__ops_path_tensor over {}", types.join(", ")),
     );
     total.lower_bound = by_type.values().any(|m| m.lower_bound);
-    TensorFlops { total: Some(total), by_type }
+    TensorFlops { total: Some(total), by_type, terms, form: parts.first().map(|p| p.name.form) }
 }
 
 fn entries<'a>(context: &Context<'_, 'a>, form: Form) -> Vec<Entry<'a>> {
@@ -173,7 +180,8 @@ fn entries<'a>(context: &Context<'_, 'a>, form: Form) -> Vec<Entry<'a>> {
             continue;
         }
         let value = reading.value.unwrap_or_default() * factor;
-        out.push(Entry { name, value, source: format!("{}{by}", reading.metric), lower_bound: false });
+        let source = format!("{}{by}", reading.metric);
+        out.push(Entry { name, value, source, lower_bound: false, terms: vec![reading.metric] });
     }
     out
 }
@@ -208,6 +216,7 @@ fn merge_sparsity(entries: Vec<Entry<'_>>) -> Vec<Entry<'_>> {
         match out[plain..].iter_mut().find(|e| e.name.same_but_sparsity(&entry.name)) {
             Some(half) => {
                 half.value += entry.value;
+                half.terms.extend(entry.terms);
                 half.source = format!("{} + {}", half.source, entry.source);
                 half.lower_bound = false;
             }
@@ -231,6 +240,7 @@ mod tests {
             value: *value,
             source: (*metric).to_string(),
             lower_bound: false,
+            terms: vec![metric],
         });
         without_overlap(entries.collect()).iter().map(|e| e.value).sum()
     }

@@ -60,6 +60,7 @@ fn line<'a>(
     match name {
         "Grid Size" => each(record, launches, |launch, cell| launch.grid = cell),
         "Block Size" => each(record, launches, |launch, cell| launch.block = cell),
+        "Context ID" | "Context" => each(record, launches, |launch, cell| launch.context = cell),
         "Stream ID" | "Stream" => each(record, launches, |launch, cell| launch.stream = cell),
         "Device Name" => each(record, launches, |launch, cell| launch.device_name = cell),
         "CC" => each(record, launches, |launch, cell| launch.capability = cell),

@@ -41,7 +41,15 @@ fn other_files_are_explained() {
     assert!(matches!(of(b""), NcuError::Empty { .. }));
     assert!(matches!(of(b"\xEF\xBB\xBF\r\n"), NcuError::Empty { .. }));
     let report = of(b"NVR\0\x02\0\0\0").to_string();
-    assert!(report.contains("ncu --import run.ncu-rep --csv --page raw > run.csv"), "{report}");
+    assert!(
+        report.contains(
+            "byte 4: expected the length of the file header, found 2 bytes, of which the file has 0"
+        )
+    );
+    assert!(matches!(of(b"NVR\0\x02\0\0\0\x08\x07"), NcuError::EmptyReport { .. }));
+    let compressed = of(b"\x28\xB5\x2F\xFD\x04").to_string();
+    assert!(compressed.contains("zstd -d run.ncu-rep -o run.plain.ncu-rep"), "{compressed}");
+    assert!(matches!(of(b"\x97\0\0\0\x08"), NcuError::NotAReport { .. }));
     assert!(matches!(of(b"hello\n"), NcuError::Unknown { .. }));
     assert!(matches!(of(b"{\"a\": 1}"), NcuError::Unknown { .. }));
     let header = "ID,Process ID,Kernel Name,Metric Name,Metric Unit,Metric Value\n";

@@ -7,7 +7,7 @@ use kprof::profile::{KernelRecord, Measured};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-fn corpus() -> Option<PathBuf> {
+pub(super) fn corpus() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/ncu");
     path.is_dir().then_some(path)
 }
@@ -78,7 +78,7 @@ fn sums(ours: &[KernelRecord], golden: &Value) -> Vec<String> {
     .collect()
 }
 
-fn launch(ours: &KernelRecord, golden: &Value) -> Vec<String> {
+pub(super) fn launch(ours: &KernelRecord, golden: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     if golden["name"].as_str() != Some(&ours.kernel) {
         wrong.push(format!("name {}", ours.kernel));
@@ -123,7 +123,7 @@ fn rates(ours: &KernelRecord, section: &Value) -> Vec<String> {
 }
 
 /// A difference where golden has a value; what only kprof has is more, not wrong.
-fn differs(what: &str, ours: Option<f64>, golden: &Value) -> Option<String> {
+pub(super) fn differs(what: &str, ours: Option<f64>, golden: &Value) -> Option<String> {
     let golden = golden.as_f64()?;
     match ours {
         Some(ours) if (ours - golden).abs() <= TOLERANCE * golden.abs() => None,

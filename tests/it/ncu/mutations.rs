@@ -11,7 +11,7 @@ const BYTES: &[u8] = b"\",\n\r=.-'(){}[]%/_ 0\x00\xFF\xC3";
 
 fn files() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["tests/fixtures/ncu", "../shared/ncu/csv", "../shared/ncu/converted"];
+    let folders = ["tests/fixtures/ncu", "../shared/ncu/csv", "../shared/ncu/rep", "../shared/ncu/converted"];
     let entries = folders.iter().filter_map(|f| std::fs::read_dir(root.join(f)).ok()).flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|e| e.path()).collect();
     files.sort();
@@ -30,10 +30,21 @@ fn next(state: &mut u64) -> usize {
 fn variant(bytes: &[u8], state: &mut u64) -> Vec<u8> {
     let mut changed = bytes.to_vec();
     let at = next(state) % changed.len();
-    match next(state) % 4 {
+    match next(state) % 7 {
         0 => changed.truncate(at),
         1 => changed[at] = BYTES[next(state) % BYTES.len()],
         2 => changed.insert(at, BYTES[next(state) % BYTES.len()]),
+        3 => changed[at] ^= 1 << (next(state) % 8),
+        4 => {
+            let mut lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
+            let (a, b) = (next(state) % lines.len(), next(state) % lines.len());
+            lines.swap(a, b);
+            changed = lines.concat();
+        }
+        5 => {
+            let cell = vec![BYTES[next(state) % BYTES.len()]; next(state) % 100_000];
+            changed.splice(at..at, cell).for_each(drop);
+        }
         _ => {
             let end = (at + next(state) % 200).min(changed.len());
             changed.drain(at..end);

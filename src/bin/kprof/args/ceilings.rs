@@ -5,6 +5,7 @@ use clap::Args;
 
 #[derive(Args, Clone, Debug)]
 #[command(
+    about = "Measure this CPU's bandwidth and FLOP ceilings",
     long_about = "Measure this CPU's bandwidth and FLOP ceilings: reads and triads from each cache level and \
     from DRAM, and multiply-adds per precision, on one thread and on all. A ceiling is the best repetition."
 )]

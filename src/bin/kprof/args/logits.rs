@@ -15,6 +15,7 @@ pub(crate) enum FeedArg {
 
 #[derive(Args, Clone, Debug)]
 #[command(
+    about = "Write a pass's logits, so that they can be checked against another framework",
     long_about = "Write the logits of every position as a safetensors file, tensor `logits` of shape \
     [ids, vocab] in f32, so that a pass can be checked against another framework.",
     after_help = "\

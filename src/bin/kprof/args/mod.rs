@@ -1,6 +1,7 @@
 //! The command line's shape: one file per subcommand.
 
 mod ceilings;
+mod convert;
 mod export;
 mod logits;
 mod model;
@@ -8,6 +9,7 @@ mod phase;
 mod roofline;
 
 pub(crate) use ceilings::CeilingsArgs;
+pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
 pub(crate) use export::ExportArgs;
 pub(crate) use logits::{FeedArg, LogitsArgs};
 pub(crate) use model::ModelArgs;
@@ -26,13 +28,12 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Measure where the time of a model's prefill and decode goes, by KV-cache version
     Phase(Box<PhaseArgs>),
-    /// Turn Nsight Compute exports and kprof runs into a roofline table and chart
+    /// Turn Nsight Compute reports and exports and kprof runs into a roofline table and chart
     Roofline(Box<RooflineArgs>),
-    /// Measure this CPU's bandwidth and FLOP ceilings
+    /// Write the kernel launches of reports and exports as CSV, JSON or Parquet
+    Convert(ConvertArgs),
     Ceilings(CeilingsArgs),
-    /// Write a pass's logits, so that they can be checked against another framework
     Logits(LogitsArgs),
 }
 

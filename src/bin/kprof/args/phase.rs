@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 #[derive(Args, Clone, Debug)]
 #[command(
+    about = "Measure where the time of a model's prefill and decode goes, by KV-cache version",
     long_about = "Measure where the time of a model's prefill and decode goes, by KV-cache version.\n\n\
     Every repetition runs each version twice: plain, for latency, and instrumented, for the breakdown into \
     embedding, attention, mlp and head. Versions are interleaved in a seeded order.\n\n\

@@ -55,7 +55,7 @@ pub(crate) enum PrecisionArg {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
-  kprof roofline ncu.csv                                  a table, and what to know about it
+  kprof roofline report.ncu-rep                           a table, and what to know about it
   kprof roofline ncu.csv --export-svg roofline.svg        the chart as well
   kprof roofline run.jsonl ncu.csv --device 'H100 SXM'    several files, with the ceilings of a known device
   kprof roofline ncu.csv --kernel gemm --min-share 1      only what matters
@@ -65,7 +65,7 @@ Examples:
 
 Exit codes: 0 ok, 1 failure (no such file, no match), 2 usage, 4 findings under --strict.")]
 pub(crate) struct RooflineArgs {
-    /// Nsight Compute CSV exports and run files of `kprof phase`
+    /// Nsight Compute reports (.ncu-rep) and CSV exports, and run files of `kprof phase`
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// What becomes one point, e.g. `--by launch`

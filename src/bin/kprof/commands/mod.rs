@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 mod ceilings;
+mod convert;
 mod logits;
 mod phase;
 mod roofline;
@@ -11,6 +12,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Phase(args) => phase::run(&args),
         Command::Roofline(args) => roofline::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Ceilings(args) => ceilings::run(&args),
         Command::Logits(args) => logits::run(&args),
     }

@@ -5,34 +5,32 @@ use crate::exit::{Strict, usage};
 use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
-use kprof::hw::{self, DeviceMatch, DeviceSpec, MemoryLevel};
-use kprof::ingest::{Rules, apply_rules, read_any};
-use kprof::profile::{Finding, FindingCode, Run, short_name};
+use kprof::hw::{self, Ceiling, DeviceMatch, DeviceSpec, MemoryLevel};
+use kprof::ingest::{Classifier, IngestError, Meaning, Rules, fold_any};
+use kprof::profile::{Finding, FindingCode, KernelRecord, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::roofline::{
-    By, Ceilings, Only, Point, Roofline, Selection, analyse_selected, changes, one_sided, savings,
+    By, Ceilings, Launches, Only, Place, Point, Roofline, Selection, analyse_launches, changes, one_sided,
+    savings,
 };
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
-    let rules = args.rules.as_deref().map(Rules::read).transpose()?;
-    let read = |file: &PathBuf| {
-        let mut run = only(args.precision).of(read_any(file)?);
-        apply_rules(&mut run.kernels, rules.as_ref());
-        Ok::<Run, anyhow::Error>(run)
-    };
-    let runs: Vec<Run> = args.files.iter().map(read).collect::<Result<_, _>>()?;
-    let ceilings = ceilings(args, &runs)?;
-    let selection = selection(args);
-    let mut roofline = analyse_selected(&runs, by(args.by), &selection, &ceilings);
-    if roofline.points.is_empty() && roofline.too_small == 0 {
-        nothing_matches(args, &runs)?;
-    }
     if !args.label.is_empty() && args.label.len() != args.files.len() {
         let (labels, files) = (args.label.len(), args.files.len());
         return Err(usage(format!("--label gives {labels} names to {files} files; give one to each")));
+    }
+    let mut ceilings = Ceilings { chosen: chosen(args)?, by_device: Vec::new() };
+    let mut rules = Classifier::new(args.rules.as_deref().map(Rules::read).transpose()?);
+    let read = |file: &PathBuf| read(args, file, &mut ceilings, &mut rules);
+    let (runs, launches): (Vec<Run>, Vec<Launches>) =
+        args.files.iter().map(read).collect::<Result<_, _>>()?;
+    let unmatched = unmatched(args, &launches);
+    let mut roofline = analyse_launches(runs.iter().zip(launches), &ceilings);
+    if roofline.points.is_empty() && roofline.too_small == 0 {
+        unmatched.map_or(Ok(()), |message| Err(anyhow::anyhow!(message)))?;
     }
     roofline.set_labels(&args.label);
     if args.full_names {
@@ -47,6 +45,31 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
     write(args, &roofline, &options)?;
     let findings = roofline.findings.len();
     if args.strict && findings > 0 { Err(Strict(findings).into()) } else { Ok(()) }
+}
+
+/// Reads a file; the ceilings of the devices that it names are added.
+fn read(
+    args: &RooflineArgs,
+    file: &Path,
+    ceilings: &mut Ceilings,
+    rules: &mut Classifier,
+) -> Result<(Run, Launches), IngestError> {
+    let empty = || Launches::new(by(args.by), selection(args), only(args.precision));
+    let push = |launches: &mut Launches, kernel: &KernelRecord| {
+        kernel.device.iter().for_each(|name| add_device(ceilings, name));
+        let Meaning { stage, phase, version, class } = rules.meaning(kernel);
+        launches.push_as(kernel, &Place { version, stage, phase, class }, ceilings, &[]);
+    };
+    let (run, launches) = fold_any(file, empty, push)?;
+    run.device_names().into_iter().for_each(|name| add_device(ceilings, name));
+    Ok((run, launches))
+}
+
+fn add_device(ceilings: &mut Ceilings, name: &str) {
+    if !ceilings.by_device.iter().any(|(known, _)| known == name) {
+        let of_device = hw::find_device(name).map(|spec| spec.ceilings.clone());
+        ceilings.by_device.push((name.to_string(), of_device.unwrap_or_default()));
+    }
 }
 
 fn by(arg: ByArg) -> By {
@@ -100,35 +123,29 @@ fn listed(names: BTreeSet<String>) -> String {
     if shown.is_empty() { " none".to_string() } else { format!("\n  {}{more}", shown.join("\n  ")) }
 }
 
-/// Fails, with the names there are, when a filter left nothing.
-fn nothing_matches(args: &RooflineArgs, runs: &[Run]) -> anyhow::Result<()> {
-    let all = || runs.iter().flat_map(|r| &r.kernels);
-    let matched = Selection { nvtx: None, ..selection(args) };
-    if let Some(pattern) = args.kernel.as_ref().filter(|_| all().all(|k| !matched.matches(&k.kernel))) {
-        let names = listed(all().map(|k| short_name(&k.kernel)).collect());
-        anyhow::bail!("no kernel matches '{pattern}'; the files have:{names}");
+/// What to say, with the names there are, if a filter left nothing.
+fn unmatched(args: &RooflineArgs, launches: &[Launches]) -> Option<String> {
+    let names: Option<Vec<Vec<&str>>> = launches.iter().map(Launches::unmatched_names).collect();
+    if let (Some(pattern), Some(names)) = (&args.kernel, names) {
+        let names = listed(names.into_iter().flatten().map(short_name).collect());
+        return Some(format!("no kernel matches '{pattern}'; the files have:{names}"));
     }
-    if let Some(path) = &args.nvtx {
-        let names = listed(all().filter(|k| !k.nvtx.is_empty()).map(|k| k.nvtx.join("/")).collect());
-        anyhow::bail!("no launch is inside an NVTX range '{path}'; the files have:{names}");
-    }
-    Ok(())
+    let path = args.nvtx.as_ref()?;
+    let ranges = listed(launches.iter().flat_map(|l| l.ranges().iter().cloned()).collect());
+    Some(format!("no launch is inside an NVTX range '{path}'; the files have:{ranges}"))
 }
 
-/// The ceilings that the user chose, and those of the devices that the files name.
-fn ceilings(args: &RooflineArgs, runs: &[Run]) -> anyhow::Result<Ceilings> {
-    let chosen = match (&args.device, &args.device_spec) {
+/// The ceilings that the user chose.
+fn chosen(args: &RooflineArgs) -> anyhow::Result<Vec<Ceiling>> {
+    Ok(match (&args.device, &args.device_spec) {
         (Some(name), _) => device_named(name)?.ceilings.clone(),
         (None, Some(file)) => hw::read_device_spec(file)?.ceilings,
         (None, None) => Vec::new(),
-    };
-    let names: BTreeSet<&str> = device_names(runs);
-    let known = names.into_iter().filter_map(|n| Some((n.to_string(), hw::find_device(n)?.ceilings.clone())));
-    Ok(Ceilings { chosen, by_device: known.collect() })
+    })
 }
 
 fn device_names(runs: &[Run]) -> BTreeSet<&str> {
-    runs.iter().flat_map(|r| &r.kernels).filter_map(|k| k.device.as_deref()).collect()
+    runs.iter().flat_map(Run::device_names).collect()
 }
 
 fn device_named(name: &str) -> anyhow::Result<&'static DeviceSpec> {

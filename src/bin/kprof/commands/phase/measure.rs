@@ -68,7 +68,7 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
     Manifest {
         format_version: FORMAT_VERSION,
         kprof: host::kprof_info(),
-        command: std::env::args().collect(),
+        command: command(),
         started,
         device: device_info(plan.chosen.device, &environment, backend.threads()),
         host: environment,
@@ -88,6 +88,11 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
             versions: scenario.versions.clone(),
         }),
     }
+}
+
+/// The command line, with the program by its name: where it is installed matters to nobody else.
+fn command() -> Vec<String> {
+    std::iter::once("kprof".to_string()).chain(std::env::args().skip(1)).collect()
 }
 
 fn device_info(device: Device, host: &HostInfo, threads: Option<usize>) -> DeviceInfo {

@@ -67,14 +67,27 @@ pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result
 }
 
 fn table(report: &PhaseReport) -> String {
-    let table = render::phase_table(report).to_terminal(output::width());
-    let summary: String = render::phase_summary(report).iter().map(|l| format!("{l}\n")).collect();
+    let width = output::width();
+    let (phases, latency) = (render::phase_table(report), render::latency_table(report));
+    let comparisons: String = render::comparison_lines(report).iter().map(|l| format!("{l}\n")).collect();
     let findings = render::findings(&report.findings, output::color());
-    let gap = if findings.is_empty() { "" } else { "\n" };
-    format!("{}\n{table}\n{summary}{gap}{findings}", render::phase_heading(report))
+    let parts = [
+        format!("{}\n", render::phase_heading(report)),
+        phases.to_terminal(width),
+        latency.to_terminal(width),
+        comparisons,
+        findings,
+    ];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn markdown(report: &PhaseReport) -> String {
-    let summary: String = render::phase_summary(report).iter().map(|l| format!("- {l}\n")).collect();
-    format!("{}\n\n{}\n{summary}", render::phase_heading(report), render::phase_table(report).to_markdown())
+    let (phases, latency) = (render::phase_table(report), render::latency_table(report));
+    let comparisons: String = render::comparison_lines(report).iter().map(|l| format!("- {l}\n")).collect();
+    format!(
+        "{}\n\n{}\n{}\n{comparisons}",
+        render::phase_heading(report),
+        phases.to_markdown(),
+        latency.to_markdown()
+    )
 }

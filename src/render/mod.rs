@@ -8,6 +8,7 @@ mod launches;
 mod phases;
 pub mod plot;
 mod roofline;
+mod roofline_export;
 mod table;
 mod versus;
 
@@ -19,6 +20,7 @@ pub use launches::{
     launches_parquet,
 };
 pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table};
-pub use roofline::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json, roofline_notes, roofline_table};
+pub use roofline::{roofline_notes, roofline_table};
+pub use roofline_export::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json};
 pub use table::{Align, Column, Table};
-pub use versus::{changes_table, savings_list};
+pub use versus::{changes_table, one_sided_notes, savings_list};

@@ -1,6 +1,6 @@
 //! A [`PhaseReport`] as a table, summary lines, JSON and CSV.
 
-use super::roofline::{to_csv, to_json};
+use super::roofline_export::{to_csv, to_json};
 use super::table::{Column, Table, in_scale, or_na, percent, significant};
 use crate::llm::Stage;
 use crate::roofline::{Bound, Comparison, PhaseReport, PhaseRow, StageReport};

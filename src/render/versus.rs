@@ -1,7 +1,7 @@
 //! Changes between files and possible savings, as text.
 
 use super::table::{Column, Table, elide, or_na, significant};
-use crate::roofline::{Change, Roofline, Saving};
+use crate::roofline::{Change, Point, Roofline, Saving};
 use crate::units::{Seconds, format_si};
 use std::fmt::Write;
 
@@ -33,6 +33,28 @@ pub fn changes_table(roofline: &Roofline, changes: &[Change]) -> Table {
         table.push(row);
     }
     table
+}
+
+/// One line per file about its points that the other side lacks, the longest named.
+pub fn one_sided_notes(roofline: &Roofline, alone: &[&Point]) -> String {
+    const NAMED: usize = 3;
+    let mut out = String::new();
+    for file in &roofline.files {
+        let names: Vec<String> =
+            alone.iter().filter(|p| p.file == *file).map(|p| elide(&p.label(), 40)).collect();
+        if names.is_empty() {
+            continue;
+        }
+        let more = if names.len() > NAMED { ", …" } else { "" };
+        let shown = names[..names.len().min(NAMED)].join(", ");
+        let label = roofline.label_of(file);
+        let _ = writeln!(
+            out,
+            "only in {label}: {} ({shown}{more}); --by name-base or class may pair them",
+            names.len()
+        );
+    }
+    out
 }
 
 /// The first `count` savings as a list; empty where none is known.
@@ -84,6 +106,15 @@ mod tests {
         let roofline = two_files();
         let text = changes_table(&roofline, &changes(&roofline)).to_terminal(100);
         assert!(text.contains("gemm") && text.contains("4.00 ms") && text.contains("0.50"), "{text}");
+    }
+
+    #[test]
+    fn what_only_one_file_has_is_said() {
+        let roofline = two_files();
+        let all: Vec<&Point> = roofline.points.iter().collect();
+        let text = one_sided_notes(&roofline, &all[..1]);
+        assert_eq!(text, "only in v0.csv: 1 (gemm); --by name-base or class may pair them\n");
+        assert!(one_sided_notes(&roofline, &[]).is_empty());
     }
 
     #[test]

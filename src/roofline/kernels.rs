@@ -202,8 +202,12 @@ fn group_name(first: &KernelRecord, place: &Place, by: By) -> Option<String> {
         By::Kernel | By::Launch => None,
         By::NameBase => Some(base_name(&first.kernel)),
         By::Grid => {
-            let (grid, block) = (or(first.grid.as_deref(), "?"), or(first.block.as_deref(), "?"));
-            Some(format!("grid {grid} block {block}"))
+            let of = |what, extent: Option<&str>| extent.map(|e| format!("{what} {e}"));
+            let known = [of("grid", first.grid.as_deref()), of("block", first.block.as_deref())];
+            Some(or(
+                Some(&known.into_iter().flatten().collect::<Vec<_>>().join(" ")),
+                "(no grid in the file)",
+            ))
         }
         By::Nvtx => Some(or(Some(&first.nvtx.join("/")), "(no NVTX range)")),
         By::Class => Some(or(place.class.as_deref(), "(no known class)")),
@@ -631,6 +635,34 @@ mod tests {
         assert_eq!((point.intensity_dram(), point.achieved_flop_rate()), (Some(4.0), Some(2e11)));
         assert_eq!((point.fraction_of_ceiling(), point.bound), (Some(0.5), Bound::Memory));
         assert_eq!(point.attainable_flop_rate(), Some(4e11));
+    }
+
+    #[test]
+    fn launches_are_grouped_by_what_was_asked_for() {
+        let launch = |name: &str, grid: &str, ranges: &[&str], phase| KernelRecord {
+            grid: Some(grid.into()),
+            nvtx: ranges.iter().map(ToString::to_string).collect(),
+            phase,
+            class: Some("gemm".into()),
+            ..kernel(name, 1.0, 10.0, 100.0)
+        };
+        let kernels = vec![
+            launch("void f<4>(int)", "(1, 1, 1)", &["step", "mlp"], Some(Phase::Mlp)),
+            launch("void f<8>(int)", "(2, 1, 1)", &["step", "mlp"], Some(Phase::Mlp)),
+            launch("void f<8>(int)", "(1, 1, 1)", &[], None),
+        ];
+        let names = |by| {
+            let found =
+                points(kernels.clone(), by).iter().map(|p| (p.name(), p.launches)).collect::<Vec<_>>();
+            found.into_iter().map(|(name, launches)| format!("{name}: {launches}")).collect::<Vec<_>>()
+        };
+        assert_eq!(names(By::Kernel).len(), 3, "one name in two phases is two points");
+        assert_eq!(names(By::NameBase), ["f: 2", "f: 1"]);
+        assert_eq!(names(By::Grid)[1], "void f<8>(int) grid (2, 1, 1): 1");
+        assert_eq!(names(By::Nvtx), ["step/mlp: 2", "(no NVTX range): 1"]);
+        assert_eq!(names(By::Phase), ["mlp: 2", "(no known phase): 1"]);
+        assert_eq!(names(By::Class), ["gemm: 3"]);
+        assert_eq!(names(By::File), ["x.csv: 3"]);
     }
 
     #[test]

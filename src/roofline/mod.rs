@@ -32,7 +32,7 @@ pub use report::{
 };
 pub use selection::Selection;
 pub use steps::phase_points;
-pub use versus::{Change, Saving, changes, savings};
+pub use versus::{Change, Saving, changes, one_sided, savings};
 
 use crate::hw::Ceiling;
 use crate::profile::{Finding, Run, short_names};

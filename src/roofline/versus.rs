@@ -4,7 +4,7 @@ use super::Roofline;
 use super::point::{Level, Point};
 use crate::llm::{Phase, Stage};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// One kernel or phase in two files; ratios are new / old, `None` where either is unknown or the old one is 0.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -92,6 +92,17 @@ fn change((old_at, old): (usize, &Point), (new_at, new): (usize, &Point)) -> Cha
     }
 }
 
+/// The points that have no counterpart: those of the first file in no later one, and those of a later one that the first
+/// lacks. Launches have none by nature and are not listed.
+pub fn one_sided<'a>(roofline: &'a Roofline, changes: &[Change]) -> Vec<&'a Point> {
+    if roofline.files.len() < 2 {
+        return Vec::new();
+    }
+    let paired: HashSet<usize> = changes.iter().flat_map(|c| [c.old, c.new]).collect();
+    let alone = |(at, p): &(usize, &Point)| p.level != Level::Launch && !paired.contains(at);
+    roofline.points.iter().enumerate().filter(alone).map(|(_, p)| p).collect()
+}
+
 /// How much time reaching its ceiling would save.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Saving {
@@ -156,8 +167,11 @@ mod tests {
     fn ratios_are_new_over_old_and_kernels_of_one_file_have_none() {
         let old = vec![kernel("a", 4.0, 100.0, 1000.0), kernel("gone", 1.0, 1.0, 1.0)];
         let new = vec![kernel("a", 1.0, 50.0, 2000.0), kernel("new", 1.0, 1.0, 1.0)];
-        let changes = changes(&roofline(&[("v0.csv", old), ("v1.csv", new)]));
+        let roofline = roofline(&[("v0.csv", old), ("v1.csv", new)]);
+        let changes = changes(&roofline);
         assert_eq!(changes.len(), 1);
+        let alone: Vec<String> = one_sided(&roofline, &changes).iter().map(|p| p.name()).collect();
+        assert_eq!(alone, ["gone", "new"]);
         let a = &changes[0];
         assert_eq!((a.name.as_str(), a.new_file.as_str()), ("a", "v1.csv"));
         assert_eq!(

@@ -7,7 +7,7 @@ mod columns;
 #[cfg(feature = "parquet")]
 mod parquet;
 
-use super::roofline::to_json;
+use super::roofline_export::to_json;
 use crate::profile::{Finding, ProfilerInfo, Run};
 use columns::{COLUMNS, Cell};
 use serde::Serialize;

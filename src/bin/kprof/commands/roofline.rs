@@ -11,7 +11,8 @@ use kprof::profile::{Finding, FindingCode, KernelRecord, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::roofline::{
-    By, Ceilings, Launches, Only, Place, Point, Roofline, Selection, analyse_launches, changes, savings,
+    By, Ceilings, Launches, Only, Place, Point, Roofline, Selection, analyse_launches, changes, one_sided,
+    savings,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -239,6 +240,10 @@ fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
         let shown = &changes[..changes.len().min(args.top)];
         let table = render::changes_table(roofline, shown).to_terminal(output::width());
         out += &format!("\nChanges against {first}\n{table}");
+    }
+    let alone = render::one_sided_notes(roofline, &one_sided(roofline, &changes));
+    if !alone.is_empty() {
+        out += &format!("\n{alone}");
     }
     let savings = render::savings_list(roofline, &savings(roofline), SAVINGS);
     if !savings.is_empty() {

@@ -49,10 +49,10 @@ pub fn read_any(path: &Path) -> Result<Run, IngestError> {
 ///
 /// # Errors
 /// As [`read_any`].
-pub fn fold_any<A>(
+pub fn fold_any<A: Send>(
     path: &Path,
     mut new: impl FnMut() -> A,
-    push: impl FnMut(&mut A, &KernelRecord),
+    push: impl FnMut(&mut A, &KernelRecord) + Send,
 ) -> Result<(Run, A), IngestError> {
     if looks_like_run(&head(path)?) {
         return Ok((read_run(path)?, new()));

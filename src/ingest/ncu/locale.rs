@@ -72,11 +72,8 @@ fn is_plain_grouping(c: char) -> bool {
 impl Votes {
     /// Lets a cell vote.
     pub(super) fn see(&mut self, cell: &str) {
-        // Most cells are plain integers or words and have nothing to say.
-        if !cell.bytes().any(|b| matches!(b, b'.' | b',')) {
-            return;
-        }
-        if self.see_plain(cell.as_bytes()) {
+        // Most cells are plain numbers, or words that have nothing to say.
+        if self.see_plain(cell.as_bytes()) || !cell.bytes().any(|b| matches!(b, b'.' | b',')) {
             return;
         }
         let cell = aggregate(cell);

@@ -196,10 +196,11 @@ fn first_record(bytes: &[u8]) -> Option<usize> {
 
 /// The text from `first` on, without a character that is cut off by the end of what was read.
 fn valid(bytes: &[u8], first: usize, whole: bool) -> Result<&str, Stop> {
-    match std::str::from_utf8(&bytes[first..]) {
+    let bytes = &bytes[first..];
+    match simdutf8::compat::from_utf8(bytes) {
         Ok(text) => Ok(text),
         Err(error) if error.error_len().is_none() && !whole => {
-            std::str::from_utf8(&bytes[first..first + error.valid_up_to()]).map_err(|_| Stop::Irregular)
+            simdutf8::compat::from_utf8(&bytes[..error.valid_up_to()]).map_err(|_| Stop::Irregular)
         }
         Err(_) => Err(Stop::Irregular),
     }

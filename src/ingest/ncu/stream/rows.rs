@@ -189,6 +189,10 @@ impl<'t, 'w> Rows<'t, 'w> {
             self.closing |= begin + at as u64 >= end;
             return Ok(Step::Next);
         }
+        // A row, unless it ends with the text, which `row` finds out itself: the line's end need not be looked for.
+        if let [b'0'..=b'9', ..] | [b'"', b'0'..=b'9', ..] = &self.text.as_bytes()[at..] {
+            return self.row(record, begin, end);
+        }
         let Some(line) = self.records.peek_line() else { return Ok(Step::Next) };
         let unended = at + line.len() == self.text.len();
         if unended && !self.whole {

@@ -12,6 +12,16 @@ use crate::profile::{KernelRecord, ProfileError, Run, looks_like_run, read_run};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+/// A launch as a reader gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'r> {
+    /// The launch.
+    pub record: &'r KernelRecord,
+    /// Launches of one reading with the same number differ at most in measured values and in ID, process, grid,
+    /// block, context and stream: what follows from the rest need be found out once.
+    pub alike: Option<usize>,
+}
+
 /// Why a file could not be read as any known kind.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,7 +62,7 @@ pub fn read_any(path: &Path) -> Result<Run, IngestError> {
 pub fn fold_any<A: Send>(
     path: &Path,
     mut new: impl FnMut() -> A,
-    push: impl FnMut(&mut A, &KernelRecord) + Send,
+    push: impl FnMut(&mut A, Seen<'_>) + Send,
 ) -> Result<(Run, A), IngestError> {
     if looks_like_run(&head(path)?) {
         return Ok((read_run(path)?, new()));

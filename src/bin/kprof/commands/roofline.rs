@@ -6,8 +6,8 @@ use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
 use kprof::hw::{self, Ceiling, DeviceMatch, DeviceSpec, MemoryLevel};
-use kprof::ingest::{Classifier, IngestError, Meaning, Rules, fold_any};
-use kprof::profile::{Finding, FindingCode, KernelRecord, Run, short_name};
+use kprof::ingest::{Classifier, IngestError, Meaning, Rules, Seen, fold_any};
+use kprof::profile::{Finding, FindingCode, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::roofline::{
@@ -55,10 +55,14 @@ fn read(
     rules: &mut Classifier,
 ) -> Result<(Run, Launches), IngestError> {
     let empty = || Launches::new(by(args.by), selection(args), only(args.precision));
-    let push = |launches: &mut Launches, kernel: &KernelRecord| {
+    let push = |launches: &mut Launches, seen: Seen<'_>| {
+        let kernel = seen.record;
         kernel.device.iter().for_each(|name| add_device(ceilings, name));
-        let Meaning { stage, phase, version, class } = rules.meaning(kernel);
-        launches.push_as(kernel, &Place { version, stage, phase, class }, ceilings, &[]);
+        let place = || {
+            let Meaning { stage, phase, version, class } = rules.meaning(kernel);
+            Place { version, stage, phase, class }
+        };
+        launches.push_alike(kernel, seen.alike, place, ceilings, &[]);
     };
     let (run, launches) = fold_any(file, empty, push)?;
     run.device_names().into_iter().for_each(|name| add_device(ceilings, name));

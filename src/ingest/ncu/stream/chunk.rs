@@ -6,6 +6,7 @@ use super::super::readings::Assumptions;
 use super::head::Plan;
 use super::rows::{Rows, Templates};
 use super::shape::{Own, Shape};
+use crate::ingest::Seen;
 use crate::profile::KernelRecord;
 use memchr::memchr;
 use std::fs::File;
@@ -78,13 +79,13 @@ impl Chunk {
         texts: &str,
         numbers: &[f64],
         before: usize,
-        mut then: impl FnMut(&KernelRecord) -> Result<(), Stop>,
+        mut then: impl FnMut(Seen<'_>) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
         for launch in launches {
             match launch {
                 Launched::Full { mut record, about_lines } => {
                     place_findings(&mut record, about_lines, before);
-                    then(&record)?;
+                    then(Seen { record: &record, alike: None })?;
                 }
                 Launched::Shaped { shape, own, results } => {
                     let [id, process, grid, block, context, stream, rule] = own.map(|range| &texts[range]);

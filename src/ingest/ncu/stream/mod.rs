@@ -19,6 +19,7 @@ use super::launches::Message;
 use super::locale::{Locale, Votes};
 use super::readings::Assumptions;
 use super::{NcuError, ValueCounts, file_findings};
+use crate::ingest::Seen;
 use crate::profile::{KernelRecord, Run};
 use chunk::{Chunk, Stop};
 use head::Plan;
@@ -49,7 +50,7 @@ struct Tuning {
 pub fn fold<A: Send>(
     path: &Path,
     new: impl FnMut() -> A,
-    push: impl FnMut(&mut A, &KernelRecord) + Send,
+    push: impl FnMut(&mut A, Seen<'_>) + Send,
 ) -> Result<(Run, A), NcuError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     fold_with(path, Tuning { whole_below: WHOLE_BELOW, chunk: CHUNK, threads }, new, push)
@@ -59,7 +60,7 @@ fn fold_with<A: Send>(
     path: &Path,
     tuning: Tuning,
     mut new: impl FnMut() -> A,
-    mut push: impl FnMut(&mut A, &KernelRecord) + Send,
+    mut push: impl FnMut(&mut A, Seen<'_>) + Send,
 ) -> Result<(Run, A), NcuError> {
     let failed = |source| NcuError::Read { path: path.to_path_buf(), source };
     if let Some(read) = streamed(path, tuning, &mut new, &mut push).map_err(failed)? {
@@ -69,7 +70,7 @@ fn fold_with<A: Send>(
     let mut into = new();
     run.devices = run.device_names().into_iter().map(str::to_string).collect();
     for kernel in std::mem::take(&mut run.kernels) {
-        push(&mut into, &kernel);
+        push(&mut into, Seen { record: &kernel, alike: None });
     }
     Ok((run, into))
 }
@@ -79,7 +80,7 @@ fn streamed<A: Send>(
     path: &Path,
     tuning: Tuning,
     new: &mut impl FnMut() -> A,
-    push: &mut (impl FnMut(&mut A, &KernelRecord) + Send),
+    push: &mut (impl FnMut(&mut A, Seen<'_>) + Send),
 ) -> io::Result<Option<(Run, A)>> {
     let size = std::fs::metadata(path)?.len();
     if size < tuning.whole_below {
@@ -138,19 +139,20 @@ impl<A> Merged<A> {
         }
     }
 
-    fn add(&mut self, chunk: Chunk, push: &mut impl FnMut(&mut A, &KernelRecord)) -> Result<(), Stop> {
+    fn add(&mut self, chunk: Chunk, push: &mut impl FnMut(&mut A, Seen<'_>)) -> Result<(), Stop> {
         self.votes.merge(&chunk.votes);
         self.assumptions.merge(chunk.assumptions);
         let line = self.line - 1;
         self.messages.extend(chunk.messages.into_iter().map(|m| Message { line: line + m.line, ..m }));
-        Chunk::each(chunk.launches, &chunk.texts, &chunk.results, line, |record| {
+        Chunk::each(chunk.launches, &chunk.texts, &chunk.results, line, |seen| {
+            let record = seen.record;
             self.order.check(record)?;
             self.counts.add(record);
             self.launches += 1;
             if let Some(name) = record.device.as_ref().filter(|name| !self.devices.contains(name)) {
                 self.devices.push(name.clone());
             }
-            push(&mut self.into, record);
+            push(&mut self.into, seen);
             Ok(())
         })?;
         self.line += chunk.lines;

@@ -409,7 +409,7 @@ fn push(
     told: impl Iterator<Item = (u32, Option<Scaling>)>,
 ) -> Result<(), Stop> {
     let (assumptions, results) = (&mut chunk.assumptions, &mut chunk.results);
-    if let Some((shape, results)) = shapes.find(plan.name, launch, told, plan.locale, assumptions, results) {
+    if let Some((shape, results)) = shapes.find(plan, launch, told, assumptions, results) {
         let rule = launch.rule.as_deref().filter(|rule| checks::names_a_peak(rule)).unwrap_or_default();
         let (id, process) = (&launch.key.id, &launch.key.process);
         let own: [&str; 7] =

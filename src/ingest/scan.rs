@@ -4,6 +4,17 @@
 //! inside quotes, and counting the others leads to the wanted columns without a look at the rest. AVX-512 or AVX2
 //! where the processor has it, the same arithmetic on plain bytes elsewhere.
 
+/// A line of plain CSV.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Line {
+    /// Where the next one begins.
+    pub(super) next: usize,
+    /// How many fields it has.
+    pub(super) fields: usize,
+    /// Whether any field has doubled quotes inside.
+    pub(super) doubled: bool,
+}
+
 /// The bytes of a block that matter, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Masks {
@@ -17,14 +28,13 @@ const BLOCK: usize = 64;
 
 /// Finds fields of the line that begins at `at`: those of `wanted`, which ascends, as ranges without their quotes.
 ///
-/// Gives where the next line begins and how many fields the line has; `None` for a line that is not plain CSV (a quote
-/// within a field, a line break in quotes) or has no end.
+/// `None` for a line that is not plain CSV (a quote within a field, a line break in quotes) or has no end.
 pub(super) fn fields(
     bytes: &[u8],
     at: usize,
     wanted: &[usize],
     found: &mut Vec<(usize, usize)>,
-) -> Option<(usize, usize)> {
+) -> Option<Line> {
     #[cfg(target_arch = "x86_64")]
     if x86::has_bits() {
         if std::arch::is_x86_feature_detected!("avx512bw") {
@@ -61,14 +71,14 @@ fn fields_with(
     at: usize,
     wanted: &[usize],
     found: &mut Vec<(usize, usize)>,
-) -> Option<(usize, usize)> {
+) -> Option<Line> {
     found.clear();
     let mut state = State::new(at, wanted);
     // What the bytes before the block hand on: inside quotes, a comma or the beginning, a quote that opened or closed.
     let (mut inside, mut after_comma, mut after_quote, mut after_close) = (0u64, 1u64, 0u64, 0u64);
     let mut base = at;
     // What is odd is remembered until the line ends, so that only one branch depends on it.
-    let mut odd = 0;
+    let (mut odd, mut doubled) = (0, 0);
     loop {
         let mut tail = [0; BLOCK];
         let rest = bytes.get(base..).filter(|rest| !rest.is_empty())?;
@@ -91,6 +101,7 @@ fn fields_with(
         let odd_open = opens & !(starts | (m.quotes << 1) | after_quote);
         let after = (closes << 1) | after_close;
         let odd_close = after & !(m.commas | m.line_feeds | m.returns | m.quotes) & line;
+        doubled |= after & m.quotes & line;
         odd |= odd_open | odd_close | (m.line_feeds & quoted & line);
         state.take(commas, base, &select, bytes, wanted, found);
         if line_feeds != 0 {
@@ -102,7 +113,7 @@ fn fields_with(
             if state.next == state.commas {
                 state.field(text_end, bytes, wanted, found);
             }
-            return Some((end + 1, state.commas + 1));
+            return Some(Line { next: end + 1, fields: state.commas + 1, doubled: doubled != 0 });
         }
         inside = 0u64.wrapping_sub(quoted >> 63);
         after_comma = commas >> 63;
@@ -182,7 +193,7 @@ impl State {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{BLOCK, Masks, fields_with};
+    use super::{BLOCK, Line, Masks, fields_with};
     use std::arch::x86_64::{
         _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_set1_epi8, _mm256_cmpeq_epi8,
         _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm512_cmpeq_epi8_mask,
@@ -203,7 +214,7 @@ mod x86 {
         at: usize,
         wanted: &[usize],
         found: &mut Vec<(usize, usize)>,
-    ) -> Option<(usize, usize)> {
+    ) -> Option<Line> {
         fields_with(
             |block| masks_avx512(block),
             |bits| prefix_xor(bits),
@@ -221,7 +232,7 @@ mod x86 {
         at: usize,
         wanted: &[usize],
         found: &mut Vec<(usize, usize)>,
-    ) -> Option<(usize, usize)> {
+    ) -> Option<Line> {
         fields_with(
             |block| masks_avx2(block),
             |bits| prefix_xor(bits),
@@ -283,13 +294,14 @@ mod tests {
     type Found = Option<(usize, Vec<String>)>;
 
     fn found(
-        scan: impl Fn(&[u8], &[usize], &mut Vec<(usize, usize)>) -> Option<(usize, usize)>,
+        scan: impl Fn(&[u8], &[usize], &mut Vec<(usize, usize)>) -> Option<Line>,
         line: &str,
         wanted: &[usize],
     ) -> Found {
         let mut ranges = Vec::new();
-        let (_, count) = scan(line.as_bytes(), wanted, &mut ranges)?;
-        Some((count, ranges.into_iter().map(|(start, end)| line[start..end].to_string()).collect()))
+        let scanned = scan(line.as_bytes(), wanted, &mut ranges)?;
+        assert_eq!(scanned.doubled, line.starts_with("\"a\"\"b"), "{line}");
+        Some((scanned.fields, ranges.into_iter().map(|(start, end)| line[start..end].to_string()).collect()))
     }
 
     fn both(line: &str, wanted: &[usize]) -> Found {

@@ -35,6 +35,18 @@ pub(super) enum Number {
     Text,
 }
 
+/// The bytes of a short cell that are no digits, one bit each; `None` for a longer one.
+fn other_than_digits(cell: &[u8]) -> Option<u32> {
+    if cell.len() > 16 {
+        return None;
+    }
+    let mut bytes = [b'0'; 16];
+    bytes[..cell.len()].copy_from_slice(cell);
+    // One comparison of all bytes, as compilers make of it.
+    let others = bytes.map(|byte| byte.wrapping_sub(b'0') > 9);
+    Some(others.iter().enumerate().fold(0, |mask, (at, other)| mask | (u32::from(*other) << at)))
+}
+
 /// The number part of a cell: `1557 (3; 3)` and `4,096 {2066}` carry values per instance after it.
 fn aggregate(cell: &str) -> &str {
     let cell = cell.trim();
@@ -94,18 +106,19 @@ impl Votes {
 
     /// Lets a cell of digits and at most one separator vote, the commonest by far; false for any other.
     fn see_plain(&mut self, cell: &[u8]) -> bool {
-        let Some(at) = cell.iter().position(|b| !b.is_ascii_digit()) else { return true };
-        let (whole, fraction) = (&cell[..at], &cell[at + 1..]);
-        let separator = cell[at];
-        let plain = matches!(separator, b'.' | b',') && at > 0 && !fraction.is_empty();
-        if !plain || !fraction.iter().all(u8::is_ascii_digit) {
+        let Some(others) = other_than_digits(cell) else { return false };
+        let at = others.trailing_zeros() as usize;
+        let Some(separator) = cell.get(at) else { return true };
+        let fraction = cell.len() - at - 1;
+        let alone = others & (others - 1) == 0;
+        if !alone || !matches!(separator, b'.' | b',') || at == 0 || fraction == 0 {
             return false;
         }
-        match fraction.len() {
+        match fraction {
             // The C locale's, in any file.
-            6 if separator == b'.' => {}
-            3 if whole[0] != b'0' && whole.len() <= 3 => self.ambiguous += 1,
-            _ => self.decimal(separator),
+            6 if *separator == b'.' => {}
+            3 if cell[0] != b'0' && at <= 3 => self.ambiguous += 1,
+            _ => self.decimal(*separator),
         }
         true
     }

@@ -7,9 +7,10 @@ use super::{Ceilings, Launches, Only, Selection};
 use crate::hw::{Ceiling, ComputeUnit, Precision};
 use crate::llm::{Phase, Stage};
 use crate::profile::{KernelFlops, KernelRates, KernelRecord, Measured, Run, base_name};
+use foldhash::fast::RandomState;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 
 /// What becomes one point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

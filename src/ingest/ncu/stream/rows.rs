@@ -16,6 +16,7 @@ use super::super::table;
 use super::chunk::{Chunk, Launched, Stop};
 use super::head::{Plan, first_of_metric};
 use super::shape::Shapes;
+use foldhash::fast::RandomState;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ struct Template {
 #[derive(Debug, Default)]
 pub(super) struct Templates {
     all: Vec<Template>,
-    index: HashMap<Box<[u8]>, usize>,
+    index: HashMap<Box<[u8]>, usize, RandomState>,
     last: usize,
     /// How the columns of a wide table are scaled.
     columns: Vec<Option<Scaling>>,

@@ -18,6 +18,7 @@ use super::head::Plan;
 use crate::hw::{Ceiling, CeilingKind, ComputeUnit};
 use crate::ingest::Seen;
 use crate::profile::{FindingCode, KernelRecord};
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,7 +80,7 @@ struct Program {
 #[derive(Debug, Default)]
 pub(super) struct Shapes {
     /// By the length and the end of the kernel's name.
-    known: HashMap<(usize, [u8; 16]), Known>,
+    known: HashMap<(usize, [u8; 16]), Known, RandomState>,
     count: usize,
     numbers: Numbers,
     values: Vec<f64>,

@@ -1,19 +1,22 @@
 //! What is being run, as data: models, stages, phases, ops with their analytic work, and KV-cache versions.
 
+mod activation;
 mod dtype;
+mod kv;
 mod model;
 mod op;
 mod stage;
 mod versions;
 mod work;
 
+pub use activation::Activation;
 pub use dtype::DType;
+pub use kv::{KvElement, KvStorage, ScaleGranularity};
 pub use model::{Family, ModelSpec, SpecError, preset, preset_names};
 pub use op::{LinearRows, NormKind, Op, StepShape};
 pub use stage::{Phase, Stage};
 pub use versions::{
-    KvDType, KvStorage, ScaleGranularity, Version, VersionError, builtin_versions, expand_names,
-    find_version, parse_versions,
+    KvDType, Version, VersionError, builtin_versions, expand_names, find_version, parse_versions,
 };
 pub use work::Work;
 

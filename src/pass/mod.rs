@@ -1,12 +1,17 @@
 //! The instrumented model passes, written once over [`crate::backend::Backend`], and the weights they run with.
 
 mod gpt;
+mod model;
 mod recorder;
 mod safetensors;
 mod state;
 mod weights;
 
-pub use gpt::{Gpt, Logits};
+pub use model::{Logits, Model};
+
+/// The name that passes in progress elsewhere still use.
+pub type Gpt<B> = Model<B>;
+
 pub use recorder::{RecordError, Recorder};
 pub use safetensors::{SafetensorsWeights, read_model_dir, write_logits};
 pub use state::State;

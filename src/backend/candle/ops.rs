@@ -96,7 +96,9 @@ pub(super) fn gate(x: &Tensor, activation: Activation) -> Result<Tensor, Backend
     let (a, b) = (half(0)?, half(width)?);
     let a = match activation {
         Activation::GeluTanh => a.gelu()?,
+        Activation::Gelu => a.gelu_erf()?,
         Activation::Silu => a.silu()?,
+        Activation::Relu => a.relu()?,
     };
     Ok((a * b)?.to_dtype(x.dtype())?)
 }

@@ -6,6 +6,7 @@ mod kv;
 mod model;
 mod op;
 mod stage;
+mod version_file;
 mod versions;
 mod work;
 
@@ -15,9 +16,8 @@ pub use kv::{KvElement, KvStorage, ScaleGranularity};
 pub use model::{Family, ModelSpec, SpecError, preset, preset_names};
 pub use op::{LinearRows, NormKind, Op, StepShape};
 pub use stage::{Phase, Stage};
-pub use versions::{
-    KvDType, Version, VersionError, builtin_versions, expand_names, find_version, parse_versions,
-};
+pub use version_file::{KnownVersion, VersionSource, known_versions, parse_versions, read_versions};
+pub use versions::{KvDType, Version, VersionError, builtin_versions, expand_names, find_version};
 pub use work::Work;
 
 /// The names in `known`, nearest to `given` first, for "did you mean" messages.

@@ -1,15 +1,25 @@
 //! What is being run, as data: models, stages, phases, ops with their analytic work, and KV-cache versions.
 
+mod activation;
+mod config;
 mod dtype;
+mod family;
+mod layout;
 mod model;
 mod op;
+mod parameters;
+mod presets;
 mod stage;
 mod versions;
 mod work;
 
+pub use activation::Activation;
 pub use dtype::DType;
-pub use model::{Family, ModelSpec, SpecError, preset, preset_names};
+pub use family::Family;
+pub use model::{BlockLayout, Mla, ModelSpec, Moe, Rope, RopeScaling, SlidingWindow, SpecError};
 pub use op::{LinearRows, NormKind, Op, StepShape};
+pub use parameters::Parameters;
+pub use presets::{preset, preset_names};
 pub use stage::{Phase, Stage};
 pub use versions::{
     KvDType, KvStorage, ScaleGranularity, Version, VersionError, builtin_versions, expand_names,

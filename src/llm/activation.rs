@@ -1,17 +1,17 @@
-//! The activation functions of MLPs.
+//! The nonlinearities of MLPs.
 
 use serde::{Deserialize, Serialize};
 
-/// The function between the linears of an MLP.
+/// The nonlinearity of an MLP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
-    /// GELU by its tanh approximation.
+    /// GELU by its tanh approximation (Hendrycks and Gimpel 2016).
     #[default]
     GeluTanh,
     /// GELU by the error function.
     Gelu,
-    /// x times its logistic function, also called swish.
+    /// x sigmoid(x), also called swish (Elfwing et al. 2017).
     Silu,
     /// max(x, 0).
     Relu,

@@ -4,6 +4,7 @@ mod activation;
 mod config;
 mod dtype;
 mod family;
+mod kv;
 mod layout;
 mod model;
 mod op;
@@ -16,14 +17,14 @@ mod work;
 pub use activation::Activation;
 pub use dtype::DType;
 pub use family::Family;
+pub use kv::{KvElement, KvStorage, ScaleGranularity};
 pub use model::{BlockLayout, Mla, ModelSpec, Moe, Rope, RopeScaling, SlidingWindow, SpecError};
 pub use op::{LinearRows, NormKind, Op, StepShape};
 pub use parameters::Parameters;
 pub use presets::{preset, preset_names};
 pub use stage::{Phase, Stage};
 pub use versions::{
-    KvDType, KvStorage, ScaleGranularity, Version, VersionError, builtin_versions, expand_names,
-    find_version, parse_versions,
+    KvDType, Version, VersionError, builtin_versions, expand_names, find_version, parse_versions,
 };
 pub use work::Work;
 

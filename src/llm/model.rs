@@ -269,11 +269,7 @@ impl ModelSpec {
             setting,
         };
         if !self.model_type.has_pass() {
-            return Err(SpecError::NoPass {
-                name: self.name.clone(),
-                family: self.model_type,
-                known: Family::names_with_pass(),
-            });
+            return Err(self.no_pass());
         }
         if let Some(setting) = self.other_settings.first() {
             return Err(unsupported(setting.clone()));
@@ -288,6 +284,12 @@ impl ModelSpec {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The error that this model's family has no pass.
+    pub fn no_pass(&self) -> SpecError {
+        let (name, family) = (self.name.clone(), self.model_type);
+        SpecError::NoPass { name, family, known: Family::names_with_pass() }
     }
 
     /// How many tokens layer `layer` attends to at most; `None` is all.

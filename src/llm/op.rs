@@ -3,7 +3,7 @@
 //! An [`Op`] holds the dimensions that the model fixes; the tokens of a step come from a [`StepShape`],
 //! so that one op describes every step of a run.
 
-use super::{DType, Work, versions::KvStorage};
+use super::{Activation, DType, KvStorage, Work};
 use crate::units::{Bytes, Flops};
 use serde::{Deserialize, Serialize};
 
@@ -26,12 +26,26 @@ impl StepShape {
         }
     }
 
+    /// Tokens per sequence whose K and V the new tokens see: all, or those inside a window of the oldest of them.
+    pub fn visible(&self, window: Option<usize>) -> usize {
+        let reach = |window: usize| (window + self.new_tokens).saturating_sub(1);
+        window.map_or(self.context, |w| self.context.min(reach(w)))
+    }
+
     /// Query-key pairs per sequence and head: all of the rectangle, or only those on and under the diagonal.
     ///
-    /// Unmasked: sum over new tokens i = 0..n of (context - n + 1 + i) = n (context - n) + n (n + 1) / 2.
-    fn pairs(&self, masked_computed: bool) -> f64 {
-        let (n, context) = (self.new_tokens as f64, self.context as f64);
-        if masked_computed { n * context } else { n * (context - n) + n * (n + 1.0) / 2.0 }
+    /// Unmasked: the sum over positions p = context - n + 1 ..= context of min(p, window), in two arithmetic
+    /// series: positions up to the window count p, later ones the window.
+    fn pairs(&self, masked_computed: bool, window: Option<usize>) -> f64 {
+        let (n, context) = (self.new_tokens, self.context);
+        if masked_computed {
+            return n as f64 * self.visible(window) as f64;
+        }
+        let window = window.unwrap_or(context).min(context);
+        let growing = window.saturating_sub(context - n);
+        let first = (context - n + 1) as f64;
+        let last = window as f64;
+        growing as f64 * (first + last) / 2.0 + (n - growing) as f64 * last
     }
 }
 
@@ -99,6 +113,33 @@ pub enum Op {
         /// Storage type.
         dtype: DType,
     },
+    /// RMS norm of every head of Q or K on its own, on `[batch x new, heads x head_dim]`.
+    HeadNorm {
+        /// Heads normalised.
+        heads: usize,
+        /// Width of a head.
+        head_dim: usize,
+        /// Storage type.
+        dtype: DType,
+    },
+    /// Rotary positions: each pair of channels of every head turned by an angle that grows with the position.
+    Rope {
+        /// Heads turned: of Q and K together, or of Q alone.
+        heads: usize,
+        /// Channels of a head that are turned.
+        channels: usize,
+        /// Storage type.
+        dtype: DType,
+    },
+    /// `activation(a) x b` of the two halves of `[batch x new, 2 width]`: `[batch x new, width]`.
+    Gate {
+        /// Width of a half.
+        width: usize,
+        /// The nonlinearity of the first half.
+        activation: Activation,
+        /// Storage type.
+        dtype: DType,
+    },
     /// The sum of a branch and the residual stream, on `[batch x new, hidden]`.
     Residual {
         /// Width of a row.
@@ -117,7 +158,8 @@ pub enum Op {
         /// How the cache stores them.
         kv: KvStorage,
     },
-    /// Widening the whole cache to the activations' type, where an implementation does so in a pass of its own.
+    /// Converting what attention sees of the cache to the activations' type, where an implementation does so in a
+    /// pass of its own.
     CacheDequantise {
         /// K/V heads.
         kv_heads: usize,
@@ -127,6 +169,9 @@ pub enum Op {
         dtype: DType,
         /// How the cache stores them.
         kv: KvStorage,
+        /// How many of the latest tokens a token sees; `None` is all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<usize>,
     },
     /// softmax(Q K^T / sqrt(head_dim)) V, causal.
     Attention {
@@ -142,6 +187,9 @@ pub enum Op {
         kv: KvStorage,
         /// Whether scores above the diagonal are computed and then masked.
         masked_computed: bool,
+        /// How many of the latest tokens a token sees; `None` is all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<usize>,
     },
     /// The index of the largest logit of each sequence.
     Argmax {
@@ -160,6 +208,12 @@ mod per_element {
     pub(super) const RMS_NORM: f64 = 4.0;
     /// 0.5 x (1 + tanh(c (x + 0.044715 x x x))): 2 for the cube, 3 inside tanh, tanh, 3 outside.
     pub(super) const GELU: f64 = 9.0;
+    /// 0.5 x (1 + erf(x / sqrt 2)): product, erf, sum, 2 products.
+    pub(super) const GELU_ERF: f64 = 5.0;
+    /// x / (1 + exp(-x)): exp, sum, divide; a change of sign counts nothing.
+    pub(super) const SILU: f64 = 3.0;
+    /// (a cos - b sin, b cos + a sin) per pair: 4 products and 2 sums for 2 elements (Su et al. 2021, eq. 34).
+    pub(super) const ROPE: f64 = 3.0;
     /// Softmax per score: scale, maximum, subtract, exp, sum, divide.
     pub(super) const SOFTMAX: f64 = 6.0;
     /// Symmetric quantisation: absolute maximum, divide, round.
@@ -174,6 +228,9 @@ impl Op {
             Self::Norm { .. } => "norm",
             Self::Linear { .. } => "linear",
             Self::Gelu { .. } => "gelu",
+            Self::HeadNorm { .. } => "head_norm",
+            Self::Rope { .. } => "rope",
+            Self::Gate { .. } => "gate",
             Self::Residual { .. } => "residual",
             Self::CacheAppend { .. } => "cache_append",
             Self::CacheDequantise { .. } => "cache_dequantise",
@@ -189,6 +246,9 @@ impl Op {
             | Self::Norm { dtype, .. }
             | Self::Linear { dtype, .. }
             | Self::Gelu { dtype, .. }
+            | Self::HeadNorm { dtype, .. }
+            | Self::Rope { dtype, .. }
+            | Self::Gate { dtype, .. }
             | Self::Residual { dtype, .. }
             | Self::CacheAppend { dtype, .. }
             | Self::CacheDequantise { dtype, .. }
@@ -204,6 +264,12 @@ impl Op {
     /// 4 x batch x heads x head_dim x query-key pairs. Elementwise FLOPs are estimates with the constants
     /// of this file; comparisons, index arithmetic and conversions count nothing. Bytes are every
     /// external input and output once: weights, activations (4-byte token ids), cache with scales.
+    ///
+    /// The ops of Llama-style models, per element of what they work on: RMS norm 4 (Zhang and Sennrich 2019,
+    /// eq. 4: square, sum, scale, gain; the root and the mean are one per row), rotary positions 3 (Su et al.
+    /// 2021, eq. 34; a cosine and a sine in f32 are read per position and pair), a gated MLP's gate 1 beside its
+    /// nonlinearity (Shazeer 2020, eq. 6: swish(x W) x V). Attention reads K and V of the tokens that some new
+    /// token sees, once for each of its K/V heads however many query heads share them.
     pub fn work(&self, step: &StepShape) -> Work {
         let tokens = step.rows(LinearRows::All);
         let b = self.dtype().bytes();
@@ -240,6 +306,27 @@ impl Op {
                 let elements = tokens * *width as f64;
                 elementwise(per_element::GELU * elements, elements * b, elements * b)
             }
+            Self::HeadNorm { heads, head_dim, .. } => {
+                let elements = tokens * (heads * head_dim) as f64;
+                let read = (elements + *head_dim as f64) * b;
+                elementwise(per_element::RMS_NORM * elements, read, elements * b)
+            }
+            Self::Rope { heads, channels, .. } => {
+                let elements = tokens * (heads * channels) as f64;
+                // Half as many angles as channels, each with a cosine and a sine.
+                let angles = (step.new_tokens * channels) as f64 * DType::F32.bytes();
+                elementwise(per_element::ROPE * elements, elements * b + angles, elements * b)
+            }
+            Self::Gate { width, activation, .. } => {
+                let elements = tokens * *width as f64;
+                let nonlinearity = match activation {
+                    Activation::GeluTanh => per_element::GELU,
+                    Activation::Gelu => per_element::GELU_ERF,
+                    Activation::Silu => per_element::SILU,
+                    Activation::Relu => 0.0,
+                };
+                elementwise((nonlinearity + 1.0) * elements, 2.0 * elements * b, elements * b)
+            }
             Self::Residual { hidden, .. } => {
                 let elements = tokens * *hidden as f64;
                 elementwise(elements, 2.0 * elements * b, elements * b)
@@ -250,16 +337,18 @@ impl Op {
                 let written = tokens * kv.bytes_per_token(*kv_heads, *head_dim);
                 elementwise(flops * elements, elements * b, written)
             }
-            Self::CacheDequantise { kv_heads, head_dim, kv, .. } => {
-                let keys = (step.batch * step.context) as f64;
+            Self::CacheDequantise { kv_heads, head_dim, kv, window, .. } => {
+                let keys = (step.batch * step.visible(*window)) as f64;
                 let elements = 2.0 * keys * (kv_heads * head_dim) as f64;
                 let read = keys * kv.bytes_per_token(*kv_heads, *head_dim);
-                elementwise(elements, read, elements * b)
+                // One product with the scale; a conversion between floating-point types counts nothing.
+                let flops = if kv.is_quantised() { elements } else { 0.0 };
+                elementwise(flops, read, elements * b)
             }
-            Self::Attention { heads, kv_heads, head_dim, kv, masked_computed, .. } => {
-                let scores = (step.batch * heads) as f64 * step.pairs(*masked_computed);
+            Self::Attention { heads, kv_heads, head_dim, kv, masked_computed, window, .. } => {
+                let scores = (step.batch * heads) as f64 * step.pairs(*masked_computed, *window);
                 let queries = tokens * (heads * head_dim) as f64 * b;
-                let keys = (step.batch * step.context) as f64;
+                let keys = (step.batch * step.visible(*window)) as f64;
                 Work {
                     matmul_flops: Flops(4.0 * scores * *head_dim as f64),
                     elementwise_flops: Flops(per_element::SOFTMAX * scores),
@@ -288,10 +377,15 @@ fn elementwise(flops: f64, read: f64, written: f64) -> Work {
 mod tests {
     use super::*;
 
-    const F32: KvStorage = KvStorage::plain(32);
+    const F32: KvStorage = KvStorage::plain(DType::F32);
 
     fn attention(masked_computed: bool) -> Op {
-        Op::Attention { heads: 2, kv_heads: 2, head_dim: 8, dtype: DType::F32, kv: F32, masked_computed }
+        windowed(masked_computed, None)
+    }
+
+    fn windowed(masked_computed: bool, window: Option<usize>) -> Op {
+        let dtype = DType::F32;
+        Op::Attention { heads: 2, kv_heads: 2, head_dim: 8, dtype, kv: F32, masked_computed, window }
     }
 
     fn step(batch: usize, new_tokens: usize, context: usize) -> StepShape {
@@ -322,7 +416,7 @@ mod tests {
 
     #[test]
     fn attention_reads_the_cache_in_its_storage_type() {
-        let int8 = KvStorage { element_bits: 8, scale_bits: 16 };
+        let int8 = KvStorage::int8(None);
         let op = Op::Attention {
             heads: 2,
             kv_heads: 2,
@@ -330,6 +424,7 @@ mod tests {
             dtype: DType::F32,
             kv: int8,
             masked_computed: false,
+            window: None,
         };
         // Per token: K and V, 2 heads, 8 bytes + a 2-byte scale = 40 B; context 10 -> 400 B; Q 16 * 4 B.
         assert_eq!(op.work(&step(1, 1, 10)).bytes_read, Bytes(464.0));
@@ -346,5 +441,57 @@ mod tests {
     fn the_head_works_on_the_last_position_only() {
         let op = Op::Linear { input: 4, output: 10, bias: false, rows: LinearRows::Last, dtype: DType::Bf16 };
         assert_eq!(op.work(&step(2, 100, 100)).matmul_flops, Flops(160.0));
+    }
+
+    #[test]
+    fn a_window_limits_the_pairs_and_the_bytes_of_keys_and_values() {
+        // 3 new tokens after 2, window 4: the last three positions see 3, 4 and 4 of 5 keys, all 5 between them.
+        let shape = step(1, 3, 5);
+        assert_eq!(windowed(false, Some(4)).work(&shape).matmul_flops, Flops(4.0 * 2.0 * 8.0 * 11.0));
+        assert_eq!(
+            windowed(false, Some(4)).work(&shape).bytes_read,
+            attention(false).work(&shape).bytes_read
+        );
+        // Decode at 100 with a window of 10: 10 keys, K and V of 2 heads of 8 in f32, and Q.
+        let work = windowed(true, Some(10)).work(&step(1, 1, 100));
+        assert_eq!(work.bytes_read, Bytes(10.0 * 2.0 * 16.0 * 4.0 + 16.0 * 4.0));
+        assert_eq!(work.matmul_flops, Flops(4.0 * 2.0 * 8.0 * 10.0));
+        // A prefill of 6 with a window of 2: 1 + 2 + 2 + 2 + 2 + 2 pairs; a window as long as the context is none.
+        let prefill = step(1, 6, 6);
+        assert_eq!(prefill.pairs(false, Some(2)), 11.0);
+        assert_eq!(prefill.pairs(false, Some(6)), prefill.pairs(false, None));
+        assert_eq!(prefill.pairs(false, None), 21.0);
+    }
+
+    #[test]
+    fn grouped_queries_read_the_cache_once_per_kv_head() {
+        let of = |kv_heads: usize| {
+            let (dtype, masked_computed, window) = (DType::Bf16, false, None);
+            let kv = KvStorage::plain(dtype);
+            Op::Attention { heads: 8, kv_heads, head_dim: 4, dtype, kv, masked_computed, window }
+                .work(&step(1, 1, 10))
+        };
+        // Q is 8 * 4 elements; K and V 2 * 10 * 2 * 4 for 2 heads and four times that for 8. The products do not change.
+        assert_eq!(of(2).bytes_read, Bytes((32.0 + 160.0) * 2.0));
+        assert_eq!(of(8).bytes_read, Bytes((32.0 + 640.0) * 2.0));
+        assert_eq!(of(2).matmul_flops, of(8).matmul_flops);
+    }
+
+    #[test]
+    fn the_ops_of_a_llama_block_follow_their_formulas() {
+        let (shape, dtype) = (step(2, 3, 5), DType::Bf16);
+        let rope = Op::Rope { heads: 6, channels: 8, dtype }.work(&shape);
+        // 6 tokens x 48 channels = 288: 3 FLOPs each; angles 3 positions x 4 pairs x 2 x 4 B.
+        assert_eq!(rope.elementwise_flops, Flops(864.0));
+        assert_eq!((rope.bytes_read, rope.bytes_written), (Bytes(576.0 + 96.0), Bytes(576.0)));
+        let gate = Op::Gate { width: 10, activation: Activation::Silu, dtype }.work(&shape);
+        assert_eq!(gate.elementwise_flops, Flops(60.0 * 4.0));
+        assert_eq!((gate.bytes_read, gate.bytes_written), (Bytes(240.0), Bytes(120.0)));
+        let norm = Op::HeadNorm { heads: 4, head_dim: 8, dtype }.work(&shape);
+        assert_eq!(norm.elementwise_flops, Flops(4.0 * 192.0));
+        assert_eq!((norm.bytes_read, norm.bytes_written), (Bytes(384.0 + 16.0), Bytes(384.0)));
+        let rms = Op::Norm { norm: NormKind::Rms, hidden: 32, rows: LinearRows::Last, dtype }.work(&shape);
+        assert_eq!(rms.elementwise_flops, Flops(4.0 * 64.0));
+        assert_eq!(rms.bytes_read, Bytes((64.0 + 32.0) * 2.0));
     }
 }

@@ -1,6 +1,6 @@
 //! KV-cache versions: rows of `versions.toml`, their storage formats, and the theoretical size of a cache.
 
-use super::{DType, ModelSpec, nearest_first};
+use super::{DType, KvElement, KvStorage, ModelSpec, ScaleGranularity, nearest_first};
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,44 +20,10 @@ pub enum KvDType {
     Bf16,
     /// IEEE binary16.
     F16,
-    /// Symmetric 8-bit integers with scales.
+    /// Symmetric 8-bit codes with scales.
     Int8,
-}
-
-/// How many values share a scale.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ScaleGranularity {
-    /// One f16 per token and K/V head, for K and V each.
-    #[default]
-    TokenHead,
-}
-
-/// The layout of one head's K or V of one token in a cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct KvStorage {
-    /// Bits per element.
-    pub element_bits: u32,
-    /// Bits of scale per token and head; 0 where nothing is quantised.
-    pub scale_bits: u32,
-}
-
-impl KvStorage {
-    /// Elements stored as they are.
-    pub const fn plain(element_bits: u32) -> Self {
-        Self { element_bits, scale_bits: 0 }
-    }
-
-    /// Whether elements carry a scale.
-    pub fn is_quantised(&self) -> bool {
-        self.scale_bits > 0
-    }
-
-    /// Bytes of K and V of one token in one layer: 2 x kv_heads x (head_dim x element bits + scale bits) / 8.
-    pub fn bytes_per_token(&self, kv_heads: usize, head_dim: usize) -> f64 {
-        let per_head = head_dim as f64 * f64::from(self.element_bits) + f64::from(self.scale_bits);
-        2.0 * kv_heads as f64 * per_head / 8.0
-    }
+    /// Symmetric 4-bit codes with scales.
+    Int4,
 }
 
 /// One KV-cache policy.
@@ -92,17 +58,19 @@ fn one() -> usize {
 impl Version {
     /// How K and V are stored for a model of `dtype`.
     pub fn storage(&self, dtype: DType) -> KvStorage {
-        match self.kv_dtype {
-            KvDType::Model => KvStorage::plain(dtype.bits()),
-            KvDType::F32 => KvStorage::plain(32),
-            KvDType::Bf16 | KvDType::F16 => KvStorage::plain(16),
-            KvDType::Int8 => KvStorage {
-                element_bits: 8,
-                scale_bits: match self.scale {
-                    ScaleGranularity::TokenHead => 16,
-                },
-            },
-        }
+        let element = match self.kv_dtype {
+            KvDType::Model => KvElement::from(dtype),
+            KvDType::F32 => KvElement::F32,
+            KvDType::Bf16 => KvElement::Bf16,
+            KvDType::F16 => KvElement::F16,
+            KvDType::Int8 => KvElement::Int8,
+            KvDType::Int4 => KvElement::Int4,
+        };
+        let group = match self.scale {
+            ScaleGranularity::ChannelGroup(channels) if element.largest_code().is_some() => Some(channels),
+            _ => None,
+        };
+        KvStorage { element, group }
     }
 
     /// Whether layer `layer` keeps a cache of its own; the others borrow that of their group's first.

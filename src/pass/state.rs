@@ -2,7 +2,7 @@
 
 use super::PassError;
 use crate::backend::{AttentionSpec, Backend, CacheSpec};
-use crate::llm::{ModelSpec, Version};
+use crate::llm::{ModelSpec, StepShape, Version};
 
 /// The state of `batch` sequences under one version.
 #[derive(Debug)]
@@ -52,6 +52,20 @@ impl<B: Backend> State<B> {
         };
         let history = vec![Vec::new(); if version.use_cache { 0 } else { batch }];
         Ok(Self { version: version.clone(), batch, caches, history, tokens: 0, attention })
+    }
+
+    /// Takes `ids` in: the shape of the pass to run and the ids it runs over.
+    pub(super) fn advance(&mut self, ids: &[u32]) -> (StepShape, Vec<u32>) {
+        let (batch, new_tokens) = (self.batch, ids.len() / self.batch);
+        self.tokens += new_tokens;
+        let context = self.tokens;
+        if self.version.use_cache {
+            return (StepShape { batch, new_tokens, context }, ids.to_vec());
+        }
+        for (sequence, new) in self.history.iter_mut().zip(ids.chunks(new_tokens.max(1))) {
+            sequence.extend_from_slice(new);
+        }
+        (StepShape { batch, new_tokens: context, context }, self.history.concat())
     }
 
     /// Tokens per sequence so far.

@@ -1,17 +1,17 @@
-//! The nonlinearities of MLPs.
+//! The activation functions of MLPs.
 
 use serde::{Deserialize, Serialize};
 
-/// The nonlinearity of an MLP.
+/// The function between the linears of an MLP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
-    /// GELU by its tanh approximation (Hendrycks and Gimpel 2016).
+    /// GELU by its tanh approximation.
     #[default]
     GeluTanh,
     /// GELU by the error function.
     Gelu,
-    /// x sigmoid(x), also called swish (Elfwing et al. 2017).
+    /// x times its logistic function, also called swish.
     Silu,
     /// max(x, 0).
     Relu,

@@ -208,8 +208,10 @@ mod per_element {
     pub(super) const RMS_NORM: f64 = 4.0;
     /// 0.5 x (1 + tanh(c (x + 0.044715 x x x))): 2 for the cube, 3 inside tanh, tanh, 3 outside.
     pub(super) const GELU: f64 = 9.0;
-    /// 0.5 x (1 + erf(x / sqrt 2)): product, erf, sum, 2 products.
+    /// 0.5 x (1 + erf(x / sqrt(2))): scale, erf, sum, 2 products.
     pub(super) const GELU_ERF: f64 = 5.0;
+    /// max(x, 0): comparisons count nothing.
+    pub(super) const RELU: f64 = 0.0;
     /// x / (1 + exp(-x)): exp, sum, divide; a change of sign counts nothing.
     pub(super) const SILU: f64 = 3.0;
     /// (a cos - b sin, b cos + a sin) per pair: 4 products and 2 sums for 2 elements (Su et al. 2021, eq. 34).
@@ -323,7 +325,7 @@ impl Op {
                     Activation::GeluTanh => per_element::GELU,
                     Activation::Gelu => per_element::GELU_ERF,
                     Activation::Silu => per_element::SILU,
-                    Activation::Relu => 0.0,
+                    Activation::Relu => per_element::RELU,
                 };
                 elementwise((nonlinearity + 1.0) * elements, 2.0 * elements * b, elements * b)
             }

@@ -1,10 +1,15 @@
 //! What is being run, as data: models, stages, phases, ops with their analytic work, and KV-cache versions.
 
 mod activation;
+mod config;
 mod dtype;
+mod family;
 mod kv;
+mod layout;
 mod model;
 mod op;
+mod parameters;
+mod presets;
 mod stage;
 mod version_file;
 mod versions;
@@ -12,9 +17,12 @@ mod work;
 
 pub use activation::Activation;
 pub use dtype::DType;
+pub use family::Family;
 pub use kv::{KvElement, KvStorage, ScaleGranularity};
-pub use model::{Family, ModelSpec, SpecError, preset, preset_names};
+pub use model::{BlockLayout, Mla, ModelSpec, Moe, Rope, RopeScaling, SlidingWindow, SpecError};
 pub use op::{LinearRows, NormKind, Op, StepShape};
+pub use parameters::Parameters;
+pub use presets::{preset, preset_names};
 pub use stage::{Phase, Stage};
 pub use version_file::{KnownVersion, VersionSource, known_versions, parse_versions, read_versions};
 pub use versions::{KvDType, Version, VersionError, builtin_versions, expand_names, find_version};

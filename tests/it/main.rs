@@ -10,3 +10,4 @@ mod passes;
 mod reference_gpt;
 mod reference_llama;
 mod roofline;
+mod traces;

@@ -82,6 +82,9 @@ fn rotated(head: &[f64], i: usize, position: usize, theta: f64) -> f64 {
     head[i] * angle.cos() + other * angle.sin()
 }
 
+/// Of every token, every head's channels.
+type Heads = Vec<Vec<Vec<f64>>>;
+
 /// Logits of every position of one sequence, `[ids, vocab]`.
 pub fn logits(spec: &ModelSpec, weights: &dyn Weights, ids: &[u32], policy: Policy) -> Vec<Vec<f64>> {
     let (h, d, inner, n) = (spec.hidden_size, spec.head_dim, spec.intermediate_size, ids.len());
@@ -94,12 +97,12 @@ pub fn logits(spec: &ModelSpec, weights: &dyn Weights, ids: &[u32], policy: Poli
         let gain = tensor(weights, &format!("{name}.weight"), &[h]);
         x.iter().map(|row| rms(row, &gain, spec.norm_eps)).collect()
     };
-    let (mut keys, mut values): (Vec<Vec<Vec<f64>>>, Vec<Vec<Vec<f64>>>) = (Vec::new(), Vec::new());
+    let (mut keys, mut values): (Heads, Heads) = (Vec::new(), Vec::new());
     for layer in 0..spec.num_hidden_layers {
         let name = |part: &str| format!("layers.{layer}.{part}");
         let normed = norm(name("input_layernorm"), &x);
         // [token][head][channel], normed by head where the model does, then turned by position.
-        let project = |part: &str, count: usize, head_norm: Option<&str>, turn: bool| -> Vec<Vec<Vec<f64>>> {
+        let project = |part: &str, count: usize, head_norm: Option<&str>, turn: bool| -> Heads {
             let rows =
                 linear(weights, &name(&format!("self_attn.{part}")), count * d, spec.qkv_bias, &normed);
             let gain = head_norm.map(|n| tensor(weights, &name(&format!("self_attn.{n}.weight")), &[d]));
@@ -113,7 +116,7 @@ pub fn logits(spec: &ModelSpec, weights: &dyn Weights, ids: &[u32], policy: Poli
         let normed_heads = |n: &'static str| spec.qk_norm.then_some(n);
         let q = project("q_proj", heads, normed_heads("q_norm"), true);
         if layer % policy.share == 0 {
-            let kept = |rows: Vec<Vec<Vec<f64>>>| -> Vec<Vec<Vec<f64>>> {
+            let kept = |rows: Heads| -> Heads {
                 let of = |row: &Vec<Vec<f64>>| row.iter().map(|head| keep(head, policy.kept)).collect();
                 rows.iter().map(of).collect()
             };
@@ -124,19 +127,20 @@ pub fn logits(spec: &ModelSpec, weights: &dyn Weights, ids: &[u32], policy: Poli
         let attended: Vec<Vec<f64>> = (0..n)
             .map(|t| {
                 let mut row = Vec::new();
-                for head in 0..heads {
+                for (head, q) in q[t].iter().enumerate() {
                     let kv = head / (heads / kv_heads);
                     let first = (t + 1).saturating_sub(window);
                     let scores: Vec<f64> = (first..=t)
                         .map(|s| {
-                            let dot: f64 = (0..d).map(|i| q[t][head][i] * keys[s][kv][i]).sum();
+                            let dot: f64 = (0..d).map(|i| q[i] * keys[s][kv][i]).sum();
                             (dot / (d as f64).sqrt()).exp()
                         })
                         .collect();
                     let sum: f64 = scores.iter().sum();
-                    for i in 0..d {
-                        row.push((first..=t).map(|s| scores[s - first] / sum * values[s][kv][i]).sum());
-                    }
+                    let mixed = |i: usize| {
+                        (first..=t).map(|s| scores[s - first] / sum * values[s][kv][i]).sum::<f64>()
+                    };
+                    row.extend((0..d).map(mixed));
                 }
                 row
             })

@@ -1,11 +1,16 @@
 //! The reference backend: plain candle ops on the CPU, one after another. It is what faster backends are checked
 //! against, and the baseline they are compared with.
 
-use super::kv::CandleCache;
+mod kv;
+mod ops;
+
 use super::marks::Clock;
-use super::{AttentionSpec, Backend, BackendError, CacheSpec, HostTensor, KeysValues, Marks, Site};
-use crate::llm::{DType, KvStorage, LinearRows, NormKind, Op, StepShape};
+use super::{
+    AttentionSpec, Backend, BackendError, CacheSpec, HostTensor, KeysValues, Marks, Site, WeightOrder,
+};
+use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, Op, StepShape};
 use candle_core::{D, DType as CandleDType, Device, Tensor};
+use kv::CandleCache;
 use std::time::Instant;
 
 /// candle on the CPU.
@@ -29,9 +34,17 @@ pub struct CandleLinear {
 /// Gain and bias in f32.
 #[derive(Clone, Debug)]
 pub struct CandleNorm {
+    kind: NormKind,
     gain: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
     eps: f64,
+}
+
+/// Cosines and sines of every position, `[positions, pairs]` in f32.
+#[derive(Clone, Debug)]
+pub struct CandleRope {
+    cos: Tensor,
+    sin: Tensor,
 }
 
 impl CandleBackend {
@@ -57,9 +70,9 @@ impl CandleBackend {
         Ok(Tensor::from_vec(data, shape, &Device::Cpu)?.to_dtype(self.candle_dtype())?)
     }
 
-    /// 0 where a query may look and -inf where not: `[new, context]` in f32.
+    /// The mask of a step, made once for all its layers; a single token sees all that is visible.
     fn mask(&mut self, step: &StepShape, window: Option<usize>) -> Result<Option<Tensor>, BackendError> {
-        if step.new_tokens == 1 && window.is_none_or(|w| w >= step.context) {
+        if step.new_tokens == 1 {
             return Ok(None);
         }
         if let Some((key, mask)) = &self.mask
@@ -67,16 +80,7 @@ impl CandleBackend {
         {
             return Ok(Some(mask.clone()));
         }
-        let first = step.context - step.new_tokens;
-        let data: Vec<f32> = (0..step.new_tokens)
-            .flat_map(|row| {
-                let query = first + row;
-                let oldest = window.map_or(0, |w| (query + 1).saturating_sub(w));
-                let visible = move |key: usize| (oldest..=query).contains(&key);
-                (0..step.context).map(move |key| if visible(key) { 0.0 } else { f32::NEG_INFINITY })
-            })
-            .collect();
-        let mask = Tensor::from_vec(data, (step.new_tokens, step.context), &Device::Cpu)?;
+        let mask = ops::mask(step, window)?;
         self.mask = Some(((*step, window), mask.clone()));
         Ok(Some(mask))
     }
@@ -108,7 +112,7 @@ impl CandleBackend {
         ))
     }
 
-    /// K and V for attention; widening a quantised cache is marked as an op of its own.
+    /// The K and V that attention sees; converting a cache of another type is marked as an op of its own.
     fn keys_values(
         &mut self,
         site: Site,
@@ -117,46 +121,42 @@ impl CandleBackend {
         spec: &AttentionSpec,
         source: &KeysValues<'_, Self>,
     ) -> Result<(Tensor, Tensor), BackendError> {
+        let visible = step.visible(spec.window);
+        let from = step.context - visible;
         let KeysValues::Cache(cache) = source else {
-            return Self::split_keys_values(q, step, spec);
+            let (k, v) = Self::split_keys_values(q, step, spec)?;
+            return Ok((k.narrow(2, from, visible)?, v.narrow(2, from, visible)?));
         };
-        if !cache.spec.storage.is_quantised() {
-            return cache.read(step.context, self.candle_dtype());
+        let kv = cache.spec.storage;
+        if kv == KvStorage::plain(self.dtype) {
+            return cache.read(from, visible, self.candle_dtype());
         }
         let start = self.marks.begin();
-        let read = cache.read(step.context, self.candle_dtype())?;
-        let (dtype, kv) = (self.dtype, cache.spec.storage);
-        let (kv_heads, head_dim) = (spec.kv_heads, spec.head_dim);
-        let op = || Op::CacheDequantise { kv_heads, head_dim, dtype, kv };
+        let read = cache.read(from, visible, self.candle_dtype())?;
+        let (kv_heads, head_dim, dtype, window) = (spec.kv_heads, spec.head_dim, self.dtype, spec.window);
+        let op = || Op::CacheDequantise { kv_heads, head_dim, dtype, kv, window };
         self.marks.end(site.labelled("cache_dequantise"), op, step, start);
         Ok(read)
     }
-}
 
-/// softmax over the last dimension of f32 scores.
-fn softmax(scores: &Tensor) -> Result<Tensor, BackendError> {
-    let shifted = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?;
-    let exp = shifted.exp()?;
-    let sum = exp.sum_keepdim(D::Minus1)?;
-    Ok(exp.broadcast_div(&sum)?)
-}
-
-/// softmax(Q K^T / sqrt(head_dim) + mask) V as `[rows, heads x head_dim]`; the softmax is in f32.
-fn attend(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    mask: Option<&Tensor>,
-    head_dim: usize,
-) -> Result<Tensor, BackendError> {
-    let (batch, heads, new_tokens, _) = q.dims4()?;
-    let scores = q.matmul(&k.transpose(2, 3)?)?.to_dtype(CandleDType::F32)?;
-    let mut scores = (scores / (head_dim as f64).sqrt())?;
-    if let Some(mask) = mask {
-        scores = scores.broadcast_add(mask)?;
+    /// Columns `from .. from + heads x head_dim` of `x` as `[batch, new, heads, head_dim]`, put through `change`, and
+    /// the other columns as they are.
+    fn change_heads(
+        x: &Tensor,
+        step: &StepShape,
+        (from, heads, head_dim): (usize, usize, usize),
+        change: impl FnOnce(&Tensor) -> Result<Tensor, BackendError>,
+    ) -> Result<Tensor, BackendError> {
+        let (columns, width) = (heads * head_dim, x.dim(D::Minus1)?);
+        let chosen = x.narrow(D::Minus1, from, columns)?;
+        let chosen = chosen.reshape((step.batch, step.new_tokens, heads, head_dim))?;
+        let changed = change(&chosen)?.reshape(((), columns))?;
+        let before = x.narrow(D::Minus1, 0, from)?;
+        let after = x.narrow(D::Minus1, from + columns, width - from - columns)?;
+        let parts: Vec<&Tensor> =
+            [&before, &changed, &after].into_iter().filter(|part| part.elem_count() > 0).collect();
+        Ok(Tensor::cat(&parts, D::Minus1)?)
     }
-    let y = softmax(&scores)?.to_dtype(q.dtype())?.matmul(v)?;
-    Ok(y.transpose(1, 2)?.reshape((batch * new_tokens, heads * head_dim))?)
 }
 
 impl Backend for CandleBackend {
@@ -164,6 +164,7 @@ impl Backend for CandleBackend {
     type Table = Tensor;
     type Linear = CandleLinear;
     type Norm = CandleNorm;
+    type Rope = CandleRope;
     type Cache = CandleCache;
 
     fn name(&self) -> &'static str {
@@ -187,17 +188,32 @@ impl Backend for CandleBackend {
     fn load_linear(
         &self,
         weight: HostTensor,
+        order: WeightOrder,
         bias: Option<HostTensor>,
     ) -> Result<CandleLinear, BackendError> {
-        let weight = self.upload(weight)?.t()?.contiguous()?;
+        let weight = match order {
+            WeightOrder::InputOutput => self.upload(weight)?.t()?.contiguous()?,
+            WeightOrder::OutputInput => self.upload(weight)?,
+        };
         let bias = bias.map(|b| self.upload(b)).transpose()?;
         Ok(CandleLinear { weight, bias })
     }
 
-    fn load_norm(&self, gain: HostTensor, bias: HostTensor, eps: f64) -> Result<CandleNorm, BackendError> {
+    fn load_norm(
+        &self,
+        kind: NormKind,
+        gain: HostTensor,
+        bias: Option<HostTensor>,
+        eps: f64,
+    ) -> Result<CandleNorm, BackendError> {
         // Rounded to the storage type first, as a model stored in it is, then kept in f32 for the arithmetic.
         let widen = |t: HostTensor| self.upload(t)?.to_dtype(CandleDType::F32).map_err(BackendError::from);
-        Ok(CandleNorm { gain: widen(gain)?, bias: widen(bias)?, eps })
+        Ok(CandleNorm { kind, gain: widen(gain)?, bias: bias.map(widen).transpose()?, eps })
+    }
+
+    fn load_rope(&self, cos: HostTensor, sin: HostTensor) -> Result<CandleRope, BackendError> {
+        let table = |t: HostTensor| Tensor::from_vec(t.data, t.shape, &Device::Cpu);
+        Ok(CandleRope { cos: table(cos)?, sin: table(sin)? })
     }
 
     fn tied_head(&self, table: &Tensor) -> Result<CandleLinear, BackendError> {
@@ -211,15 +227,7 @@ impl Backend for CandleBackend {
     }
 
     fn new_cache(&self, spec: CacheSpec) -> Result<CandleCache, BackendError> {
-        let plain = match (spec.storage.element_bits, self.dtype) {
-            (8, _) if spec.storage.is_quantised() => CandleDType::U8,
-            (bits, dtype) if bits == dtype.bits() => self.candle_dtype(),
-            (bits, dtype) => {
-                let what = format!("a KV cache of {bits} bits per element beside {dtype} activations");
-                return Err(BackendError::Unsupported { backend: "candle", what });
-            }
-        };
-        CandleCache::new(spec, plain)
+        CandleCache::new(spec)
     }
 
     fn cache_bytes(&self, cache: &CandleCache) -> f64 {
@@ -232,16 +240,19 @@ impl Backend for CandleBackend {
         step: &StepShape,
         ids: &[u32],
         tokens: &Tensor,
-        positions: &Tensor,
+        positions: Option<&Tensor>,
     ) -> Result<Tensor, BackendError> {
         let start = self.marks.begin();
         let hidden = tokens.dim(1)?;
         let ids = Tensor::from_slice(ids, ids.len(), &Device::Cpu)?;
-        let rows = tokens.index_select(&ids, 0)?.reshape((step.batch, step.new_tokens, hidden))?;
-        let positions = positions.narrow(0, step.context - step.new_tokens, step.new_tokens)?;
-        let x = rows.broadcast_add(&positions)?.reshape(((), hidden))?;
-        let dtype = self.dtype;
-        self.marks.end(site, || Op::Embed { hidden, positions: true, dtype }, step, start);
+        let mut x = tokens.index_select(&ids, 0)?;
+        if let Some(positions) = positions {
+            let rows = x.reshape((step.batch, step.new_tokens, hidden))?;
+            let positions = positions.narrow(0, step.context - step.new_tokens, step.new_tokens)?;
+            x = rows.broadcast_add(&positions)?.reshape(((), hidden))?;
+        }
+        let (positions, dtype) = (positions.is_some(), self.dtype);
+        self.marks.end(site, || Op::Embed { hidden, positions, dtype }, step, start);
         Ok(x)
     }
 
@@ -263,12 +274,13 @@ impl Backend for CandleBackend {
             }
         };
         let x = x.to_dtype(CandleDType::F32)?;
-        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-        let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + norm.eps)?.sqrt()?;
-        let y = centred.broadcast_div(&deviation)?.broadcast_mul(&norm.gain)?.broadcast_add(&norm.bias)?;
+        let y = match norm.kind {
+            NormKind::Layer => ops::layer_norm(&x, &norm.gain, norm.bias.as_ref(), norm.eps)?,
+            NormKind::Rms => ops::rms_norm(&x, &norm.gain, norm.eps)?,
+        };
         let y = y.to_dtype(self.candle_dtype())?;
-        let dtype = self.dtype;
-        self.marks.end(site, || Op::Norm { norm: NormKind::Layer, hidden, rows, dtype }, step, start);
+        let (kind, dtype) = (norm.kind, self.dtype);
+        self.marks.end(site, || Op::Norm { norm: kind, hidden, rows, dtype }, step, start);
         Ok(y)
     }
 
@@ -297,6 +309,58 @@ impl Backend for CandleBackend {
         let y = x.gelu()?;
         let (width, dtype) = (x.dim(D::Minus1)?, self.dtype);
         self.marks.end(site, || Op::Gelu { width, dtype }, step, start);
+        Ok(y)
+    }
+
+    fn head_norm(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        x: Tensor,
+        norm: &CandleNorm,
+        first_head: usize,
+        heads: usize,
+    ) -> Result<Tensor, BackendError> {
+        let start = self.marks.begin();
+        let head_dim = norm.gain.dim(0)?;
+        let y = Self::change_heads(&x, step, (first_head * head_dim, heads, head_dim), |part| {
+            let normed = ops::rms_norm(&part.to_dtype(CandleDType::F32)?, &norm.gain, norm.eps)?;
+            Ok(normed.to_dtype(x.dtype())?)
+        })?;
+        let dtype = self.dtype;
+        self.marks.end(site, || Op::HeadNorm { heads, head_dim, dtype }, step, start);
+        Ok(y)
+    }
+
+    fn rope(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        x: Tensor,
+        rope: &CandleRope,
+        heads: usize,
+        head_dim: usize,
+    ) -> Result<Tensor, BackendError> {
+        let start = self.marks.begin();
+        let rows = |table: &Tensor| table.narrow(0, step.context - step.new_tokens, step.new_tokens);
+        let (cos, sin) = (rows(&rope.cos)?, rows(&rope.sin)?);
+        let y = Self::change_heads(&x, step, (0, heads, head_dim), |part| ops::rotate(part, &cos, &sin))?;
+        let (channels, dtype) = (2 * cos.dim(1)?, self.dtype);
+        self.marks.end(site, || Op::Rope { heads, channels, dtype }, step, start);
+        Ok(y)
+    }
+
+    fn gate(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        x: &Tensor,
+        activation: Activation,
+    ) -> Result<Tensor, BackendError> {
+        let start = self.marks.begin();
+        let y = ops::gate(x, activation)?;
+        let (width, dtype) = (y.dim(D::Minus1)?, self.dtype);
+        self.marks.end(site, || Op::Gate { width, activation, dtype }, step, start);
         Ok(y)
     }
 
@@ -339,23 +403,20 @@ impl Backend for CandleBackend {
         spec: &AttentionSpec,
         keys_values: KeysValues<'_, Self>,
     ) -> Result<Tensor, BackendError> {
-        if spec.kv_heads != spec.heads {
-            let what = "fewer K/V heads than query heads".to_string();
-            return Err(BackendError::Unsupported { backend: "candle", what });
-        }
         let (k, v) = self.keys_values(site, step, q, spec, &keys_values)?;
         let start = self.marks.begin();
         let mask = self.mask(step, spec.window)?;
         let q = Self::heads(q, step, 0, spec.heads, spec.head_dim)?;
-        let y = attend(&q, &k, &v, mask.as_ref(), spec.head_dim)?;
-        // K and V were widened before: what this op reads is in the activations' type.
+        let y = ops::attend(&q, &k, &v, mask.as_ref())?;
+        // K and V were converted before: what this op reads is in the activations' type.
         let op = Op::Attention {
             heads: spec.heads,
             kv_heads: spec.kv_heads,
             head_dim: spec.head_dim,
             dtype: self.dtype,
-            kv: KvStorage::plain(self.dtype.bits()),
+            kv: KvStorage::plain(self.dtype),
             masked_computed: true,
+            window: spec.window,
         };
         self.marks.end(site, || op, step, start);
         Ok(y)

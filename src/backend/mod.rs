@@ -6,14 +6,13 @@
 
 mod candle;
 mod fake;
-mod kv;
 mod marks;
 
 pub use candle::CandleBackend;
 pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend, fake_ceilings};
 pub use marks::{Marks, OpSpan, Site};
 
-use crate::llm::{DType, KvStorage, LinearRows, StepShape};
+use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, StepShape};
 
 /// Why a backend could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +46,15 @@ pub struct HostTensor {
     pub shape: Vec<usize>,
     /// Its elements.
     pub data: Vec<f32>,
+}
+
+/// The dimensions of a linear's weights as they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightOrder {
+    /// `[input, output]`: GPT-2's `Conv1D`.
+    InputOutput,
+    /// `[output, input]`: PyTorch's `Linear`.
+    OutputInput,
 }
 
 /// The dimensions of attention that the model fixes.
@@ -99,6 +107,8 @@ pub trait Backend: Sized {
     type Linear;
     /// The gain and bias of a norm.
     type Norm;
+    /// The angles of rotary positions.
+    type Rope;
     /// K and V of one layer.
     type Cache;
 
@@ -117,18 +127,34 @@ pub trait Backend: Sized {
     /// When the device has no room.
     fn load_table(&self, table: HostTensor) -> Result<Self::Table, BackendError>;
 
-    /// Takes the weights `[input, output]` and the bias `[output]` of a linear.
+    /// Takes the weights of a linear, in either order, and its bias `[output]`.
     ///
     /// # Errors
     /// When the device has no room.
-    fn load_linear(&self, weight: HostTensor, bias: Option<HostTensor>)
-    -> Result<Self::Linear, BackendError>;
+    fn load_linear(
+        &self,
+        weight: HostTensor,
+        order: WeightOrder,
+        bias: Option<HostTensor>,
+    ) -> Result<Self::Linear, BackendError>;
 
-    /// Takes the gain and bias of a layer norm.
+    /// Takes the gain of a norm, and for a layer norm its bias where it has one.
     ///
     /// # Errors
     /// When the device has no room.
-    fn load_norm(&self, gain: HostTensor, bias: HostTensor, eps: f64) -> Result<Self::Norm, BackendError>;
+    fn load_norm(
+        &self,
+        kind: NormKind,
+        gain: HostTensor,
+        bias: Option<HostTensor>,
+        eps: f64,
+    ) -> Result<Self::Norm, BackendError>;
+
+    /// Takes the cosines and sines of rotary positions, each `[positions, pairs]`; they stay in f32.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    fn load_rope(&self, cos: HostTensor, sin: HostTensor) -> Result<Self::Rope, BackendError>;
 
     /// The head that shares the token table's numbers: `[width, entries]` without a bias.
     ///
@@ -151,7 +177,7 @@ pub trait Backend: Sized {
     /// The bytes that a cache allocated.
     fn cache_bytes(&self, cache: &Self::Cache) -> f64;
 
-    /// Token rows plus the rows of positions `context - new_tokens ..`: `[rows, width]`.
+    /// Token rows, plus the rows of positions `context - new_tokens ..` where the model learned some: `[rows, width]`.
     ///
     /// # Errors
     /// When an id is out of range.
@@ -161,10 +187,10 @@ pub trait Backend: Sized {
         step: &StepShape,
         ids: &[u32],
         tokens: &Self::Table,
-        positions: &Self::Table,
+        positions: Option<&Self::Table>,
     ) -> Result<Self::Tensor, BackendError>;
 
-    /// Layer norm of every row, or of each sequence's last.
+    /// The norm of every row, or of each sequence's last.
     ///
     /// # Errors
     /// When the backend fails.
@@ -196,6 +222,50 @@ pub trait Backend: Sized {
     /// When the backend fails.
     fn gelu(&mut self, site: Site, step: &StepShape, x: &Self::Tensor) -> Result<Self::Tensor, BackendError>;
 
+    /// RMS norm of each of `heads` heads from `first_head` on, as wide as the norm's gain; other columns pass through.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn head_norm(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        x: Self::Tensor,
+        norm: &Self::Norm,
+        first_head: usize,
+        heads: usize,
+    ) -> Result<Self::Tensor, BackendError>;
+
+    /// Turns the first `heads` heads of every row by the angles of its position (`context - new_tokens ..`); other
+    /// columns pass through.
+    ///
+    /// Channel i of a head is paired with channel i + pairs, as Hugging Face's `rotate_half` does (not i with i + 1);
+    /// channels from 2 pairs on stay as they are.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn rope(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        x: Self::Tensor,
+        rope: &Self::Rope,
+        heads: usize,
+        head_dim: usize,
+    ) -> Result<Self::Tensor, BackendError>;
+
+    /// `activation(a) x b` of the first and the second half of every row: half as wide.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn gate(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        x: &Self::Tensor,
+        activation: Activation,
+    ) -> Result<Self::Tensor, BackendError>;
+
     /// `x + branch`.
     ///
     /// # Errors
@@ -221,7 +291,8 @@ pub trait Backend: Sized {
         cache: &mut Self::Cache,
     ) -> Result<(), BackendError>;
 
-    /// Causal attention of the Q columns of `q` (its first `heads x head_dim`): `[rows, heads x head_dim]`.
+    /// Causal attention of the Q columns of `q` (its first `heads x head_dim`): `[rows, heads x head_dim]`. Query head
+    /// h reads K/V head h / (heads / kv_heads). With a window, a token sees itself and the `window - 1` before it.
     ///
     /// # Errors
     /// When the backend fails.
@@ -258,6 +329,22 @@ pub trait Backend: Sized {
     ) -> Result<Self::Tensor, BackendError> {
         let y = self.linear(sites[0], step, x, linear, LinearRows::All)?;
         self.gelu(sites[1], step, &y)
+    }
+
+    /// The gate of `x W + b`, whose outputs are both halves.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn linear_gate(
+        &mut self,
+        sites: [Site; 2],
+        step: &StepShape,
+        x: &Self::Tensor,
+        linear: &Self::Linear,
+        activation: Activation,
+    ) -> Result<Self::Tensor, BackendError> {
+        let y = self.linear(sites[0], step, x, linear, LinearRows::All)?;
+        self.gate(sites[1], step, &y, activation)
     }
 
     /// `x + (y W + b)`.

@@ -3,47 +3,10 @@
 //! An [`Op`] holds the dimensions that the model fixes; the tokens of a step come from a [`StepShape`],
 //! so that one op describes every step of a run.
 
-use super::{DType, Work, versions::KvStorage};
+use super::latent::cached_bytes;
+use super::{Activation, DType, ExpertLinear, KvStorage, LatentAttention, LinearRows, StepShape, Work};
 use crate::units::{Bytes, Flops};
 use serde::{Deserialize, Serialize};
-
-/// The token dimensions of one pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct StepShape {
-    /// Sequences side by side.
-    pub batch: usize,
-    /// Tokens per sequence that this pass computes.
-    pub new_tokens: usize,
-    /// Tokens per sequence that the last of them attends to, itself included.
-    pub context: usize,
-}
-
-impl StepShape {
-    fn rows(&self, rows: LinearRows) -> f64 {
-        match rows {
-            LinearRows::All => (self.batch * self.new_tokens) as f64,
-            LinearRows::Last => self.batch as f64,
-        }
-    }
-
-    /// Query-key pairs per sequence and head: all of the rectangle, or only those on and under the diagonal.
-    ///
-    /// Unmasked: sum over new tokens i = 0..n of (context - n + 1 + i) = n (context - n) + n (n + 1) / 2.
-    fn pairs(&self, masked_computed: bool) -> f64 {
-        let (n, context) = (self.new_tokens as f64, self.context as f64);
-        if masked_computed { n * context } else { n * (context - n) + n * (n + 1.0) / 2.0 }
-    }
-}
-
-/// Which positions an op works on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LinearRows {
-    /// Every new token.
-    All,
-    /// Only the last token of each sequence.
-    Last,
-}
 
 /// The kind of a normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -99,6 +62,33 @@ pub enum Op {
         /// Storage type.
         dtype: DType,
     },
+    /// RMS norm of every head of Q or K on its own, on `[batch x new, heads x head_dim]`.
+    HeadNorm {
+        /// Heads normalised.
+        heads: usize,
+        /// Width of a head.
+        head_dim: usize,
+        /// Storage type.
+        dtype: DType,
+    },
+    /// Rotary positions: each pair of channels of every head turned by an angle that grows with the position.
+    Rope {
+        /// Heads turned: of Q and K together, or of Q alone.
+        heads: usize,
+        /// Channels of a head that are turned.
+        channels: usize,
+        /// Storage type.
+        dtype: DType,
+    },
+    /// `activation(a) x b` of the two halves of `[batch x new, 2 width]`: `[batch x new, width]`.
+    Gate {
+        /// Width of a half.
+        width: usize,
+        /// The nonlinearity of the first half.
+        activation: Activation,
+        /// Storage type.
+        dtype: DType,
+    },
     /// The sum of a branch and the residual stream, on `[batch x new, hidden]`.
     Residual {
         /// Width of a row.
@@ -117,7 +107,8 @@ pub enum Op {
         /// How the cache stores them.
         kv: KvStorage,
     },
-    /// Widening the whole cache to the activations' type, where an implementation does so in a pass of its own.
+    /// Converting what attention sees of the cache to the activations' type, where an implementation does so in a
+    /// pass of its own.
     CacheDequantise {
         /// K/V heads.
         kv_heads: usize,
@@ -127,6 +118,9 @@ pub enum Op {
         dtype: DType,
         /// How the cache stores them.
         kv: KvStorage,
+        /// How many of the latest tokens a token sees; `None` is all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<usize>,
     },
     /// softmax(Q K^T / sqrt(head_dim)) V, causal.
     Attention {
@@ -142,7 +136,32 @@ pub enum Op {
         kv: KvStorage,
         /// Whether scores above the diagonal are computed and then masked.
         masked_computed: bool,
+        /// How many of the latest tokens a token sees; `None` is all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<usize>,
     },
+    /// The experts of each token: softmax over the router's scores, and the largest of them.
+    Route {
+        /// Experts of the layer.
+        experts: usize,
+        /// Experts that a token is sent to.
+        per_token: usize,
+        /// Storage type of the scores.
+        dtype: DType,
+    },
+    /// A linear of a layer's experts.
+    ExpertLinear(ExpertLinear),
+    /// Writing the new tokens' latents and rotated keys into the cache.
+    LatentAppend {
+        /// Elements per token.
+        elements: usize,
+        /// Storage type of the activations.
+        dtype: DType,
+        /// How the cache stores them.
+        kv: KvStorage,
+    },
+    /// Multi-head latent attention, causal.
+    LatentAttention(LatentAttention),
     /// The index of the largest logit of each sequence.
     Argmax {
         /// Size of the vocabulary.
@@ -153,15 +172,23 @@ pub enum Op {
 }
 
 /// Elementwise FLOPs per element; a function such as exp, tanh or a square root counts as one.
-mod per_element {
+pub(super) mod per_element {
     /// Layer norm: sum, centre, square, sum, scale, gain, bias.
     pub(super) const LAYER_NORM: f64 = 7.0;
     /// RMS norm: square, sum, scale, gain.
     pub(super) const RMS_NORM: f64 = 4.0;
     /// 0.5 x (1 + tanh(c (x + 0.044715 x x x))): 2 for the cube, 3 inside tanh, tanh, 3 outside.
     pub(super) const GELU: f64 = 9.0;
+    /// 0.5 x (1 + erf(x / sqrt(2))): scale, erf, sum, 2 products.
+    pub(super) const GELU_ERF: f64 = 5.0;
+    /// max(x, 0): comparisons count nothing.
+    pub(super) const RELU: f64 = 0.0;
+    /// x / (1 + exp(-x)): exp, sum, divide; a change of sign counts nothing.
+    pub(super) const SILU: f64 = 3.0;
+    /// (a cos - b sin, b cos + a sin) per pair: 4 products and 2 sums for 2 elements (Su et al. 2021, eq. 34).
+    pub(super) const ROPE: f64 = 3.0;
     /// Softmax per score: scale, maximum, subtract, exp, sum, divide.
-    pub(super) const SOFTMAX: f64 = 6.0;
+    pub(in crate::llm) const SOFTMAX: f64 = 6.0;
     /// Symmetric quantisation: absolute maximum, divide, round.
     pub(super) const QUANTISE: f64 = 3.0;
 }
@@ -174,10 +201,17 @@ impl Op {
             Self::Norm { .. } => "norm",
             Self::Linear { .. } => "linear",
             Self::Gelu { .. } => "gelu",
+            Self::HeadNorm { .. } => "head_norm",
+            Self::Rope { .. } => "rope",
+            Self::Gate { .. } => "gate",
             Self::Residual { .. } => "residual",
             Self::CacheAppend { .. } => "cache_append",
             Self::CacheDequantise { .. } => "cache_dequantise",
             Self::Attention { .. } => "attention",
+            Self::Route { .. } => "route",
+            Self::ExpertLinear(_) => "expert_linear",
+            Self::LatentAppend { .. } => "latent_append",
+            Self::LatentAttention(_) => "latent_attention",
             Self::Argmax { .. } => "argmax",
         }
     }
@@ -189,11 +223,71 @@ impl Op {
             | Self::Norm { dtype, .. }
             | Self::Linear { dtype, .. }
             | Self::Gelu { dtype, .. }
+            | Self::HeadNorm { dtype, .. }
+            | Self::Rope { dtype, .. }
+            | Self::Gate { dtype, .. }
             | Self::Residual { dtype, .. }
             | Self::CacheAppend { dtype, .. }
             | Self::CacheDequantise { dtype, .. }
             | Self::Attention { dtype, .. }
+            | Self::Route { dtype, .. }
+            | Self::ExpertLinear(ExpertLinear { dtype, .. })
+            | Self::LatentAppend { dtype, .. }
+            | Self::LatentAttention(LatentAttention { dtype, .. })
             | Self::Argmax { dtype, .. } => *dtype,
+        }
+    }
+
+    /// How many weights a step of shape `step` reads: rows of tables, gains and biases, matrices.
+    pub fn weight_elements(&self, step: &StepShape) -> f64 {
+        match self {
+            Self::Embed { hidden, positions, .. } => {
+                let positions = if *positions { step.new_tokens as f64 } else { 0.0 };
+                (step.rows(LinearRows::All) + positions) * *hidden as f64
+            }
+            Self::Norm { norm, hidden, .. } => match norm {
+                NormKind::Layer => 2.0 * *hidden as f64,
+                NormKind::Rms => *hidden as f64,
+            },
+            Self::HeadNorm { head_dim, .. } => *head_dim as f64,
+            Self::Linear { input, output, bias, .. } => {
+                let bias = if *bias { *output as f64 } else { 0.0 };
+                *input as f64 * *output as f64 + bias
+            }
+            Self::ExpertLinear(experts) => {
+                experts.touched(step) * experts.input as f64 * experts.output as f64
+            }
+            Self::Gelu { .. }
+            | Self::Rope { .. }
+            | Self::Gate { .. }
+            | Self::Residual { .. }
+            | Self::CacheAppend { .. }
+            | Self::CacheDequantise { .. }
+            | Self::Attention { .. }
+            | Self::Route { .. }
+            | Self::LatentAppend { .. }
+            | Self::LatentAttention(_)
+            | Self::Argmax { .. } => 0.0,
+        }
+    }
+
+    /// Bytes of the KV cache that a step of shape `step` reads and writes.
+    pub fn cache_bytes(&self, step: &StepShape) -> (Bytes, Bytes) {
+        let tokens = step.rows(LinearRows::All);
+        match self {
+            Self::CacheAppend { kv_heads, head_dim, kv, .. } => {
+                (Bytes(0.0), Bytes(tokens * kv.bytes_per_token(*kv_heads, *head_dim)))
+            }
+            Self::CacheDequantise { kv_heads, head_dim, kv, window, .. }
+            | Self::Attention { kv_heads, head_dim, kv, window, .. } => {
+                let keys = (step.batch * step.visible(*window)) as f64;
+                (Bytes(keys * kv.bytes_per_token(*kv_heads, *head_dim)), Bytes(0.0))
+            }
+            Self::LatentAppend { elements, kv, .. } => {
+                (Bytes(0.0), Bytes(tokens * cached_bytes(kv, *elements)))
+            }
+            Self::LatentAttention(latent) => (Bytes(latent.cache_read(step)), Bytes(0.0)),
+            _ => (Bytes(0.0), Bytes(0.0)),
         }
     }
 
@@ -204,27 +298,30 @@ impl Op {
     /// 4 x batch x heads x head_dim x query-key pairs. Elementwise FLOPs are estimates with the constants
     /// of this file; comparisons, index arithmetic and conversions count nothing. Bytes are every
     /// external input and output once: weights, activations (4-byte token ids), cache with scales.
+    ///
+    /// The ops of Llama-style models, per element of what they work on: RMS norm 4 (Zhang and Sennrich 2019,
+    /// eq. 4: square, sum, scale, gain; the root and the mean are one per row), rotary positions 3 (Su et al.
+    /// 2021, eq. 34; a cosine and a sine in f32 are read per position and pair), a gated MLP's gate 1 beside its
+    /// nonlinearity (Shazeer 2020, eq. 6: swish(x W) x V). Attention reads K and V of the tokens that some new
+    /// token sees, once for each of its K/V heads however many query heads share them.
     pub fn work(&self, step: &StepShape) -> Work {
         let tokens = step.rows(LinearRows::All);
         let b = self.dtype().bytes();
+        let weights = self.weight_elements(step) * b;
+        let (Bytes(cache_read), Bytes(cache_written)) = self.cache_bytes(step);
         match self {
             Self::Embed { hidden, positions, .. } => {
                 let width = *hidden as f64;
-                let added = if *positions { step.new_tokens as f64 * width } else { 0.0 };
-                elementwise(
-                    if *positions { tokens * width } else { 0.0 },
-                    tokens * (4.0 + width * b) + added * b,
-                    tokens * width * b,
-                )
+                let added = if *positions { tokens * width } else { 0.0 };
+                elementwise(added, tokens * 4.0 + weights, tokens * width * b)
             }
             Self::Norm { norm, hidden, rows, .. } => {
                 let elements = step.rows(*rows) * *hidden as f64;
-                let (flops, vectors) = match norm {
-                    NormKind::Layer => (per_element::LAYER_NORM, 2.0),
-                    NormKind::Rms => (per_element::RMS_NORM, 1.0),
+                let flops = match norm {
+                    NormKind::Layer => per_element::LAYER_NORM,
+                    NormKind::Rms => per_element::RMS_NORM,
                 };
-                let read = (elements + vectors * *hidden as f64) * b;
-                elementwise(flops * elements, read, elements * b)
+                elementwise(flops * elements, elements * b + weights, elements * b)
             }
             Self::Linear { input, output, bias, rows, .. } => {
                 let (rows, input, output) = (step.rows(*rows), *input as f64, *output as f64);
@@ -232,13 +329,33 @@ impl Op {
                 Work {
                     matmul_flops: Flops(2.0 * rows * input * output),
                     elementwise_flops: Flops(bias * rows * output),
-                    bytes_read: Bytes((rows * input + input * output + bias * output) * b),
+                    bytes_read: Bytes(rows * input * b + weights),
                     bytes_written: Bytes(rows * output * b),
                 }
             }
             Self::Gelu { width, .. } => {
                 let elements = tokens * *width as f64;
                 elementwise(per_element::GELU * elements, elements * b, elements * b)
+            }
+            Self::HeadNorm { heads, head_dim, .. } => {
+                let elements = tokens * (heads * head_dim) as f64;
+                elementwise(per_element::RMS_NORM * elements, elements * b + weights, elements * b)
+            }
+            Self::Rope { heads, channels, .. } => {
+                let elements = tokens * (heads * channels) as f64;
+                // Half as many angles as channels, each with a cosine and a sine.
+                let angles = (step.new_tokens * channels) as f64 * DType::F32.bytes();
+                elementwise(per_element::ROPE * elements, elements * b + angles, elements * b)
+            }
+            Self::Gate { width, activation, .. } => {
+                let elements = tokens * *width as f64;
+                let nonlinearity = match activation {
+                    Activation::GeluTanh => per_element::GELU,
+                    Activation::Gelu => per_element::GELU_ERF,
+                    Activation::Silu => per_element::SILU,
+                    Activation::Relu => per_element::RELU,
+                };
+                elementwise((nonlinearity + 1.0) * elements, 2.0 * elements * b, elements * b)
             }
             Self::Residual { hidden, .. } => {
                 let elements = tokens * *hidden as f64;
@@ -247,26 +364,38 @@ impl Op {
             Self::CacheAppend { kv_heads, head_dim, kv, .. } => {
                 let elements = 2.0 * tokens * (kv_heads * head_dim) as f64;
                 let flops = if kv.is_quantised() { per_element::QUANTISE } else { 0.0 };
-                let written = tokens * kv.bytes_per_token(*kv_heads, *head_dim);
-                elementwise(flops * elements, elements * b, written)
+                elementwise(flops * elements, elements * b, cache_written)
             }
-            Self::CacheDequantise { kv_heads, head_dim, kv, .. } => {
-                let keys = (step.batch * step.context) as f64;
+            Self::CacheDequantise { kv_heads, head_dim, kv, window, .. } => {
+                let keys = (step.batch * step.visible(*window)) as f64;
                 let elements = 2.0 * keys * (kv_heads * head_dim) as f64;
-                let read = keys * kv.bytes_per_token(*kv_heads, *head_dim);
-                elementwise(elements, read, elements * b)
+                // One product with the scale; a conversion between floating-point types counts nothing.
+                let flops = if kv.is_quantised() { elements } else { 0.0 };
+                elementwise(flops, cache_read, elements * b)
             }
-            Self::Attention { heads, kv_heads, head_dim, kv, masked_computed, .. } => {
-                let scores = (step.batch * heads) as f64 * step.pairs(*masked_computed);
+            Self::Attention { heads, head_dim, masked_computed, window, .. } => {
+                let scores = (step.batch * heads) as f64 * step.pairs(*masked_computed, *window);
                 let queries = tokens * (heads * head_dim) as f64 * b;
-                let keys = (step.batch * step.context) as f64;
                 Work {
                     matmul_flops: Flops(4.0 * scores * *head_dim as f64),
                     elementwise_flops: Flops(per_element::SOFTMAX * scores),
-                    bytes_read: Bytes(queries + keys * kv.bytes_per_token(*kv_heads, *head_dim)),
+                    bytes_read: Bytes(queries + cache_read),
                     bytes_written: Bytes(queries),
                 }
             }
+            Self::Route { experts, per_token, .. } => {
+                let scores = tokens * *experts as f64;
+                // An index of 4 bytes beside each weight.
+                let written = tokens * *per_token as f64 * (4.0 + b);
+                elementwise(per_element::SOFTMAX * scores, scores * b, written)
+            }
+            Self::ExpertLinear(experts) => experts.work(step),
+            Self::LatentAppend { elements, kv, .. } => {
+                let elements = tokens * *elements as f64;
+                let flops = if kv.is_quantised() { per_element::QUANTISE } else { 0.0 };
+                elementwise(flops * elements, elements * b, cache_written)
+            }
+            Self::LatentAttention(latent) => latent.work(step),
             Self::Argmax { vocab, .. } => {
                 let sequences = step.batch as f64;
                 elementwise(0.0, sequences * *vocab as f64 * b, sequences * 4.0)
@@ -285,66 +414,4 @@ fn elementwise(flops: f64, read: f64, written: f64) -> Work {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const F32: KvStorage = KvStorage::plain(32);
-
-    fn attention(masked_computed: bool) -> Op {
-        Op::Attention { heads: 2, kv_heads: 2, head_dim: 8, dtype: DType::F32, kv: F32, masked_computed }
-    }
-
-    fn step(batch: usize, new_tokens: usize, context: usize) -> StepShape {
-        StepShape { batch, new_tokens, context }
-    }
-
-    #[test]
-    fn a_linear_counts_two_flops_per_multiply_add_and_each_operand_once() {
-        let op = Op::Linear { input: 3, output: 5, bias: true, rows: LinearRows::All, dtype: DType::F32 };
-        let work = op.work(&step(2, 4, 4));
-        // 8 rows: 2 * 8 * 3 * 5 = 240; bias 8 * 5; read (24 + 15 + 5) * 4 B; written 40 * 4 B.
-        assert_eq!(work.matmul_flops, Flops(240.0));
-        assert_eq!(work.elementwise_flops, Flops(40.0));
-        assert_eq!(work.bytes_read, Bytes(176.0));
-        assert_eq!(work.bytes_written, Bytes(160.0));
-    }
-
-    #[test]
-    fn causal_attention_counts_the_pairs_it_computes() {
-        // 3 new tokens after 2: visible 3 + 4 + 5 = 12 of 15 pairs; 4 * 2 heads * 8 * 12 = 768.
-        let shape = step(1, 3, 5);
-        assert_eq!(attention(false).work(&shape).matmul_flops, Flops(768.0));
-        assert_eq!(attention(true).work(&shape).matmul_flops, Flops(960.0));
-        // One token sees all of its context either way.
-        let decode = step(1, 1, 5);
-        assert_eq!(attention(false).work(&decode), attention(true).work(&decode));
-    }
-
-    #[test]
-    fn attention_reads_the_cache_in_its_storage_type() {
-        let int8 = KvStorage { element_bits: 8, scale_bits: 16 };
-        let op = Op::Attention {
-            heads: 2,
-            kv_heads: 2,
-            head_dim: 8,
-            dtype: DType::F32,
-            kv: int8,
-            masked_computed: false,
-        };
-        // Per token: K and V, 2 heads, 8 bytes + a 2-byte scale = 40 B; context 10 -> 400 B; Q 16 * 4 B.
-        assert_eq!(op.work(&step(1, 1, 10)).bytes_read, Bytes(464.0));
-    }
-
-    #[test]
-    fn a_prefill_of_one_token_is_a_decode_step_at_position_zero() {
-        let prefill = step(3, 1, 1);
-        let decode = StepShape { batch: 3, new_tokens: 1, context: 1 };
-        assert_eq!(attention(true).work(&prefill), attention(true).work(&decode));
-    }
-
-    #[test]
-    fn the_head_works_on_the_last_position_only() {
-        let op = Op::Linear { input: 4, output: 10, bias: false, rows: LinearRows::Last, dtype: DType::Bf16 };
-        assert_eq!(op.work(&step(2, 100, 100)).matmul_flops, Flops(160.0));
-    }
-}
+mod tests;

@@ -1,18 +1,26 @@
 //! The instrumented model passes, written once over [`crate::backend::Backend`], and the weights they run with.
 
 mod gpt;
+mod llama;
+mod model;
 mod recorder;
+mod rope;
 mod safetensors;
 mod state;
 mod weights;
 
-pub use gpt::{Gpt, Logits};
+pub use model::{Logits, Model};
+
+/// The name that passes in progress elsewhere still use.
+pub type Gpt<B> = Model<B>;
+
 pub use recorder::{RecordError, Recorder};
 pub use safetensors::{SafetensorsWeights, read_model_dir, write_logits};
 pub use state::State;
 pub use weights::{MemoryWeights, RandomWeights, WeightError, Weights, prompt_ids};
 
 use crate::backend::BackendError;
+use crate::llm::SpecError;
 
 /// Why a pass could not be built or run.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +29,9 @@ pub enum PassError {
     /// A weight is missing or misshapen.
     #[error(transparent)]
     Weight(#[from] WeightError),
+    /// The model is not one that kprof computes.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),

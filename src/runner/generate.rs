@@ -3,7 +3,7 @@
 use super::RunnerError;
 use crate::backend::{Backend, OpSpan};
 use crate::llm::{LinearRows, Stage, StepShape};
-use crate::pass::{Gpt, State};
+use crate::pass::{Model, State};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A step as timed: the pass and the choice of its token.
@@ -29,7 +29,7 @@ pub struct TimedStep {
 /// When the pass fails, or `stop` is set.
 pub fn generate<B: Backend>(
     backend: &mut B,
-    gpt: &Gpt<B>,
+    model: &Model<B>,
     state: &mut State<B>,
     prompt: &[u32],
     tokens: usize,
@@ -43,8 +43,8 @@ pub fn generate<B: Backend>(
             return Err(RunnerError::Interrupted);
         }
         let start_s = backend.now();
-        let logits = gpt.forward(backend, state, &ids, LinearRows::Last)?;
-        ids = gpt.choose(backend, &logits)?;
+        let logits = model.forward(backend, state, &ids, LinearRows::Last)?;
+        ids = model.choose(backend, &logits)?;
         let time_s = backend.now() - start_s;
         let stage = if step == 0 { Stage::Prefill } else { Stage::Decode };
         let spans = backend.marks().take();

@@ -3,7 +3,7 @@
 use super::{Progress, RunnerError, Scenario, Sink, TimedStep, generate};
 use crate::backend::Backend;
 use crate::llm::Version;
-use crate::pass::{Gpt, Recorder, State, prompt_ids};
+use crate::pass::{Model, Recorder, State, prompt_ids};
 use crate::profile::{CacheRecord, Finding, FindingCode, Record, StepRecord, TimingMethod, Twin};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
@@ -25,7 +25,7 @@ struct Lane<'a, B: Backend> {
 /// The parts of a measurement that every step of it needs.
 struct Measurement<'a, 's, B: Backend> {
     backend: &'a mut B,
-    gpt: &'a Gpt<B>,
+    model: &'a Model<B>,
     scenario: &'a Scenario,
     sink: &'a mut Sink<'s>,
     recorder: Recorder,
@@ -43,21 +43,21 @@ struct Measurement<'a, 's, B: Backend> {
 /// When a pass or a record fails, or the run is stopped; what was recorded until then stays recorded.
 pub fn measure_phases<B: Backend>(
     backend: &mut B,
-    gpt: &Gpt<B>,
+    model: &Model<B>,
     scenario: &Scenario,
     sink: &mut Sink<'_>,
 ) -> Result<Outcome, RunnerError> {
     let capacity = scenario.cached_tokens();
     let mut lanes = Vec::new();
     for version in &scenario.versions {
-        let state = State::new(backend, gpt.spec(), version, scenario.batch, capacity)?;
+        let state = State::new(backend, model.spec(), version, scenario.batch, capacity)?;
         lanes.push(Lane { version, state });
     }
-    let vocab = gpt.spec().vocab_size;
+    let vocab = model.spec().vocab_size;
     let prompt = prompt_ids(scenario.seed, scenario.batch, scenario.prompt_length, vocab);
     let mut measurement = Measurement {
         backend,
-        gpt,
+        model,
         scenario,
         sink,
         recorder: Recorder::default(),
@@ -88,7 +88,8 @@ impl<B: Backend> Measurement<'_, '_, B> {
         self.report(&lane.version.name, twin);
         self.backend.marks().instrument(twin == Some(Twin::Instrumented));
         let tokens = self.scenario.tokens;
-        let steps = generate(self.backend, self.gpt, &mut lane.state, &self.prompt, tokens, self.sink.stop)?;
+        let steps =
+            generate(self.backend, self.model, &mut lane.state, &self.prompt, tokens, self.sink.stop)?;
         self.done += 1;
         Ok(steps)
     }
@@ -166,7 +167,7 @@ impl<B: Backend> Measurement<'_, '_, B> {
     fn record_caches(&mut self, lanes: &[Lane<'_, B>]) -> Result<(), RunnerError> {
         for lane in lanes {
             let (tokens, batch) = (self.scenario.cached_tokens(), self.scenario.batch);
-            let theory = lane.version.cache_bytes(self.gpt.spec(), self.backend.dtype(), tokens, batch).0;
+            let theory = lane.version.cache_bytes(self.model.spec(), self.backend.dtype(), tokens, batch).0;
             let allocated = lane.state.allocated_bytes(self.backend);
             (self.sink.record)(Record::Cache(CacheRecord {
                 version: lane.version.name.clone(),

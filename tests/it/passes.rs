@@ -6,7 +6,7 @@ use kprof::llm::{
     DType, LinearRows, ModelSpec, Op, Phase, Stage, StepShape, Version, builtin_versions, find_version,
     preset,
 };
-use kprof::pass::{Gpt, MemoryWeights, RandomWeights, State, WeightError, Weights, read_model_dir};
+use kprof::pass::{MemoryWeights, Model, RandomWeights, State, WeightError, Weights, read_model_dir};
 use std::collections::HashMap;
 
 const IDS: [u32; 11] = [3, 141, 59, 26, 53, 58, 97, 93, 23, 84, 62];
@@ -27,10 +27,10 @@ fn weights() -> LoudWeights {
     LoudWeights(RandomWeights::new(7))
 }
 
-fn load(spec: &ModelSpec, dtype: DType, weights: &dyn Weights) -> (CandleBackend, Gpt<CandleBackend>) {
+fn load(spec: &ModelSpec, dtype: DType, weights: &dyn Weights) -> (CandleBackend, Model<CandleBackend>) {
     let backend = CandleBackend::new(dtype);
-    let gpt = Gpt::load(&backend, spec, weights, &mut |_, _| {}).unwrap();
-    (backend, gpt)
+    let model = Model::load(&backend, spec, weights, &mut |_, _| {}).unwrap();
+    (backend, model)
 }
 
 /// Logits of every position: the first `prefill` ids in one pass, the others one by one.
@@ -41,11 +41,11 @@ fn run(
     version: &Version,
     prefill: usize,
 ) -> Vec<Vec<f32>> {
-    let (mut backend, gpt) = load(spec, dtype, weights);
+    let (mut backend, model) = load(spec, dtype, weights);
     let mut state = State::new(&backend, spec, version, 1, IDS.len()).unwrap();
     let mut rows = Vec::new();
     let mut take = |backend: &mut CandleBackend, state: &mut State<_>, ids: &[u32]| {
-        let logits = gpt.forward(backend, state, ids, LinearRows::All).unwrap();
+        let logits = model.forward(backend, state, ids, LinearRows::All).unwrap();
         let host = backend.to_host(&logits.tensor).unwrap();
         // v0 gives the whole sequence again: the new positions are its last.
         let all: Vec<Vec<f32>> = host.data.chunks(spec.vocab_size).map(<[f32]>::to_vec).collect();
@@ -155,13 +155,13 @@ fn half_precision_passes_are_near_the_reference() {
 #[test]
 fn a_batch_computes_each_of_its_sequences() {
     let spec = tiny();
-    let (mut backend, gpt) = load(&spec, DType::F32, &weights());
+    let (mut backend, model) = load(&spec, DType::F32, &weights());
     let other: Vec<u32> = IDS.iter().map(|id| 255 - id).collect();
     let both = [IDS.as_slice(), &other].concat();
     for name in ["v0", "v1", "v4"] {
         let mut logits = |ids: &[u32], batch: usize| {
             let mut state = State::new(&backend, &spec, &version(name), batch, IDS.len()).unwrap();
-            let logits = gpt.forward(&mut backend, &mut state, ids, LinearRows::Last).unwrap();
+            let logits = model.forward(&mut backend, &mut state, ids, LinearRows::Last).unwrap();
             backend.to_host(&logits.tensor).unwrap().data
         };
         let together = logits(&both, 2);
@@ -280,7 +280,7 @@ fn a_missing_or_misshapen_tensor_is_named_with_its_shapes() {
     let mut memory = in_memory(&spec);
     memory.tensors.get_mut("h.1.mlp.c_fc.weight").unwrap().shape = vec![96, 32];
     let backend = CandleBackend::new(DType::F32);
-    let error = |m: &MemoryWeights| Gpt::load(&backend, &spec, m, &mut |_, _| {}).unwrap_err().to_string();
+    let error = |m: &MemoryWeights| Model::load(&backend, &spec, m, &mut |_, _| {}).unwrap_err().to_string();
     let message = error(&memory);
     assert!(message.contains("'h.1.mlp.c_fc.weight' has shape [96, 32]; expected [32, 96]"), "{message}");
     memory.tensors.remove("h.1.mlp.c_fc.weight");
@@ -310,12 +310,12 @@ fn marked(
     new: usize,
     rows: LinearRows,
 ) -> (StepShape, Vec<(Phase, Op)>) {
-    let (mut backend, gpt) = load(spec, DType::F32, &RandomWeights::new(1));
+    let (mut backend, model) = load(spec, DType::F32, &RandomWeights::new(1));
     let mut state = State::new(&backend, spec, version, 1, new).unwrap();
     backend.marks().instrument(true);
     let ids: Vec<u32> = (0..new as u32).collect();
-    let logits = gpt.forward(&mut backend, &mut state, &ids, rows).unwrap();
-    gpt.choose(&mut backend, &logits).unwrap();
+    let logits = model.forward(&mut backend, &mut state, &ids, rows).unwrap();
+    model.choose(&mut backend, &logits).unwrap();
     let ops = backend.marks().take().into_iter().map(|s| (s.site.phase, s.op)).collect();
     (logits.shape, ops)
 }
@@ -369,10 +369,10 @@ fn every_stage_is_one_phase_after_another_and_v2_marks_its_dequantisation() {
 #[test]
 fn tokens_out_of_range_and_sequences_too_long_are_refused() {
     let spec = tiny();
-    let (mut backend, gpt) = load(&spec, DType::F32, &weights());
+    let (mut backend, model) = load(&spec, DType::F32, &weights());
     let mut state = State::new(&backend, &spec, &version("v1"), 1, 128).unwrap();
     let mut error =
-        |ids: &[u32]| gpt.forward(&mut backend, &mut state, ids, LinearRows::Last).unwrap_err().to_string();
+        |ids: &[u32]| model.forward(&mut backend, &mut state, ids, LinearRows::Last).unwrap_err().to_string();
     assert_eq!(error(&[256]), "token id 256 is outside the vocabulary of 256");
     assert_eq!(error(&[0; 129]), "129 tokens per sequence, and tiny has positions for 128");
     let error = State::new(&backend, &spec, &version("v1"), 1, 129).unwrap_err().to_string();

@@ -5,7 +5,7 @@ use crate::exit::usage;
 use crate::progress::Line;
 use kprof::backend::{CandleBackend, fake_backend};
 use kprof::llm::{ModelSpec, nearest_first, preset};
-use kprof::pass::{Gpt, RandomWeights, Weights, read_model_dir};
+use kprof::pass::{Model, RandomWeights, Weights, read_model_dir};
 use kprof::profile::WeightSource;
 
 const DEVICES: [&str; 3] = ["auto", "cpu", "fake"];
@@ -47,6 +47,7 @@ pub(crate) fn choose(args: &ModelArgs) -> anyhow::Result<Chosen> {
     }
     let default = if device == Device::Fake { "tiny" } else { "gpt2" };
     let spec = preset(args.preset.as_deref().unwrap_or(default)).map_err(usage)?;
+    spec.require_pass().map_err(usage)?;
     let source = WeightSource::Random { seed: args.seed };
     Ok(Chosen { device, spec, source, weights: Box::new(RandomWeights::new(args.seed)) })
 }
@@ -65,7 +66,7 @@ impl Chosen {
         &self,
         args: &ModelArgs,
         line: &mut Line,
-    ) -> anyhow::Result<(CandleBackend, Gpt<CandleBackend>)> {
+    ) -> anyhow::Result<(CandleBackend, Model<CandleBackend>)> {
         let backend = match self.device {
             Device::Cpu => CandleBackend::new(args.dtype),
             Device::Fake => fake_backend(args.dtype),
@@ -77,7 +78,7 @@ impl Chosen {
         let mut progress = |done: usize, of: usize| {
             line.update(&format!("{}: {verb}, block {done} of {of}", self.spec.name))
         };
-        let gpt = Gpt::load(&backend, &self.spec, self.weights.as_ref(), &mut progress)?;
-        Ok((backend, gpt))
+        let model = Model::load(&backend, &self.spec, self.weights.as_ref(), &mut progress)?;
+        Ok((backend, model))
     }
 }

@@ -8,7 +8,7 @@ use crate::progress::Line;
 use kprof::backend::{Backend, CandleBackend, HostTensor};
 use kprof::host;
 use kprof::llm::{LinearRows, Version, builtin_versions, find_version};
-use kprof::pass::{Gpt, PassError, State, write_logits};
+use kprof::pass::{Model, PassError, State, write_logits};
 use kprof::profile::write_atomically;
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,9 +22,9 @@ pub(crate) fn run(args: &LogitsArgs) -> anyhow::Result<()> {
     }
     output::check_writable([args.out.as_path()])?;
     let mut line = Line::new(false);
-    let (mut backend, gpt) = chosen.load(&args.model, &mut line)?;
+    let (mut backend, model) = chosen.load(&args.model, &mut line)?;
     line.update("running");
-    let logits = all_logits(&mut backend, &gpt, &version, args)?;
+    let logits = all_logits(&mut backend, &model, &version, args)?;
     line.clear();
     let bytes = write_logits(&logits, metadata(args, &chosen.spec.name))?;
     write_atomically(&args.out, &bytes)?;
@@ -45,19 +45,19 @@ fn check_ids(ids: &[u32], vocab: usize, positions: usize) -> anyhow::Result<()> 
 /// The logits of every position, `[ids, vocab]`.
 fn all_logits(
     backend: &mut CandleBackend,
-    gpt: &Gpt<CandleBackend>,
+    model: &Model<CandleBackend>,
     version: &Version,
     args: &LogitsArgs,
 ) -> Result<HostTensor, PassError> {
-    let (ids, vocab) = (&args.ids, gpt.spec().vocab_size);
-    let mut state = State::new(backend, gpt.spec(), version, 1, ids.len())?;
+    let (ids, vocab) = (&args.ids, model.spec().vocab_size);
+    let mut state = State::new(backend, model.spec(), version, 1, ids.len())?;
     if args.feed == FeedArg::Prefill {
-        let logits = gpt.forward(backend, &mut state, ids, LinearRows::All)?;
+        let logits = model.forward(backend, &mut state, ids, LinearRows::All)?;
         return Ok(backend.to_host(&logits.tensor)?);
     }
     let mut data = Vec::with_capacity(ids.len() * vocab);
     for id in ids {
-        let logits = gpt.forward(backend, &mut state, &[*id], LinearRows::Last)?;
+        let logits = model.forward(backend, &mut state, &[*id], LinearRows::Last)?;
         data.extend(backend.to_host(&logits.tensor)?.data);
     }
     Ok(HostTensor { shape: vec![ids.len(), vocab], data })

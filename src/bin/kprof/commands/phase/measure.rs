@@ -22,7 +22,7 @@ pub(super) fn measure(args: &PhaseArgs, plan: &Plan, line: &mut Line) -> anyhow:
     let started = host::now_rfc3339();
     let mut writer = create(args, plan, &started)?;
     let stop = interrupt::flag();
-    let (mut backend, gpt) = plan.chosen.load(&args.model, line)?;
+    let (mut backend, model) = plan.chosen.load(&args.model, line)?;
     let mut run = Run { file: writer.path().display().to_string(), ..Run::default() };
     let mut record = |record: Record| -> Result<(), ProfileError> {
         writer.append(&record)?;
@@ -35,7 +35,7 @@ pub(super) fn measure(args: &PhaseArgs, plan: &Plan, line: &mut Line) -> anyhow:
     }
     let mut progress = |p: Progress<'_>| line.update(&describe(p));
     let mut sink = Sink { record: &mut record, progress: &mut progress, stop };
-    match measure_phases(&mut backend, &gpt, &plan.scenario, &mut sink) {
+    match measure_phases(&mut backend, &model, &plan.scenario, &mut sink) {
         Ok(_) => record(Record::End { wall_s: began.elapsed().as_secs_f64() })?,
         Err(RunnerError::Interrupted) => {}
         Err(error) => return Err(error.into()),

@@ -47,6 +47,7 @@ pub(crate) fn choose(args: &ModelArgs) -> anyhow::Result<Chosen> {
     }
     let default = if device == Device::Fake { "tiny" } else { "gpt2" };
     let spec = preset(args.preset.as_deref().unwrap_or(default)).map_err(usage)?;
+    spec.require_pass().map_err(usage)?;
     let source = WeightSource::Random { seed: args.seed };
     Ok(Chosen { device, spec, source, weights: Box::new(RandomWeights::new(args.seed)) })
 }

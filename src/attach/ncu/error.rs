@@ -88,6 +88,12 @@ pub enum AttachError {
         /// The metrics.
         metrics: String,
     },
+    /// There is no such program.
+    #[error("there is no program {}, neither here nor on the PATH", program.display())]
+    NoProgram {
+        /// As given.
+        program: PathBuf,
+    },
     /// ncu ran, and said why there is nothing.
     #[error("{0}")]
     Problem(Box<super::log::Problem>),

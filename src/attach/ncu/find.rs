@@ -62,9 +62,7 @@ impl Places {
 
     /// Every ncu there is, the first to be tried first.
     fn candidates(&self) -> Vec<PathBuf> {
-        let in_folder = |folder: &Path| {
-            NAMES.iter().map(|n| folder.join(n)).find(|p| is_executable(p))
-        };
+        let in_folder = |folder: &Path| NAMES.iter().map(|n| folder.join(n)).find(|p| is_executable(p));
         let cuda = self.cuda.iter().map(|c| c.join("bin"));
         let standard = FOLDERS.iter().flat_map(|pattern| expanded(&self.root, pattern));
         let folders = self.path.iter().cloned().chain(cuda).chain(standard);
@@ -110,7 +108,8 @@ fn open(path: &Path) -> Result<Ncu, AttachError> {
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     let Some(version) = NcuVersion::parse(&said) else {
-        let said = said.lines().find(|l| !l.trim().is_empty()).unwrap_or("nothing").chars().take(200).collect();
+        let said =
+            said.lines().find(|l| !l.trim().is_empty()).unwrap_or("nothing").chars().take(200).collect();
         return Err(AttachError::NoVersion { path: path.to_path_buf(), said });
     };
     if version < OLDEST {

@@ -68,12 +68,19 @@ pub struct Launch<'a> {
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn launch(ncu: &Ncu, arguments: &[OsString], output: &Output, how: Launch<'_>) -> Result<Ended, AttachError> {
+pub fn launch(
+    ncu: &Ncu,
+    arguments: &[OsString],
+    output: &Output,
+    how: Launch<'_>,
+) -> Result<Ended, AttachError> {
     // What another run left would be taken for this one's.
     for old in [output.results(), output.log()] {
         if old.exists() {
-            std::fs::remove_file(old)
-                .map_err(|source| AttachError::Io { what: format!("cannot replace {}", old.display()), source })?;
+            std::fs::remove_file(old).map_err(|source| AttachError::Io {
+                what: format!("cannot replace {}", old.display()),
+                source,
+            })?;
         }
     }
     let mut command = command(ncu, arguments);
@@ -81,7 +88,12 @@ pub fn launch(ncu: &Ncu, arguments: &[OsString], output: &Output, how: Launch<'_
     let failed = |source| AttachError::CannotRun { path: ncu.path.clone(), source };
     let mut child = command.spawn().map_err(failed)?;
     let stderr = read_in_background(child.stderr.take());
-    let mut run = Running { log: LogFile::new(output.log()), follower: Follower::default(), said: Vec::new(), seen: how.seen };
+    let mut run = Running {
+        log: LogFile::new(output.log()),
+        follower: Follower::default(),
+        said: Vec::new(),
+        seen: how.seen,
+    };
     let ending = run.follow(&mut child, &stderr, how.timeout, how.stop).map_err(failed)?;
     Ok(run.finish(ending))
 }

@@ -65,7 +65,11 @@ impl fmt::Display for Problem {
         if !self.fix.is_empty() {
             write!(f, "; {}", self.fix)?;
         }
-        if self.available.is_empty() { Ok(()) } else { write!(f, "; kernels that ran: {}", self.available.join(", ")) }
+        if self.available.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "; kernels that ran: {}", self.available.join(", "))
+        }
     }
 }
 
@@ -116,7 +120,15 @@ fn problem(line: &str, permission: &Permission) -> Option<Problem> {
         let cause = "ncu reported an error".to_string();
         let line = text.to_string();
         let rank = rows().len();
-        Some(Problem { cause, fix: String::new(), line, refused: false, harmless: false, rank, available: Vec::new() })
+        Some(Problem {
+            cause,
+            fix: String::new(),
+            line,
+            refused: false,
+            harmless: false,
+            rank,
+            available: Vec::new(),
+        })
     })
 }
 
@@ -185,11 +197,13 @@ impl Follower {
         // The name may hold quotes: the last one before the number ends it.
         let Some((name, rest)) = rest.rsplit_once("\" - ") else { return };
         let Some((index, rest)) = rest.split_once(':') else { return };
-        let Some(index) = index.split_whitespace().next().and_then(|n| n.parse::<usize>().ok()) else { return };
+        let Some(index) = index.split_whitespace().next().and_then(|n| n.parse::<usize>().ok()) else {
+            return;
+        };
         self.progress.kernels = self.progress.kernels.max(index + 1);
         self.progress.kernel = name.to_string();
         let numbers = rest.split('%').filter_map(|p| p.rsplit('.').next()?.trim().parse().ok());
-        self.progress.percent = numbers.last().unwrap_or(0);
+        self.progress.percent = numbers.fold(0, |_, n| n);
         let passes = rest.rsplit_once(" - ").and_then(|(_, p)| p.split_whitespace().next()?.parse().ok());
         self.progress.passes = passes.or(self.progress.passes);
     }
@@ -229,7 +243,9 @@ mod tests {
         assert!(problem.cause.contains("option") && !problem.refused);
         let problem = first("==ERROR== Failed to find metric sm__nonsense.sum\n");
         assert!(problem.cause.ends_with("no metric sm__nonsense.sum"), "{problem}");
-        let problem = first("==ERROR== The application returned an error code (9).\n==WARNING== No kernels were profiled.\n");
+        let problem = first(
+            "==ERROR== The application returned an error code (9).\n==WARNING== No kernels were profiled.\n",
+        );
         assert_eq!(problem.cause, "the program ended with exit code 9");
         assert!(first("==ERROR== The application returned an error code (11).\n").cause.contains("crashed"));
     }

@@ -104,7 +104,8 @@ impl Chosen<'_> {
             return;
         };
         let names: Vec<String> = chip.tensor.iter().map(|kind| tensor_metric(kind)).collect();
-        let (there, absent): (Vec<String>, Vec<String>) = names.into_iter().partition(|m| self.offer.may_have(m));
+        let (there, absent): (Vec<String>, Vec<String>) =
+            names.into_iter().partition(|m| self.offer.may_have(m));
         if there.is_empty() {
             self.instructions_instead();
         } else {
@@ -129,7 +130,9 @@ impl Chosen<'_> {
     fn tensor_peaks(&mut self) {
         let Some(names) = &self.offer.names else { return };
         let peak = |name: &&String| {
-            name.starts_with("sm__ops_path_tensor_") && name.ends_with("_sparsity_off") && !name.contains("int")
+            name.starts_with("sm__ops_path_tensor_")
+                && name.ends_with("_sparsity_off")
+                && !name.contains("int")
         };
         let mut peaks: Vec<String> =
             names.iter().filter(peak).map(|name| format!("{name}.sum.peak_sustained")).collect();

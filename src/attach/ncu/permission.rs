@@ -55,7 +55,7 @@ fn restricted(params: &str) -> Option<bool> {
     Some(value.trim() != "0")
 }
 
-/// `CapEff:	000001ffffffffff`, bit 21.
+/// `CapEff: 000001ffffffffff`, bit 21.
 fn has_admin(status: &str) -> Option<bool> {
     let value = status.lines().find_map(|l| l.strip_prefix("CapEff:"))?;
     let mask = u64::from_str_radix(value.trim(), 16).ok()?;
@@ -69,8 +69,12 @@ fn is_whole_range(map: &str) -> bool {
 
 /// The configuration file that lifts the restriction.
 fn lifted_in(root: &Path) -> Option<String> {
-    let mut files: Vec<_> =
-        std::fs::read_dir(root.join("etc/modprobe.d")).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(root.join("etc/modprobe.d"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path())
+        .collect();
     files.sort();
     let lifts = |text: &str| {
         text.lines().any(|l| {
@@ -79,7 +83,12 @@ fn lifted_in(root: &Path) -> Option<String> {
         })
     };
     let file = files.into_iter().find(|f| std::fs::read_to_string(f).is_ok_and(|t| lifts(&t)))?;
-    Some(file.strip_prefix(root).map_or_else(|_| file.clone(), |f| Path::new("/").join(f)).display().to_string())
+    Some(
+        file.strip_prefix(root)
+            .map_or_else(|_| file.clone(), |f| Path::new("/").join(f))
+            .display()
+            .to_string(),
+    )
 }
 
 /// Traces of the known container engines.

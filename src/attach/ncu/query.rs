@@ -28,7 +28,10 @@ impl Offer {
         match (&self.names, self.chip) {
             // Names with a dot before the underscores are listed whole; launch and device attributes are not listed.
             (Some(names), _) => {
-                names.contains(base) || names.contains(metric) || base.starts_with("launch__") || base.starts_with("device__")
+                names.contains(base)
+                    || names.contains(metric)
+                    || base.starts_with("launch__")
+                    || base.starts_with("device__")
             }
             (None, Some(chip)) => chip.dram || !base.starts_with("dram__"),
             (None, None) => true,
@@ -71,14 +74,17 @@ pub fn ask(ncu: &Ncu, chip: Option<&'static Chip>) -> Result<Offer, AttachError>
     let Ok(output) = command.output() else { return Ok(Offer { chip, name: name.cloned(), names: None }) };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if let (Some(chip), Some(name)) = (chip, name)
-        && [&output.stdout, &output.stderr].iter().any(|o| String::from_utf8_lossy(o).contains("Invalid chip"))
+        && [&output.stdout, &output.stderr]
+            .iter()
+            .any(|o| String::from_utf8_lossy(o).contains("Invalid chip"))
     {
         let (version, chip_name) = (ncu.version, name.clone());
         return Err(AttachError::UnknownChip { version, chip: chip_name, needed: chip.ncu.clone() });
     }
     let (heading, names) = listed(&text);
     let chip = chip.or_else(|| heading.as_deref().and_then(chip_named));
-    let name = name.cloned().or(heading).or_else(|| chip.map(|c| format!("compute capability {}", c.capability)));
+    let name =
+        name.cloned().or(heading).or_else(|| chip.map(|c| format!("compute capability {}", c.capability)));
     Ok(Offer { chip, name, names: (!names.is_empty()).then_some(names) })
 }
 
@@ -86,7 +92,11 @@ pub fn ask(ncu: &Ncu, chip: Option<&'static Chip>) -> Result<Offer, AttachError>
 fn listed(text: &str) -> (Option<String>, HashSet<String>) {
     let heading = text.lines().find_map(|line| {
         let of_chip = line.strip_prefix("Chip ").map(str::trim);
-        let of_device = || line.strip_prefix("Device ").and_then(|d| d.rsplit_once('(')).map(|(_, c)| c.trim_end().trim_end_matches(')'));
+        let of_device = || {
+            line.strip_prefix("Device ")
+                .and_then(|d| d.rsplit_once('('))
+                .map(|(_, c)| c.trim_end().trim_end_matches(')'))
+        };
         of_chip.or_else(of_device).map(str::to_lowercase)
     });
     let first = |line: &str| line.split_whitespace().next().filter(|w| w.contains("__")).map(str::to_string);

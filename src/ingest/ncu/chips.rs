@@ -36,7 +36,8 @@ fn yes() -> bool {
 
 fn capability<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ComputeCapability, D::Error> {
     let text = String::deserialize(deserializer)?;
-    parse_capability(&text).ok_or_else(|| serde::de::Error::custom(format!("'{text}' is no capability such as 9.0")))
+    parse_capability(&text)
+        .ok_or_else(|| serde::de::Error::custom(format!("'{text}' is no capability such as 9.0")))
 }
 
 /// Reads `9.0`; `None` for anything else.

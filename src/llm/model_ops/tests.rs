@@ -90,6 +90,19 @@ fn cache_bytes_per_token_are_those_of_published_tables() {
 }
 
 #[test]
+fn training_flops_per_token_of_deepseek_v3_are_the_published_ones() {
+    // DeepSeek-AI 2025 (arXiv 2505.09343), table 2: 250 GFLOPs per token at 4096 tokens, forward and backward, which
+    // is three times forward; there every position has logits, here the last one.
+    let model = preset("deepseek-v3").unwrap();
+    let tokens = 4096.0;
+    let forward =
+        cost("deepseek-v3", &deployment("fp8"), Stage::Prefill, &prefill(1, 4096)).work.matmul_flops.0;
+    let logits = 2.0 * (model.vocab_size * model.hidden_size) as f64;
+    let per_token = 3.0 * (forward / tokens + logits * (tokens - 1.0) / tokens) / 1e9;
+    assert!((per_token - 250.0).abs() < 0.5, "{per_token}");
+}
+
+#[test]
 fn windows_end_the_growth_of_the_cache_and_of_attention() {
     let d = deployment("bf16");
     let mistral = preset("mistral-7b").unwrap();

@@ -8,3 +8,4 @@ mod ncu;
 mod passes;
 mod reference_gpt;
 mod roofline;
+mod traces;

@@ -17,6 +17,7 @@ mod parameters;
 mod presets;
 mod stage;
 mod step;
+mod version_file;
 mod versions;
 mod weights;
 mod work;
@@ -36,9 +37,8 @@ pub use parameters::Parameters;
 pub use presets::{preset, preset_names};
 pub use stage::{Phase, Stage};
 pub use step::{LinearRows, StepShape};
-pub use versions::{
-    KvDType, Version, VersionError, builtin_versions, expand_names, find_version, parse_versions,
-};
+pub use version_file::{KnownVersion, VersionSource, known_versions, parse_versions, read_versions};
+pub use versions::{KvDType, Version, VersionError, builtin_versions, expand_names, find_version};
 pub use weights::{WeightElement, WeightFormat, WeightScales};
 pub use work::Work;
 

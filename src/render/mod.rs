@@ -13,7 +13,7 @@ mod table;
 mod timeline;
 mod versus;
 
-pub use explain::explain;
+pub use explain::{MetricRow, explain};
 pub use findings::findings;
 pub use footer::footer;
 pub use launches::{

@@ -6,7 +6,10 @@
 
 mod attainable;
 mod ceilings;
+mod demands;
 mod findings;
+mod group;
+mod grouping;
 mod intervals;
 mod kernels;
 mod launches;
@@ -19,12 +22,14 @@ mod report;
 pub(crate) mod samples;
 mod selection;
 mod steps;
+mod sums;
 mod timeline;
 mod versus;
 
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
-pub use kernels::{By, Place, kernel_points};
+pub use grouping::{By, Place, grid_name};
+pub use kernels::kernel_points;
 pub use launches::Launches;
 pub use only::Only;
 pub use point::{FlopCounts, Level, Origin, Point, PointSources};

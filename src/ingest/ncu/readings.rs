@@ -197,7 +197,7 @@ fn is_possible(metric: &str, value: f64) -> bool {
 }
 
 /// What a value in ncu's base units (ns, byte, Hz) is multiplied by.
-fn base_factor(metric: &str) -> f64 {
+pub(super) fn base_factor(metric: &str) -> f64 {
     if units::dimension_of(metric) == units::Dimension::Time { 1e-9 } else { 1.0 }
 }
 

@@ -1,6 +1,7 @@
 //! What is being run, as data: models, stages, phases, ops with their analytic work, and KV-cache versions.
 
 mod activation;
+mod cache_size;
 mod config;
 mod dtype;
 mod experts;
@@ -19,6 +20,7 @@ mod versions;
 mod work;
 
 pub use activation::Activation;
+pub use cache_size::{CacheSize, cache_sizes};
 pub use dtype::DType;
 pub use experts::{ExpertLinear, expected_experts};
 pub use family::Family;

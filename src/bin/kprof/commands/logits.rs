@@ -5,17 +5,19 @@ use crate::exit::usage;
 use crate::model::choose;
 use crate::output;
 use crate::progress::Line;
+use crate::versions::named;
 use kprof::backend::{Backend, CandleBackend, HostTensor};
 use kprof::host;
-use kprof::llm::{LinearRows, Version, builtin_versions, find_version};
+use kprof::llm::{LinearRows, Version};
 use kprof::pass::{Model, PassError, State, write_logits};
 use kprof::profile::write_atomically;
 use std::collections::HashMap;
 use std::path::Path;
 
 pub(crate) fn run(args: &LogitsArgs) -> anyhow::Result<()> {
-    let version = find_version(&builtin_versions(), &args.version).map_err(usage)?.clone();
+    let version = named(&args.versions_file, std::slice::from_ref(&args.version))?.remove(0);
     let chosen = choose(&args.model)?;
+    version.check_model(&chosen.spec).map_err(usage)?;
     check_ids(&args.ids, chosen.spec.vocab_size, chosen.spec.max_position_embeddings)?;
     if args.out == Path::new("-") {
         return Err(usage("--out is a file: a binary format does not go to stdout"));

@@ -6,6 +6,7 @@ mod import;
 mod logits;
 mod phase;
 mod roofline;
+mod versions;
 
 use crate::args::{Cli, Command};
 
@@ -17,5 +18,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Import(args) => import::run(&args),
         Command::Ceilings(args) => ceilings::run(&args),
         Command::Logits(args) => logits::run(&args),
+        Command::Versions(args) => versions::run(&args),
     }
 }

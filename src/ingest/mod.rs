@@ -4,8 +4,10 @@
 
 mod kineto;
 pub mod ncu;
+mod nsys;
 mod rules;
 mod scan;
+mod sqlite;
 mod steps;
 mod timeline;
 
@@ -49,8 +51,8 @@ pub fn read_any(path: &Path) -> Result<Run, IngestError> {
     match kind(&head(path)?) {
         Kind::Run => Ok(read_run(path)?),
         Kind::Ncu => Ok(ncu::read(path)?),
-        trace => {
-            let mut run = fold_trace(trace, path, &mut |kernel| kernels.push(kernel.clone()))?;
+        Kind::Trace(fold) => {
+            let mut run = fold(path, &mut |kernel| kernels.push(kernel.clone()))?;
             run.kernels = kernels;
             Ok(run)
         }
@@ -70,36 +72,31 @@ pub fn fold_any<A>(
     match kind(&head(path)?) {
         Kind::Run => Ok((read_run(path)?, new())),
         Kind::Ncu => Ok(ncu::fold(path, new, push)?),
-        trace => {
+        Kind::Trace(fold) => {
             let mut all = new();
-            let run = fold_trace(trace, path, &mut |kernel| push(&mut all, kernel))?;
+            let run = fold(path, &mut |kernel| push(&mut all, kernel))?;
             Ok((run, all))
         }
     }
 }
 
 /// What a file is, by its first bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Run,
-    Kineto,
     Ncu,
+    /// A timeline trace, with what reads it.
+    Trace(fn(&Path, timeline::Sink<'_>) -> Result<Run, TraceError>),
 }
 
 fn kind(head: &[u8]) -> Kind {
     if looks_like_run(head) {
         Kind::Run
     } else if kineto::looks_like(head) {
-        Kind::Kineto
+        Kind::Trace(kineto::fold)
+    } else if nsys::looks_like(head) {
+        Kind::Trace(nsys::fold)
     } else {
         Kind::Ncu
-    }
-}
-
-fn fold_trace(kind: Kind, path: &Path, push: timeline::Sink<'_>) -> Result<Run, IngestError> {
-    match kind {
-        Kind::Kineto => Ok(kineto::fold(path, push)?),
-        Kind::Run | Kind::Ncu => unreachable!("they are read elsewhere"),
     }
 }
 

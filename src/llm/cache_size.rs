@@ -38,12 +38,12 @@ impl Version {
     /// counted. A layer keeps all tokens, or those of its window. 0 without a cache.
     pub fn cache_bytes(&self, model: &ModelSpec, dtype: DType, tokens: usize, batch: usize) -> Bytes {
         let kept: usize = self.kept(model, tokens).sum();
-        Bytes((kept * batch) as f64 * self.layer_bytes(model, dtype))
+        Bytes(kept as f64 * batch as f64 * self.layer_bytes(model, dtype))
     }
 
     /// KV cache bytes as kprof's backends allocate them: every caching layer holds every token, windows or not.
     pub fn held_bytes(&self, model: &ModelSpec, dtype: DType, tokens: usize, batch: usize) -> Bytes {
-        self.bytes_per_token(model, dtype) * (tokens * batch) as f64
+        self.bytes_per_token(model, dtype) * (tokens as f64 * batch as f64)
     }
 
     /// Whether caches of this version can hold the heads of `model`.

@@ -16,6 +16,7 @@ mod model_ops;
 mod op;
 mod parameters;
 mod presets;
+mod slice;
 mod stage;
 mod step;
 mod version_file;

@@ -11,6 +11,7 @@ use kprof::host;
 use kprof::llm::{LinearRows, Version};
 use kprof::pass::{Model, PassError, State, write_logits};
 use kprof::profile::write_atomically;
+use kprof::runner::MemoryShape;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -23,6 +24,16 @@ pub(crate) fn run(args: &LogitsArgs) -> anyhow::Result<()> {
         return Err(usage("--out is a file: a binary format does not go to stdout"));
     }
     output::check_writable([args.out.as_path()])?;
+    let tokens = args.ids.len();
+    let all_at_once = args.feed == FeedArg::Prefill;
+    let shape = MemoryShape {
+        batch: 1,
+        new_tokens: if all_at_once { tokens } else { 1 },
+        capacity: tokens,
+        all_logits: all_at_once,
+        keeps_scores: true,
+    };
+    chosen.check_memory(&args.model, std::slice::from_ref(&version), &shape)?;
     let mut line = Line::new(false);
     let (mut backend, model) = chosen.load(&args.model, &mut line)?;
     line.update("running");

@@ -5,7 +5,7 @@ use crate::exit::usage;
 use crate::model::{Chosen, choose};
 use crate::versions::named;
 use kprof::llm::expand_names;
-use kprof::runner::Scenario;
+use kprof::runner::{MemoryShape, Scenario};
 
 /// A model and a scenario that fit each other.
 pub(super) struct Plan {
@@ -45,5 +45,13 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
             args.prompt_length, args.tokens, chosen.spec.name
         )));
     }
+    let shape = MemoryShape {
+        batch: scenario.batch,
+        new_tokens: scenario.prompt_length,
+        capacity: scenario.cached_tokens(),
+        all_logits: false,
+        keeps_scores: true,
+    };
+    chosen.check_memory(&args.model, &scenario.versions, &shape)?;
     Ok(Plan { chosen, scenario })
 }

@@ -40,6 +40,8 @@ pub enum FindingCode {
     Outliers,
     /// No ceiling is known for the device or precision.
     NoCeiling,
+    /// More tokens than the model has positions for.
+    BeyondPositions,
     /// A device was matched by guess.
     DeviceGuessed,
 }

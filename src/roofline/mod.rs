@@ -6,6 +6,7 @@
 
 mod attainable;
 mod ceilings;
+mod estimate;
 mod findings;
 mod intervals;
 mod kernels;
@@ -24,6 +25,10 @@ mod versus;
 
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
+pub use estimate::{
+    Estimate, EstimateError, EstimatePoint, EstimateRequest, OpEstimate, PhaseEstimate, StageEstimate,
+    WorkEstimate, estimate, estimate_points,
+};
 pub use kernels::{By, Place, kernel_points};
 pub use launches::Launches;
 pub use only::Only;

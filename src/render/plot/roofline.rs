@@ -22,6 +22,8 @@ pub struct ChartOptions {
     pub footer: String,
     /// The levels of memory to draw a point for, joined by a line; none is DRAM alone, with every ceiling known.
     pub levels: Vec<MemoryLevel>,
+    /// Whether points of one file and stage are joined by a line, in their order.
+    pub trajectories: bool,
 }
 
 const WIDTH: u32 = 1200;
@@ -54,6 +56,9 @@ pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
     chart.grid(&mut canvas);
     chart.ceilings(&mut canvas, &ceilings);
     chart.changes(&mut canvas, roofline, &marks);
+    if options.trajectories {
+        chart.trajectories(&mut canvas, &marks);
+    }
     for mark in &marks {
         chart.mark(&mut canvas, mark);
     }
@@ -231,6 +236,16 @@ impl Chart {
         for change in changes(roofline) {
             let (Some(old), Some(new)) = (at(change.old), at(change.new)) else { continue };
             marks::arrow(canvas, old, new, GREY);
+        }
+    }
+
+    /// Lines from each point to the next of its file and stage.
+    fn trajectories(&self, canvas: &mut Canvas, marks: &[Mark<'_>]) {
+        for (i, mark) in marks.iter().enumerate() {
+            let next = |m: &&Mark<'_>| m.point.file == mark.point.file && m.point.stage == mark.point.stage;
+            if let Some(next) = marks[i + 1..].iter().find(next) {
+                canvas.line(self.position(mark).0, self.position(next).0, mark.color, 1);
+            }
         }
     }
 

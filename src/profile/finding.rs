@@ -42,6 +42,8 @@ pub enum FindingCode {
     NoCeiling,
     /// More tokens than the model has positions for.
     BeyondPositions,
+    /// The ceilings are those of another device than the measurement's.
+    Simulated,
     /// A device was matched by guess.
     DeviceGuessed,
 }

@@ -2,6 +2,8 @@
 
 use crate::exit::usage;
 use kprof::hw::{self, DeviceMatch, DeviceSpec};
+use kprof::profile::{Finding, FindingCode};
+use kprof::render::plot::ChartOptions;
 use std::path::Path;
 
 /// The device called `name`, or the one described in `file`.
@@ -44,4 +46,18 @@ fn nearest(name: &str) -> Vec<&'static str> {
     let mut names: Vec<&str> = hw::known_devices().iter().map(|s| s.name.as_str()).collect();
     names.sort_by_key(|n| distance(n));
     names
+}
+
+/// What a reader has to know of results that are held against the ceilings of `device` (`--sim`).
+pub(crate) fn simulation(device: &str) -> Finding {
+    let message = "SIMULATED: the ceilings are those of this device and the times were measured on another, so shares of \
+                   a ceiling compare what this device could do with what the other one did";
+    Finding::new(FindingCode::Simulated, device, message)
+}
+
+/// Says on a chart that its ceilings are those of `device`.
+pub(crate) fn mark_simulated(options: &mut ChartOptions, device: &str) {
+    let title = options.title.as_ref().map(|title| format!(": {title}")).unwrap_or_default();
+    options.title = Some(format!("SIMULATED ceilings of {device}{title}"));
+    options.footer = format!("SIMULATED · {}", options.footer);
 }

@@ -71,7 +71,7 @@ fn write(args: &EstimateArgs, estimate: &Estimate) -> anyhow::Result<()> {
             None => format!("ANALYTIC: {} on {}", estimate.model, estimate.device),
         }),
         footer: format!("ANALYTIC, nothing was measured · {}", render::footer(&[], &host::kprof_info())),
-        trajectories: estimate.points.len() > 1,
+        analytic: true,
         ..ChartOptions::default()
     };
     let svg = || roofline_chart(&estimate_points(estimate), &options).svg;

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one module per subject.
 
 mod architecture;
+mod attach;
 mod ceilings;
 mod cli;
 mod damaged_runs;

@@ -9,6 +9,7 @@ mod model;
 mod ncu;
 mod phase;
 mod roofline;
+mod served;
 
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
@@ -19,6 +20,7 @@ pub(crate) use model::ModelArgs;
 pub(crate) use ncu::NcuArgs;
 pub(crate) use phase::PhaseArgs;
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
+pub(crate) use served::ServedArgs;
 
 use clap::{Parser, Subcommand};
 

@@ -59,7 +59,10 @@ fn import(file: &Path, rules: &mut Classifier, writer: &mut RunWriter) -> anyhow
     let mut count = 0;
     let push = |(): &mut (), kernel: &KernelRecord| {
         let mut kernel = kernel.clone();
+        // What names of kernels tell of a stage is told again when the run is read; it is no fact of the trace.
+        let stage = kernel.stage;
         rules.apply(&mut kernel);
+        kernel.stage = stage;
         count += 1;
         if failed.is_ok() {
             failed = writer.append(&Record::Kernel(Box::new(kernel)));

@@ -63,8 +63,8 @@ impl Costs {
     /// Gives each op's work to the first of its classes that has kernels.
     pub(super) fn assign(&self, classes: &mut [ClassWork]) {
         for op in &self.0 {
-            let position = |name: &&str| classes.iter().position(|c| c.class.as_deref() == Some(name));
-            let Some(at) = op.classes.iter().find_map(|name| position(name)) else { continue };
+            let position = |name: &&str| classes.iter().position(|c| c.class.as_deref() == Some(*name));
+            let Some(at) = op.classes.iter().find_map(position) else { continue };
             let class = &mut classes[at];
             let first = class.flops.is_none();
             let add = |sum: &mut Option<f64>, value: f64| *sum = Some(sum.unwrap_or(0.0) + value);

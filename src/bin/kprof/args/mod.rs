@@ -10,6 +10,7 @@ mod ncu;
 mod phase;
 mod roofline;
 mod served;
+mod versions;
 
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
@@ -21,6 +22,7 @@ pub(crate) use ncu::NcuArgs;
 pub(crate) use phase::PhaseArgs;
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
 pub(crate) use served::ServedArgs;
+pub(crate) use versions::{VersionsArgs, VersionsFileArgs};
 
 use clap::{Parser, Subcommand};
 
@@ -44,6 +46,7 @@ pub(crate) enum Command {
     Import(ImportArgs),
     Ceilings(CeilingsArgs),
     Logits(LogitsArgs),
+    Versions(VersionsArgs),
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
 use kprof::hw::{self, Ceiling, DeviceMatch, DeviceSpec, MemoryLevel};
-use kprof::ingest::{Classifier, IngestError, Meaning, Rules, fold_any};
+use kprof::ingest::{Classifier, IngestError, Meaning, Rules, Seen, fold_any};
 use kprof::llm::Stage;
-use kprof::profile::{Finding, FindingCode, KernelRecord, Run, short_name};
+use kprof::profile::{Finding, FindingCode, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::roofline::{
@@ -56,16 +56,16 @@ pub(crate) fn run_with(args: &RooflineArgs, given: Given) -> anyhow::Result<()> 
     let read: Vec<Read> = args.files.iter().map(read).collect::<Result<_, _>>()?;
     let (mut runs, mut launches, mut timelines) = (Vec::new(), Vec::new(), Vec::new());
     let mut counters = Counters::default();
-    read.iter().for_each(|read| counters.merge(&read.counters));
+    read.iter().for_each(|read| counters.merge(&read.taken.counters));
     let mut joins = Vec::new();
     for read in read {
         if let Some(model) = &model {
-            let (run, timeline) = (&read.run, &read.timeline);
+            let (run, timeline) = (&read.run, &read.taken.timeline);
             joins.extend(served::joined(&args.served, model, run, timeline, &counters, &ceilings));
         }
-        timelines.extend(read.timeline.finish(&read.run));
+        timelines.extend(read.taken.timeline.finish(&read.run));
         runs.push(read.run);
-        launches.push(read.launches);
+        launches.push(read.taken.launches);
     }
     let unmatched = unmatched(args, &launches);
     let mut roofline = analyse_launches(runs.iter().zip(launches), &ceilings);
@@ -103,6 +103,11 @@ pub(crate) fn run_with(args: &RooflineArgs, given: Given) -> anyhow::Result<()> 
 /// A file that was read.
 struct Read {
     run: Run,
+    taken: Taken,
+}
+
+/// What is taken from a file's launches as they go by.
+struct Taken {
     launches: Launches,
     timeline: TimelineBuilder,
     counters: Counters,
@@ -116,30 +121,42 @@ fn read(
     ceilings: &mut Ceilings,
     rules: &mut Classifier,
 ) -> Result<Read, IngestError> {
-    let mut counters = Counters::default();
-    let empty =
-        || (Launches::new(by(args.by), selection(args), only(args.precision)), TimelineBuilder::default());
-    let mut add = |(launches, timeline): &mut (Launches, TimelineBuilder),
-                   kernel: &KernelRecord,
-                   of_run: &[Ceiling]| {
+    let empty = || Taken {
+        launches: Launches::new(by(args.by), selection(args), only(args.precision)),
+        timeline: TimelineBuilder::default(),
+        counters: Counters::default(),
+    };
+    let joined = args.served.model.is_some();
+    let mut add = |taken: &mut Taken, seen: Seen<'_>, of_run: &[Ceiling]| {
+        let kernel = seen.record;
         kernel.device.iter().for_each(|name| add_device(ceilings, name));
-        let Meaning { stage, phase, version, class } = rules.meaning(kernel);
-        let place = Place { version, stage: given.stage.or(stage), phase, class };
+        let mut place = || {
+            let Meaning { stage, phase, version, class } = rules.meaning(kernel);
+            Place { version, stage: given.stage.or(stage), phase, class }
+        };
+        if kernel.timeline.is_none() && given.only_stage.is_none() {
+            if joined {
+                taken.counters.push(kernel);
+            }
+            return taken.launches.push_alike(kernel, seen.alike, place, ceilings, of_run);
+        }
+        let place = place();
         if given.only_stage.is_some_and(|only| place.stage != Some(only)) {
             return;
         }
-        timeline.push(kernel, &place);
-        counters.push(kernel);
-        launches.push_as(kernel, &place, ceilings, of_run);
+        if joined {
+            taken.counters.push(kernel);
+        }
+        taken.timeline.push(kernel, &place);
+        taken.launches.push_alike(kernel, seen.alike, || place, ceilings, of_run);
     };
-    let (mut run, mut read) = fold_any(file, empty, |all, kernel| add(all, kernel, &[]))?;
+    let (mut run, mut taken) = fold_any(file, empty, |taken, seen| add(taken, seen, &[]))?;
     let kept = std::mem::take(&mut run.kernels);
-    kept.iter().for_each(|kernel| add(&mut read, kernel, &run.ceilings));
+    kept.iter().for_each(|record| add(&mut taken, Seen { record, alike: None }, &run.ceilings));
     run.devices.extend(kept.into_iter().filter_map(|k| k.device));
     run.devices.dedup();
     run.device_names().into_iter().for_each(|name| add_device(ceilings, name));
-    let (launches, timeline) = read;
-    Ok(Read { run, launches, timeline, counters })
+    Ok(Read { run, taken })
 }
 
 fn add_device(ceilings: &mut Ceilings, name: &str) {

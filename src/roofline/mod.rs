@@ -9,6 +9,7 @@ mod ceilings;
 mod estimate;
 mod findings;
 mod intervals;
+mod join;
 mod kernels;
 mod launches;
 mod only;
@@ -28,6 +29,9 @@ pub use ceilings::{CeilingSet, ridge_point};
 pub use estimate::{
     Estimate, EstimateError, EstimatePoint, EstimateRequest, OpEstimate, PhaseEstimate, StageEstimate,
     WorkEstimate, estimate, estimate_points,
+};
+pub use join::{
+    ClassWork, Counters, GapSplit, JoinReport, LAUNCH_GAP_S, PortionReport, Served, StepCounts, join,
 };
 pub use kernels::{By, Place, kernel_points};
 pub use launches::Launches;
@@ -59,6 +63,8 @@ pub struct Roofline {
     pub labels: Vec<String>,
     /// Where the time of timeline traces goes, one for each.
     pub timelines: Vec<TimelineReport>,
+    /// Timeline traces joined to a model, one for each.
+    pub joins: Vec<JoinReport>,
     /// How many points were left out because their share of the time is too small.
     pub too_small: usize,
 }

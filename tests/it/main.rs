@@ -7,6 +7,7 @@ mod cli;
 mod damaged_runs;
 mod estimate;
 mod llama;
+mod models_cli;
 mod ncu;
 mod passes;
 mod reference_gpt;

@@ -11,6 +11,8 @@ mod model;
 mod ncu;
 mod phase;
 mod roofline;
+mod served;
+mod versions;
 
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
@@ -22,6 +24,8 @@ pub(crate) use model::ModelArgs;
 pub(crate) use ncu::NcuArgs;
 pub(crate) use phase::PhaseArgs;
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
+pub(crate) use served::ServedArgs;
+pub(crate) use versions::{VersionsArgs, VersionsFileArgs};
 
 use clap::{Parser, Subcommand};
 
@@ -46,6 +50,7 @@ pub(crate) enum Command {
     Import(ImportArgs),
     Ceilings(CeilingsArgs),
     Logits(LogitsArgs),
+    Versions(VersionsArgs),
 }
 
 #[cfg(test)]

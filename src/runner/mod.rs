@@ -2,8 +2,10 @@
 
 mod generate;
 mod phase;
+mod profiled;
 mod scenario;
 
-pub use generate::{TimedStep, generate};
+pub use generate::{Generation, TimedStep, generate};
 pub use phase::{Outcome, measure_phases};
+pub use profiled::ProfiledSteps;
 pub use scenario::{Progress, RunnerError, Scenario, Sink};

@@ -3,8 +3,8 @@
 use crate::args::PhaseArgs;
 use crate::exit::usage;
 use crate::model::{Chosen, choose};
-use kprof::llm::{Version, builtin_versions, expand_names, find_version};
-use kprof::runner::Scenario;
+use kprof::llm::{Stage, Version, builtin_versions, expand_names, find_version};
+use kprof::runner::{ProfiledSteps, Scenario};
 
 /// A model and a scenario that fit each other.
 pub(super) struct Plan {
@@ -24,6 +24,7 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
             return Err(usage(format!("{flag} is at least 1")));
         }
     }
+    let profiled = profiled(args)?;
     let chosen = choose(&args.model)?;
     let scenario = Scenario {
         versions,
@@ -34,6 +35,7 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
         warmup: args.warmup,
         repetitions: args.repetitions,
         max_time_s: Some(args.max_time.0),
+        profiled,
     };
     let (needed, limit) = (scenario.cached_tokens(), chosen.spec.max_position_embeddings);
     if needed > limit {
@@ -43,6 +45,18 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
         )));
     }
     Ok(Plan { chosen, scenario })
+}
+
+/// The steps for a profiler: they must exist, and be warmed up.
+fn profiled(args: &PhaseArgs) -> anyhow::Result<Option<ProfiledSteps>> {
+    let Some(stages) = &args.profile_step else { return Ok(None) };
+    if args.warmup == 0 {
+        return Err(usage("--profile-step marks a step that is warmed up: --warmup is at least 1 with it"));
+    }
+    if stages.0 == [Stage::Decode] && args.tokens < 2 {
+        return Err(usage("--profile-step=decode needs a decode step: --tokens is at least 2 with it"));
+    }
+    Ok(Some(ProfiledSteps { stages: stages.0.clone() }))
 }
 
 fn versions(values: &[String]) -> anyhow::Result<Vec<Version>> {

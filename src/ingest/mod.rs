@@ -18,6 +18,16 @@ use crate::profile::{KernelRecord, ProfileError, Run, looks_like_run, read_run};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+/// A launch as a reader gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'r> {
+    /// The launch.
+    pub record: &'r KernelRecord,
+    /// Launches of one reading with the same number differ at most in measured values and in ID, process, grid,
+    /// block, context and stream: what follows from the rest need be found out once.
+    pub alike: Option<usize>,
+}
+
 /// Why a file could not be read as any known kind.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,17 +74,17 @@ pub fn read_any(path: &Path) -> Result<Run, IngestError> {
 ///
 /// # Errors
 /// As [`read_any`].
-pub fn fold_any<A>(
+pub fn fold_any<A: Send>(
     path: &Path,
     mut new: impl FnMut() -> A,
-    mut push: impl FnMut(&mut A, &KernelRecord),
+    mut push: impl FnMut(&mut A, Seen<'_>) + Send,
 ) -> Result<(Run, A), IngestError> {
     match kind(&head(path)?) {
         Kind::Run => Ok((read_run(path)?, new())),
         Kind::Ncu => Ok(ncu::fold(path, new, push)?),
         Kind::Trace(fold) => {
             let mut all = new();
-            let run = fold(path, &mut |kernel| push(&mut all, kernel))?;
+            let run = fold(path, &mut |record| push(&mut all, Seen { record, alike: None }))?;
             Ok((run, all))
         }
     }

@@ -31,6 +31,7 @@ mod readings;
 mod record;
 mod records;
 mod report;
+mod short;
 mod stream;
 mod table;
 mod tensor;

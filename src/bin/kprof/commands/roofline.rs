@@ -6,9 +6,9 @@ use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
 use kprof::hw::{self, Ceiling, DeviceMatch, DeviceSpec, MemoryLevel};
-use kprof::ingest::{Classifier, IngestError, Meaning, Rules, fold_any};
+use kprof::ingest::{Classifier, IngestError, Meaning, Rules, Seen, fold_any};
 use kprof::llm::Stage;
-use kprof::profile::{Finding, FindingCode, KernelRecord, Run, short_name};
+use kprof::profile::{Finding, FindingCode, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::roofline::{
@@ -103,21 +103,27 @@ fn read(
 ) -> Result<Read, IngestError> {
     let empty =
         || (Launches::new(by(args.by), selection(args), only(args.precision)), TimelineBuilder::default());
-    let mut add = |(launches, timeline): &mut (Launches, TimelineBuilder),
-                   kernel: &KernelRecord,
-                   of_run: &[Ceiling]| {
-        kernel.device.iter().for_each(|name| add_device(ceilings, name));
-        let Meaning { stage, phase, version, class } = rules.meaning(kernel);
-        let place = Place { version, stage: given.stage.or(stage), phase, class };
-        if given.only_stage.is_some_and(|only| place.stage != Some(only)) {
-            return;
-        }
-        timeline.push(kernel, &place);
-        launches.push_as(kernel, &place, ceilings, of_run);
-    };
-    let (mut run, mut read) = fold_any(file, empty, |all, kernel| add(all, kernel, &[]))?;
+    let mut add =
+        |(launches, timeline): &mut (Launches, TimelineBuilder), seen: Seen<'_>, of_run: &[Ceiling]| {
+            let kernel = seen.record;
+            kernel.device.iter().for_each(|name| add_device(ceilings, name));
+            let mut place = || {
+                let Meaning { stage, phase, version, class } = rules.meaning(kernel);
+                Place { version, stage: given.stage.or(stage), phase, class }
+            };
+            if kernel.timeline.is_none() && given.only_stage.is_none() {
+                return launches.push_alike(kernel, seen.alike, place, ceilings, of_run);
+            }
+            let place = place();
+            if given.only_stage.is_some_and(|only| place.stage != Some(only)) {
+                return;
+            }
+            timeline.push(kernel, &place);
+            launches.push_alike(kernel, seen.alike, || place, ceilings, of_run);
+        };
+    let (mut run, mut read) = fold_any(file, empty, |all, seen| add(all, seen, &[]))?;
     let kept = std::mem::take(&mut run.kernels);
-    kept.iter().for_each(|kernel| add(&mut read, kernel, &run.ceilings));
+    kept.iter().for_each(|record| add(&mut read, Seen { record, alike: None }, &run.ceilings));
     run.devices.extend(kept.into_iter().filter_map(|k| k.device));
     run.devices.dedup();
     run.device_names().into_iter().for_each(|name| add_device(ceilings, name));

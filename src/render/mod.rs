@@ -11,6 +11,7 @@ mod roofline;
 mod roofline_export;
 mod table;
 mod timeline;
+mod versions;
 mod versus;
 
 pub use explain::explain;
@@ -25,4 +26,8 @@ pub use roofline::{roofline_notes, roofline_table};
 pub use roofline_export::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json};
 pub use table::{Align, Column, Table};
 pub use timeline::{DEVICE_NOTE, class_table, copy_table, device_table, timeline_heading};
+pub use versions::{
+    VERSIONS_SCHEMA_VERSION, VersionsOf, versions_csv, versions_heading, versions_json, versions_notes,
+    versions_table,
+};
 pub use versus::{changes_table, one_sided_notes, savings_list};

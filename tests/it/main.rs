@@ -6,6 +6,7 @@ mod ceilings;
 mod cli;
 mod damaged_runs;
 mod llama;
+mod models_cli;
 mod ncu;
 mod passes;
 mod reference_gpt;

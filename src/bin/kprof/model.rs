@@ -4,9 +4,12 @@ use crate::args::ModelArgs;
 use crate::exit::usage;
 use crate::progress::Line;
 use kprof::backend::{CandleBackend, fake_backend};
-use kprof::llm::{ModelSpec, nearest_first, preset};
+use kprof::hw::available_memory;
+use kprof::llm::{ModelSpec, Version, nearest_first, preset};
 use kprof::pass::{Model, RandomWeights, Weights, read_model_dir};
 use kprof::profile::WeightSource;
+use kprof::runner::{MemoryShape, check_memory};
+use kprof::units::Bytes;
 
 const DEVICES: [&str; 3] = ["auto", "cpu", "fake"];
 const IMPLEMENTATIONS: [&str; 1] = ["candle"];
@@ -42,14 +45,21 @@ pub(crate) fn choose(args: &ModelArgs) -> anyhow::Result<Chosen> {
     let device = if args.device == "fake" { Device::Fake } else { Device::Cpu };
     if let Some(folder) = &args.model {
         let (spec, weights) = read_model_dir(folder)?;
+        let spec = sliced(spec, args.layers)?;
         let source = WeightSource::Directory { path: folder.display().to_string() };
         return Ok(Chosen { device, spec, source, weights: Box::new(weights) });
     }
     let default = if device == Device::Fake { "tiny" } else { "gpt2" };
     let spec = preset(args.preset.as_deref().unwrap_or(default)).map_err(usage)?;
     spec.require_pass().map_err(usage)?;
+    let spec = sliced(spec, args.layers)?;
     let source = WeightSource::Random { seed: args.seed };
     Ok(Chosen { device, spec, source, weights: Box::new(RandomWeights::new(args.seed)) })
+}
+
+/// The first layers of a model, where only those are to run.
+fn sliced(spec: ModelSpec, layers: Option<usize>) -> anyhow::Result<ModelSpec> {
+    layers.map_or(Ok(spec.clone()), |n| spec.first_layers(n)).map_err(usage)
 }
 
 fn known(what: &str, given: &str, known: &[&str]) -> anyhow::Result<()> {
@@ -61,6 +71,18 @@ fn known(what: &str, given: &str, known: &[&str]) -> anyhow::Result<()> {
 }
 
 impl Chosen {
+    /// Says what memory has no room for, before anything is allocated; nothing where the system does not say how much
+    /// there is.
+    pub(crate) fn check_memory(
+        &self,
+        args: &ModelArgs,
+        versions: &[Version],
+        shape: &MemoryShape,
+    ) -> anyhow::Result<()> {
+        let Some(available) = available_memory() else { return Ok(()) };
+        Ok(check_memory(&self.spec, args.dtype, versions, shape, Bytes(available))?)
+    }
+
     /// Loads the weights onto the backend, with progress.
     pub(crate) fn load(
         &self,

@@ -9,6 +9,7 @@ mod model;
 mod ncu;
 mod phase;
 mod roofline;
+mod versions;
 
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
@@ -19,6 +20,7 @@ pub(crate) use model::ModelArgs;
 pub(crate) use ncu::NcuArgs;
 pub(crate) use phase::PhaseArgs;
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
+pub(crate) use versions::{VersionsArgs, VersionsFileArgs};
 
 use clap::{Parser, Subcommand};
 
@@ -42,6 +44,7 @@ pub(crate) enum Command {
     Import(ImportArgs),
     Ceilings(CeilingsArgs),
     Logits(LogitsArgs),
+    Versions(VersionsArgs),
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod logits;
 mod ncu;
 mod phase;
 mod roofline;
+mod versions;
 
 use crate::args::{Cli, Command};
 
@@ -19,5 +20,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Import(args) => import::run(&args),
         Command::Ceilings(args) => ceilings::run(&args),
         Command::Logits(args) => logits::run(&args),
+        Command::Versions(args) => versions::run(&args),
     }
 }

@@ -3,8 +3,9 @@
 use crate::args::PhaseArgs;
 use crate::exit::usage;
 use crate::model::{Chosen, choose};
-use kprof::llm::{Stage, Version, builtin_versions, expand_names, find_version};
-use kprof::runner::{ProfiledSteps, Scenario};
+use crate::versions::named;
+use kprof::llm::{Stage, expand_names};
+use kprof::runner::{MemoryShape, ProfiledSteps, Scenario};
 
 /// A model and a scenario that fit each other.
 pub(super) struct Plan {
@@ -13,7 +14,8 @@ pub(super) struct Plan {
 }
 
 pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
-    let versions = versions(&args.versions)?;
+    let names = expand_names(&args.versions).map_err(usage)?;
+    let versions = named(&args.versions_file, &names)?;
     for (flag, value) in [
         ("--prompt-length", args.prompt_length),
         ("--tokens", args.tokens),
@@ -26,6 +28,7 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
     }
     let profiled = profiled(args)?;
     let chosen = choose(&args.model)?;
+    versions.iter().try_for_each(|version| version.check_model(&chosen.spec)).map_err(usage)?;
     let scenario = Scenario {
         versions,
         prompt_length: args.prompt_length,
@@ -44,6 +47,14 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
             args.prompt_length, args.tokens, chosen.spec.name
         )));
     }
+    let shape = MemoryShape {
+        batch: scenario.batch,
+        new_tokens: scenario.prompt_length,
+        capacity: scenario.cached_tokens(),
+        all_logits: false,
+        keeps_scores: true,
+    };
+    chosen.check_memory(&args.model, &scenario.versions, &shape)?;
     Ok(Plan { chosen, scenario })
 }
 
@@ -57,13 +68,4 @@ fn profiled(args: &PhaseArgs) -> anyhow::Result<Option<ProfiledSteps>> {
         return Err(usage("--profile-step=decode needs a decode step: --tokens is at least 2 with it"));
     }
     Ok(Some(ProfiledSteps { stages: stages.0.clone() }))
-}
-
-fn versions(values: &[String]) -> anyhow::Result<Vec<Version>> {
-    let known = builtin_versions();
-    expand_names(values)
-        .map_err(usage)?
-        .iter()
-        .map(|name| find_version(&known, name).cloned().map_err(usage))
-        .collect()
 }

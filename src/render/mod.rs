@@ -4,6 +4,7 @@ pub mod ceilings;
 mod explain;
 mod findings;
 mod footer;
+mod join;
 mod launches;
 mod phases;
 pub mod plot;
@@ -17,6 +18,7 @@ mod versus;
 pub use explain::explain;
 pub use findings::findings;
 pub use footer::footer;
+pub use join::{JOIN_NOTE, gap_table, join_heading, join_table};
 pub use launches::{
     ConvertError, LAUNCHES_SCHEMA_VERSION, Launches, launches_csv, launches_json, launches_jsonl,
     launches_parquet,

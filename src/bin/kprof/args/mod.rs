@@ -9,6 +9,7 @@ mod model;
 mod ncu;
 mod phase;
 mod roofline;
+mod served;
 mod versions;
 
 pub(crate) use ceilings::CeilingsArgs;
@@ -20,6 +21,7 @@ pub(crate) use model::ModelArgs;
 pub(crate) use ncu::NcuArgs;
 pub(crate) use phase::PhaseArgs;
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
+pub(crate) use served::ServedArgs;
 pub(crate) use versions::{VersionsArgs, VersionsFileArgs};
 
 use clap::{Parser, Subcommand};

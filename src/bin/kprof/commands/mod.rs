@@ -7,6 +7,7 @@ mod logits;
 mod ncu;
 mod phase;
 mod roofline;
+mod served;
 mod versions;
 
 use crate::args::{Cli, Command};

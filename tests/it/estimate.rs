@@ -93,7 +93,11 @@ fn an_estimate_is_marked_in_every_form() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let table = text(&output.stdout);
     assert!(table.starts_with("kprof estimate  ANALYTIC"), "{table}");
-    assert_eq!(table.lines().filter(|l| l.contains(" memory ") && l.contains(" yes ")).count(), 6, "{table}");
+    // 64 sequences of 4096 tokens are 137 GB of cache.
+    let fits = |answer: &str| {
+        table.lines().filter(|l| l.contains(" memory ") && l.contains(&format!(" {answer} "))).count()
+    };
+    assert_eq!((fits("yes"), fits("no")), (5, 1), "{table}");
     for file in files {
         let text = std::fs::read_to_string(folder.path().join(file)).unwrap();
         assert!(text.contains("ANALYTIC"), "{file}");
@@ -195,7 +199,7 @@ fn the_ceilings_of_another_device_are_marked_simulated() {
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["findings"][0]["code"], "simulated");
     let ceilings = json["points"][0]["ceilings"].as_array().unwrap();
-    assert!(!ceilings.is_empty() && ceilings.iter().all(|c| c["source"] == "SIMULATED"), "{ceilings:?}");
+    assert!(!ceilings.is_empty() && ceilings.iter().all(|c| c["source"] == "simulated"), "{ceilings:?}");
 }
 
 #[test]

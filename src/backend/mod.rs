@@ -7,10 +7,12 @@
 mod candle;
 mod fake;
 mod marks;
+mod ranges;
 
 pub use candle::CandleBackend;
 pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend, fake_ceilings};
 pub use marks::{Marks, OpSpan, Site};
+pub use ranges::RangeObserver;
 
 use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, StepShape};
 

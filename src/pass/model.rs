@@ -95,12 +95,14 @@ impl<B: Backend> Model<B> {
     ) -> Result<Logits<B::Tensor>, PassError> {
         self.check(state, ids)?;
         let (shape, ids) = state.advance(ids);
+        backend.marks().enter(None, Phase::Embedding);
         let site = Site { phase: Phase::Embedding, layer: None, label: "embed" };
         let mut x = backend.embed(site, &shape, &ids, &self.tokens, self.positions.as_ref())?;
         for layer in 0..self.blocks.len() {
             x = self.attention(backend, state, &shape, layer, &x)?;
             x = self.mlp(backend, &shape, layer, &x)?;
         }
+        backend.marks().enter(None, Phase::Head);
         let site = |label| Site { phase: Phase::Head, layer: None, label };
         let x = backend.norm(site("head.norm"), &shape, &x, &self.norm, rows)?;
         let tensor = backend.linear(site("head.logits"), &shape, &x, &self.head, rows)?;
@@ -136,6 +138,7 @@ impl<B: Backend> Model<B> {
         layer: usize,
         x: &B::Tensor,
     ) -> Result<B::Tensor, PassError> {
+        backend.marks().enter(Some(layer), Phase::Attention);
         let site = |label| Site { phase: Phase::Attention, layer: Some(layer), label };
         let block = &self.blocks[layer];
         let attention = state.attention(&self.spec, layer);
@@ -192,6 +195,7 @@ impl<B: Backend> Model<B> {
         layer: usize,
         x: &B::Tensor,
     ) -> Result<B::Tensor, PassError> {
+        backend.marks().enter(Some(layer), Phase::Mlp);
         let site = |label| Site { phase: Phase::Mlp, layer: Some(layer), label };
         let block = &self.blocks[layer];
         let normed = backend.norm(site("mlp.norm"), shape, x, &block.mlp_norm, LinearRows::All)?;

@@ -24,6 +24,8 @@ pub enum FindingCode {
     LaunchInvalid,
     /// The profiler reported an error or warning of its own.
     ProfilerMessage,
+    /// A profiler was attached while kprof timed its own passes.
+    ProfilerAttached,
     /// How a file had to be read: locale guessed, units absent.
     ReadingAssumption,
     /// The run ended before it was complete.
@@ -40,6 +42,10 @@ pub enum FindingCode {
     Outliers,
     /// No ceiling is known for the device or precision.
     NoCeiling,
+    /// More tokens than the model has positions for.
+    BeyondPositions,
+    /// The ceilings are those of another device than the measurement's.
+    Simulated,
     /// A device was matched by guess.
     DeviceGuessed,
 }

@@ -1,9 +1,11 @@
 //! Turning results into text and pictures: tables, Markdown, CSV, JSON and charts. Nothing is computed here.
 
 pub mod ceilings;
+mod estimate;
 mod explain;
 mod findings;
 mod footer;
+mod join;
 mod launches;
 mod phases;
 pub mod plot;
@@ -14,9 +16,14 @@ mod timeline;
 mod versions;
 mod versus;
 
+pub use estimate::{
+    ESTIMATE_SCHEMA_VERSION, estimate_csv, estimate_heading, estimate_json, estimate_markdown,
+    estimate_notes, estimate_phases, estimate_table, phases_title,
+};
 pub use explain::{MetricRow, explain};
 pub use findings::findings;
 pub use footer::footer;
+pub use join::{JOIN_NOTE, gap_table, join_heading, join_table};
 pub use launches::{
     ConvertError, LAUNCHES_SCHEMA_VERSION, Launches, launches_csv, launches_json, launches_jsonl,
     launches_parquet,

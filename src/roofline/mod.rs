@@ -7,10 +7,12 @@
 mod attainable;
 mod ceilings;
 mod demands;
+mod estimate;
 mod findings;
 mod group;
 mod grouping;
 mod intervals;
+mod join;
 mod kernels;
 mod launches;
 mod only;
@@ -28,7 +30,14 @@ mod versus;
 
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
+pub use estimate::{
+    Estimate, EstimateError, EstimatePoint, EstimateRequest, OpEstimate, PhaseEstimate, StageEstimate,
+    WorkEstimate, estimate, estimate_points,
+};
 pub use grouping::{By, Place, grid_name};
+pub use join::{
+    ClassWork, Counters, GapSplit, JoinReport, LAUNCH_GAP_S, PortionReport, Served, StepCounts, join,
+};
 pub use kernels::kernel_points;
 pub use launches::Launches;
 pub use only::Only;
@@ -59,6 +68,8 @@ pub struct Roofline {
     pub labels: Vec<String>,
     /// Where the time of timeline traces goes, one for each.
     pub timelines: Vec<TimelineReport>,
+    /// Timeline traces joined to a model, one for each.
+    pub joins: Vec<JoinReport>,
     /// How many points were left out because their share of the time is too small.
     pub too_small: usize,
 }

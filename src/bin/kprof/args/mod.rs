@@ -2,6 +2,8 @@
 
 mod ceilings;
 mod convert;
+mod counts;
+mod estimate;
 mod export;
 mod import;
 mod logits;
@@ -9,10 +11,12 @@ mod model;
 mod ncu;
 mod phase;
 mod roofline;
+mod served;
 mod versions;
 
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
+pub(crate) use estimate::EstimateArgs;
 pub(crate) use export::ExportArgs;
 pub(crate) use import::ImportArgs;
 pub(crate) use logits::{FeedArg, LogitsArgs};
@@ -20,6 +24,7 @@ pub(crate) use model::ModelArgs;
 pub(crate) use ncu::NcuArgs;
 pub(crate) use phase::PhaseArgs;
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
+pub(crate) use served::ServedArgs;
 pub(crate) use versions::{VersionsArgs, VersionsFileArgs};
 
 use clap::{Parser, Subcommand};
@@ -38,6 +43,7 @@ pub(crate) enum Command {
     /// Turn Nsight Compute reports and exports and kprof runs into a roofline table and chart
     Roofline(Box<RooflineArgs>),
     Ncu(Box<NcuArgs>),
+    Estimate(Box<EstimateArgs>),
     /// Write the kernel launches of reports and exports as CSV, JSON or Parquet
     Convert(ConvertArgs),
     /// Turn traces of other profilers (PyTorch, vLLM, nsys, rocprofv3) and exports of ncu into a run file

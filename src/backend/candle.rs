@@ -8,7 +8,7 @@ use super::marks::Clock;
 use super::{
     AttentionSpec, Backend, BackendError, CacheSpec, HostTensor, KeysValues, Marks, Site, WeightOrder,
 };
-use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, Op, StepShape};
+use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, Op, StepShape, WeightFormat};
 use candle_core::{D, DType as CandleDType, Device, Tensor};
 use kv::CandleCache;
 use std::time::Instant;
@@ -299,8 +299,9 @@ impl Backend for CandleBackend {
             None => y,
         };
         let (output, input) = linear.weight.dims2()?;
-        let (bias, dtype) = (linear.bias.is_some(), self.dtype);
-        self.marks.end(site, || Op::Linear { input, output, bias, rows, dtype }, step, start);
+        let (bias, dtype, weights) = (linear.bias.is_some(), self.dtype, WeightFormat::Model);
+        let op = || Op::Linear { input, output, bias, rows, dtype, weights };
+        self.marks.end(site, op, step, start);
         Ok(y)
     }
 
@@ -422,13 +423,19 @@ impl Backend for CandleBackend {
         Ok(y)
     }
 
-    fn argmax(&mut self, site: Site, step: &StepShape, logits: &Tensor) -> Result<Vec<u32>, BackendError> {
+    fn argmax(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        logits: &Tensor,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), BackendError> {
         let start = self.marks.begin();
-        let ids = logits.argmax(D::Minus1)?.to_vec1()?;
+        *ids = logits.argmax(D::Minus1)?.to_vec1()?;
         let (vocab, dtype) = (logits.dim(D::Minus1)?, self.dtype);
         self.marks.end(site, || Op::Argmax { vocab, dtype }, step, start);
         self.marks.advance(self.gap_s);
-        Ok(ids)
+        Ok(())
     }
 
     fn to_host(&mut self, x: &Tensor) -> Result<HostTensor, BackendError> {

@@ -7,6 +7,7 @@ mod model;
 mod op;
 mod stage;
 mod versions;
+mod weights;
 mod work;
 
 pub use activation::Activation;
@@ -18,6 +19,7 @@ pub use stage::{Phase, Stage};
 pub use versions::{
     KvDType, Version, VersionError, builtin_versions, expand_names, find_version, parse_versions,
 };
+pub use weights::WeightFormat;
 pub use work::Work;
 
 /// The names in `known`, nearest to `given` first, for "did you mean" messages.

@@ -3,7 +3,7 @@
 //! An [`Op`] holds the dimensions that the model fixes; the tokens of a step come from a [`StepShape`],
 //! so that one op describes every step of a run.
 
-use super::{Activation, DType, KvStorage, Work};
+use super::{Activation, DType, KvStorage, WeightFormat, Work};
 use crate::units::{Bytes, Flops};
 use serde::{Deserialize, Serialize};
 
@@ -103,8 +103,11 @@ pub enum Op {
         bias: bool,
         /// Which positions.
         rows: LinearRows,
-        /// Storage type of weights and activations.
+        /// Storage type of activations and bias.
         dtype: DType,
+        /// How the weights are stored.
+        #[serde(default, skip_serializing_if = "WeightFormat::is_model")]
+        weights: WeightFormat,
     },
     /// GELU by its tanh approximation, on `[batch x new, width]`.
     Gelu {
@@ -198,6 +201,11 @@ pub enum Op {
         /// Storage type of the logits.
         dtype: DType,
     },
+    /// Ops that an implementation runs as one, in their order: each works on what the one before it gives.
+    Fused {
+        /// What it is made of; at least one.
+        ops: Vec<Op>,
+    },
 }
 
 /// Elementwise FLOPs per element; a function such as exp, tanh or a square root counts as one.
@@ -238,6 +246,7 @@ impl Op {
             Self::CacheDequantise { .. } => "cache_dequantise",
             Self::Attention { .. } => "attention",
             Self::Argmax { .. } => "argmax",
+            Self::Fused { .. } => "fused",
         }
     }
 
@@ -256,6 +265,7 @@ impl Op {
             | Self::CacheDequantise { dtype, .. }
             | Self::Attention { dtype, .. }
             | Self::Argmax { dtype, .. } => *dtype,
+            Self::Fused { ops } => ops.first().map_or(DType::F32, Self::dtype),
         }
     }
 
@@ -294,13 +304,14 @@ impl Op {
                 let read = (elements + vectors * *hidden as f64) * b;
                 elementwise(flops * elements, read, elements * b)
             }
-            Self::Linear { input, output, bias, rows, .. } => {
+            Self::Linear { input, output, bias, rows, dtype, weights } => {
+                let stored = weights.bytes(*dtype, *input, *output);
                 let (rows, input, output) = (step.rows(*rows), *input as f64, *output as f64);
                 let bias = if *bias { 1.0 } else { 0.0 };
                 Work {
                     matmul_flops: Flops(2.0 * rows * input * output),
                     elementwise_flops: Flops(bias * rows * output),
-                    bytes_read: Bytes((rows * input + input * output + bias * output) * b),
+                    bytes_read: Bytes((rows * input + bias * output) * b + stored),
                     bytes_written: Bytes(rows * output * b),
                 }
             }
@@ -362,7 +373,21 @@ impl Op {
                 let sequences = step.batch as f64;
                 elementwise(0.0, sequences * *vocab as f64 * b, sequences * 4.0)
             }
+            Self::Fused { ops } => fused(ops, step),
         }
+    }
+}
+
+/// FLOPs are the sum; bytes are what crosses the border: all that is read and written but each op's result, which
+/// the next one reads where it was left.
+fn fused(ops: &[Op], step: &StepShape) -> Work {
+    let works: Vec<Work> = ops.iter().map(|op| op.work(step)).collect();
+    let inner: f64 = works.iter().rev().skip(1).map(|w| w.bytes_written.0).sum();
+    let sum: Work = works.into_iter().sum();
+    Work {
+        bytes_read: Bytes(sum.bytes_read.0 - inner),
+        bytes_written: Bytes(sum.bytes_written.0 - inner),
+        ..sum
     }
 }
 
@@ -396,7 +421,14 @@ mod tests {
 
     #[test]
     fn a_linear_counts_two_flops_per_multiply_add_and_each_operand_once() {
-        let op = Op::Linear { input: 3, output: 5, bias: true, rows: LinearRows::All, dtype: DType::F32 };
+        let op = Op::Linear {
+            input: 3,
+            output: 5,
+            bias: true,
+            rows: LinearRows::All,
+            dtype: DType::F32,
+            weights: WeightFormat::Model,
+        };
         let work = op.work(&step(2, 4, 4));
         // 8 rows: 2 * 8 * 3 * 5 = 240; bias 8 * 5; read (24 + 15 + 5) * 4 B; written 40 * 4 B.
         assert_eq!(work.matmul_flops, Flops(240.0));
@@ -441,8 +473,47 @@ mod tests {
 
     #[test]
     fn the_head_works_on_the_last_position_only() {
-        let op = Op::Linear { input: 4, output: 10, bias: false, rows: LinearRows::Last, dtype: DType::Bf16 };
+        let op = Op::Linear {
+            input: 4,
+            output: 10,
+            bias: false,
+            rows: LinearRows::Last,
+            dtype: DType::Bf16,
+            weights: WeightFormat::Model,
+        };
         assert_eq!(op.work(&step(2, 100, 100)).matmul_flops, Flops(160.0));
+    }
+
+    #[test]
+    fn a_fused_op_sums_flops_and_counts_no_bytes_between_its_parts() {
+        let (dtype, rows, weights) = (DType::F32, LinearRows::All, WeightFormat::Model);
+        let shape = step(1, 2, 2);
+        let norm = Op::Norm { norm: NormKind::Layer, hidden: 3, rows, dtype };
+        let linear = Op::Linear { input: 3, output: 5, bias: true, rows, dtype, weights };
+        let gelu = Op::Gelu { width: 5, dtype };
+        let work = Op::Fused { ops: vec![norm.clone(), linear.clone(), gelu.clone()] }.work(&shape);
+        let parts: Work = [&norm, &linear, &gelu].into_iter().map(|op| op.work(&shape)).sum();
+        assert_eq!(
+            (work.matmul_flops, work.elementwise_flops),
+            (parts.matmul_flops, parts.elementwise_flops)
+        );
+        // Read: x 2 * 3, gain and bias 2 * 3, W 15, b 5; written: 2 * 5; 4 B each.
+        assert_eq!((work.bytes_read, work.bytes_written), (Bytes(32.0 * 4.0), Bytes(40.0)));
+        // A residual reads x beside the branch: (2 * 3 + 15 + 5 + 2 * 5) * 4 B.
+        let residual = Op::Residual { hidden: 5, dtype };
+        assert_eq!(Op::Fused { ops: vec![linear, residual] }.work(&shape).bytes_read, Bytes(36.0 * 4.0));
+    }
+
+    #[test]
+    fn int8_weights_count_their_codes_and_scales() {
+        let of = |weights| {
+            let (dtype, rows) = (DType::Bf16, LinearRows::All);
+            Op::Linear { input: 100, output: 10, bias: false, rows, dtype, weights }.work(&step(1, 1, 1))
+        };
+        // Activations in and out are 100 and 10 bf16. 100 inputs are 4 blocks of 32: 1000 codes and 40 f16 scales.
+        assert_eq!(of(WeightFormat::Model).bytes_read, Bytes(200.0 + 2000.0));
+        assert_eq!(of(WeightFormat::Int8).bytes_read, Bytes(200.0 + 1000.0 + 80.0));
+        assert_eq!(of(WeightFormat::Int8Channel).bytes_read, Bytes(200.0 + 1000.0 + 40.0));
     }
 
     #[test]

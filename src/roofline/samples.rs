@@ -1,7 +1,7 @@
 //! Small runs made by hand for tests, with numbers that can be checked on paper.
 
 use crate::hw::{Ceiling, CeilingKind, CeilingSource, ComputeUnit, MemoryLevel, Precision};
-use crate::llm::{DType, LinearRows, Op, Phase, Stage, StepShape, builtin_versions, preset};
+use crate::llm::{DType, LinearRows, Op, Phase, Stage, StepShape, WeightFormat, builtin_versions, preset};
 use crate::profile::{
     CacheRecord, ComputeCapability, CpuInfo, DeviceInfo, FORMAT_VERSION, HostInfo, KernelFlops, KernelRecord,
     KprofInfo, Manifest, Measured, PlanRecord, PlannedOp, Run, RunConfig, StepRecord, TimingMethod, Twin,
@@ -99,7 +99,14 @@ fn plan(version: &str, stage: Stage) -> PlanRecord {
         label: label.into(),
         phase,
         layer: None,
-        op: Op::Linear { input, output, bias: false, rows: LinearRows::All, dtype: DType::F32 },
+        op: Op::Linear {
+            input,
+            output,
+            bias: false,
+            rows: LinearRows::All,
+            dtype: DType::F32,
+            weights: WeightFormat::Model,
+        },
     };
     let embed = PlannedOp {
         label: "embed".into(),

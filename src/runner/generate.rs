@@ -44,7 +44,7 @@ pub fn generate<B: Backend>(
         }
         let start_s = backend.now();
         let logits = model.forward(backend, state, &ids, LinearRows::Last)?;
-        ids = model.choose(backend, &logits)?;
+        model.choose(backend, &logits, &mut ids)?;
         let time_s = backend.now() - start_s;
         let stage = if step == 0 { Stage::Prefill } else { Stage::Decode };
         let spans = backend.marks().take();

@@ -133,6 +133,11 @@ pub trait Backend: Sized {
     /// How many threads compute; `None` off the CPU.
     fn threads(&self) -> Option<usize>;
 
+    /// The instructions it computes with, where it chose among several, e.g. `avx512`.
+    fn instructions(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Takes a table of `[entries, width]`.
     ///
     /// # Errors

@@ -2,11 +2,15 @@
 //!
 //! [`read_any`] looks at a file's content, never at its name, and picks the reader.
 
+mod kineto;
 pub mod ncu;
 mod rules;
 mod scan;
+mod steps;
+mod timeline;
 
 pub use rules::{Classifier, Meaning, Rules, RulesError};
+pub use timeline::TraceError;
 
 use crate::profile::{KernelRecord, ProfileError, Run, looks_like_run, read_run};
 use std::io::{self, Read};
@@ -28,36 +32,75 @@ pub enum IngestError {
     /// It is a run file, but a damaged or newer one.
     #[error(transparent)]
     Run(#[from] ProfileError),
+    /// It is a timeline trace that cannot be used.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// It is no run file, and no usable export of Nsight Compute.
     #[error(transparent)]
     Ncu(#[from] ncu::NcuError),
 }
 
-/// Reads a file that kprof or a profiler wrote: a run file, or an export of Nsight Compute.
+/// Reads a file that kprof or a profiler wrote: a run file, a timeline trace, or an export of Nsight Compute.
 ///
 /// # Errors
-/// When the file cannot be read, or is neither; the message says what it looks like and what to run instead.
+/// When the file cannot be read, or is none of them; the message says what it looks like and what to run instead.
 pub fn read_any(path: &Path) -> Result<Run, IngestError> {
-    if looks_like_run(&head(path)?) {
-        return Ok(read_run(path)?);
+    let mut kernels = Vec::new();
+    match kind(&head(path)?) {
+        Kind::Run => Ok(read_run(path)?),
+        Kind::Ncu => Ok(ncu::read(path)?),
+        trace => {
+            let mut run = fold_trace(trace, path, &mut |kernel| kernels.push(kernel.clone()))?;
+            run.kernels = kernels;
+            Ok(run)
+        }
     }
-    Ok(ncu::read(path)?)
 }
 
-/// Reads a file like [`read_any`], but gives the launches of an export to `push` one by one, in the order of the
-/// file, and does not keep them; see [`ncu::fold`].
+/// Reads a file like [`read_any`], but gives the launches of an export or trace to `push` one by one, in the order of
+/// the file (of a trace: in the order they ran), and does not keep them; see [`ncu::fold`].
 ///
 /// # Errors
 /// As [`read_any`].
 pub fn fold_any<A>(
     path: &Path,
     mut new: impl FnMut() -> A,
-    push: impl FnMut(&mut A, &KernelRecord),
+    mut push: impl FnMut(&mut A, &KernelRecord),
 ) -> Result<(Run, A), IngestError> {
-    if looks_like_run(&head(path)?) {
-        return Ok((read_run(path)?, new()));
+    match kind(&head(path)?) {
+        Kind::Run => Ok((read_run(path)?, new())),
+        Kind::Ncu => Ok(ncu::fold(path, new, push)?),
+        trace => {
+            let mut all = new();
+            let run = fold_trace(trace, path, &mut |kernel| push(&mut all, kernel))?;
+            Ok((run, all))
+        }
     }
-    Ok(ncu::fold(path, new, push)?)
+}
+
+/// What a file is, by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Run,
+    Kineto,
+    Ncu,
+}
+
+fn kind(head: &[u8]) -> Kind {
+    if looks_like_run(head) {
+        Kind::Run
+    } else if kineto::looks_like(head) {
+        Kind::Kineto
+    } else {
+        Kind::Ncu
+    }
+}
+
+fn fold_trace(kind: Kind, path: &Path, push: timeline::Sink<'_>) -> Result<Run, IngestError> {
+    match kind {
+        Kind::Kineto => Ok(kineto::fold(path, push)?),
+        Kind::Run | Kind::Ncu => unreachable!("they are read elsewhere"),
+    }
 }
 
 /// The first bytes of a file: enough to tell its kind.

@@ -18,6 +18,8 @@ pub enum KvElement {
     Bf16,
     /// IEEE binary16.
     F16,
+    /// 8-bit floating point (E4M3), as vLLM's caches: at most one scale per layer, which is not counted.
+    Fp8,
     /// Symmetric 8-bit codes, -127 to 127, times a scale.
     Int8,
     /// Symmetric 4-bit codes, -7 to 7, times a scale; two to a byte.
@@ -30,7 +32,7 @@ impl KvElement {
         match self {
             Self::F32 => 32,
             Self::Bf16 | Self::F16 => 16,
-            Self::Int8 => 8,
+            Self::Fp8 | Self::Int8 => 8,
             Self::Int4 => 4,
         }
     }
@@ -38,7 +40,7 @@ impl KvElement {
     /// The largest code, where elements are codes times a scale; `None` where they are stored as they are.
     pub const fn largest_code(self) -> Option<u8> {
         match self {
-            Self::F32 | Self::Bf16 | Self::F16 => None,
+            Self::F32 | Self::Bf16 | Self::F16 | Self::Fp8 => None,
             Self::Int8 => Some(127),
             Self::Int4 => Some(7),
         }
@@ -124,6 +126,9 @@ impl KvStorage {
         };
         Self { element, group: None }
     }
+
+    /// 8-bit floating point.
+    pub const FP8: Self = Self { element: KvElement::Fp8, group: None };
 
     /// 8-bit codes, one scale per head or per group of channels.
     pub const fn int8(group: Option<usize>) -> Self {

@@ -1,21 +1,35 @@
 //! What is being run, as data: models, stages, phases, ops with their analytic work, and KV-cache versions.
 
 mod activation;
+mod config;
 mod dtype;
+mod experts;
+mod family;
 mod kv;
+mod latent;
+mod layout;
 mod model;
 mod op;
+mod parameters;
+mod presets;
 mod stage;
+mod step;
 mod versions;
 mod weights;
 mod work;
 
 pub use activation::Activation;
 pub use dtype::DType;
+pub use experts::{ExpertLinear, expected_experts};
+pub use family::Family;
 pub use kv::{KvElement, KvStorage, ScaleGranularity};
-pub use model::{Family, ModelSpec, SpecError, preset, preset_names};
-pub use op::{LinearRows, NormKind, Op, StepShape};
+pub use latent::LatentAttention;
+pub use model::{BlockLayout, Mla, ModelSpec, Moe, Rope, RopeScaling, SlidingWindow, SpecError};
+pub use op::{NormKind, Op};
+pub use parameters::Parameters;
+pub use presets::{preset, preset_names};
 pub use stage::{Phase, Stage};
+pub use step::{LinearRows, StepShape};
 pub use versions::{
     KvDType, Version, VersionError, builtin_versions, expand_names, find_version, parse_versions,
 };

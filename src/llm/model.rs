@@ -1,20 +1,12 @@
-//! The shape of a model: read from a Hugging Face config.json, or a preset.
+//! The shape of a model: what its passes, its size and its analytic work follow from.
 
-use super::nearest_first;
+use super::config::read_config;
+use super::{Activation, Family, NormKind};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
-const PRESETS: &str = include_str!("presets.toml");
-
-/// The family of a model, which decides its pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Family {
-    /// GPT-2: learned positions, pre-norm layer norm, tanh GELU, tied head.
-    Gpt2,
-}
-
-/// A model's dimensions, named as in a Hugging Face config.json.
+/// A model's dimensions, named as in a Hugging Face config.json where that has a name.
+///
+/// Fields that GPT-2 has no key for default to what GPT-2 does: run files of before they existed hold GPT-2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelSpec {
     /// The preset's name, or the directory's.
@@ -27,11 +19,11 @@ pub struct ModelSpec {
     pub num_hidden_layers: usize,
     /// Query heads.
     pub num_attention_heads: usize,
-    /// K/V heads: equal to the query heads (MHA), fewer (GQA) or one (MQA).
+    /// K/V heads: equal to the query heads (MHA), fewer (GQA) or one (MQA). With [`Self::mla`], the query heads.
     pub num_key_value_heads: usize,
-    /// Width of a head.
+    /// Width of a head of Q and K, and of V unless [`Self::mla`] says otherwise.
     pub head_dim: usize,
-    /// Inner width of the MLP.
+    /// Inner width of the dense MLP.
     pub intermediate_size: usize,
     /// Size of the vocabulary.
     pub vocab_size: usize,
@@ -39,6 +31,164 @@ pub struct ModelSpec {
     pub max_position_embeddings: usize,
     /// The epsilon of the norms.
     pub norm_eps: f64,
+    /// The kind of the norms.
+    #[serde(default = "layer_norm")]
+    pub norm: NormKind,
+    /// Which norms a block has and whether attention and MLP run one after the other.
+    #[serde(default)]
+    pub block: BlockLayout,
+    /// The MLP's activation.
+    #[serde(default)]
+    pub hidden_act: Activation,
+    /// Whether the MLP multiplies the activated gate with a second projection.
+    #[serde(default)]
+    pub gated_mlp: bool,
+    /// Rotary positions; `None` is a learned table of [`Self::max_position_embeddings`] rows.
+    #[serde(default)]
+    pub rope: Option<Rope>,
+    /// Whether the projections to Q, K and V have biases.
+    #[serde(default = "yes")]
+    pub qkv_bias: bool,
+    /// Whether the projection out of attention has a bias.
+    #[serde(default = "yes")]
+    pub attention_out_bias: bool,
+    /// Whether the MLP's linears have biases.
+    #[serde(default = "yes")]
+    pub mlp_bias: bool,
+    /// Whether every head of Q and of K is normalised before positions are put in.
+    #[serde(default)]
+    pub qk_norm: bool,
+    /// Whether the head is the token table.
+    #[serde(default = "yes")]
+    pub tie_word_embeddings: bool,
+    /// Whether the head has a bias.
+    #[serde(default)]
+    pub head_bias: bool,
+    /// The layers that attend to the latest tokens only; `None` where none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sliding_window: Option<SlidingWindow>,
+    /// Multi-head latent attention (DeepSeek); `None` is heads of K and V.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mla: Option<Mla>,
+    /// Experts; `None` where every MLP is dense.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moe: Option<Moe>,
+    /// Settings of config.json that change the results and not the work, by key: a pass refuses those that it
+    /// does not compute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_settings: Vec<String>,
+}
+
+fn layer_norm() -> NormKind {
+    NormKind::Layer
+}
+fn yes() -> bool {
+    true
+}
+
+/// The norms of a block and the order of its halves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockLayout {
+    /// A norm before attention and one before the MLP.
+    #[default]
+    PreNorm,
+    /// One norm, which attention and MLP both read; their results are added together (Phi).
+    Parallel,
+    /// Norms before and after attention, and before and after the MLP (Gemma 2 and 3).
+    Sandwich,
+}
+
+/// Rotary positions (Su et al. 2021).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rope {
+    /// The base of the wavelengths: `rope_theta`.
+    pub theta: f64,
+    /// How many elements of a head are rotated: all, or `partial_rotary_factor` of them.
+    pub rotary_dim: usize,
+    /// How positions beyond the trained ones are reached.
+    pub scaling: RopeScaling,
+}
+
+/// `rope_scaling` of a config.json.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "rope_type", rename_all = "lowercase")]
+pub enum RopeScaling {
+    /// None.
+    #[default]
+    Default,
+    /// Positions divided by a factor.
+    Linear {
+        /// The factor.
+        factor: f64,
+    },
+    /// Llama 3.1: long wavelengths divided by a factor, short ones kept, those between blended.
+    Llama3 {
+        /// The factor of long wavelengths.
+        factor: f64,
+        /// Wavelengths longer than the trained context divided by this are long.
+        low_freq_factor: f64,
+        /// Wavelengths shorter than the trained context divided by this are short.
+        high_freq_factor: f64,
+        /// The trained context.
+        original_max_position_embeddings: usize,
+    },
+    /// One that kprof knows by name only: the work is the same.
+    Other {
+        /// What the config.json calls it.
+        name: String,
+    },
+}
+
+/// Layers that attend to the latest tokens only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlidingWindow {
+    /// How many tokens, the current one included.
+    pub tokens: usize,
+    /// The layers, from 0, in order.
+    pub layers: Vec<usize>,
+}
+
+/// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1): the cache holds one latent vector
+/// and one rotated key per token, which all heads share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mla {
+    /// Width of the queries' latent; `None` projects queries in one step.
+    pub q_lora_rank: Option<usize>,
+    /// Width of the latent of keys and values.
+    pub kv_lora_rank: usize,
+    /// Width of the part of a key that carries positions, shared by all heads.
+    pub qk_rope_head_dim: usize,
+    /// Width of the part of a head's key that is made from the latent.
+    pub qk_nope_head_dim: usize,
+    /// Width of a head's value.
+    pub v_head_dim: usize,
+}
+
+impl Mla {
+    /// Elements that the cache keeps per token and layer.
+    pub fn cached_elements(&self) -> usize {
+        self.kv_lora_rank + self.qk_rope_head_dim
+    }
+}
+
+/// A mixture of experts: each token is sent to a few MLPs of many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moe {
+    /// Experts of a layer, the shared ones not counted.
+    pub num_experts: usize,
+    /// Experts that a token is sent to.
+    pub num_experts_per_tok: usize,
+    /// Inner width of an expert.
+    pub moe_intermediate_size: usize,
+    /// Inner width of what every token is sent to besides, all shared experts together; 0 is none.
+    pub shared_intermediate_size: usize,
+    /// Whether a learned gate scales the shared expert (Qwen2-MoE).
+    pub shared_gate: bool,
+    /// Whether the router has a bias per expert (DeepSeek-V3).
+    pub router_bias: bool,
+    /// The layers that have experts, from 0, in order; the others are dense.
+    pub layers: Vec<usize>,
 }
 
 /// Why a model's shape could not be read.
@@ -56,201 +206,100 @@ pub enum SpecError {
     /// Not the JSON that a config.json is.
     #[error("config.json: {0}")]
     Json(#[from] serde_json::Error),
-    /// A model that kprof has no pass for.
-    #[error("config.json: model_type is {found}; kprof has a pass for: gpt2")]
+    /// A model whose shape kprof cannot read.
+    #[error("config.json: model_type is {found}; known: {known}")]
     UnknownFamily {
         /// What `model_type` says.
         found: String,
+        /// Known names, nearest first.
+        known: String,
     },
-    /// A field is absent or contradicts another.
+    /// A key that the shape follows from is not there.
+    #[error("config.json: no '{key}', which the shape of a {family} model needs")]
+    MissingKey {
+        /// The key.
+        key: String,
+        /// The family.
+        family: Family,
+    },
+    /// A key contradicts another, or is not of its type.
     #[error("config.json: {0}")]
     Field(String),
-}
-
-#[derive(Deserialize)]
-struct PresetRow {
-    model_type: Family,
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
-    vocab_size: usize,
-    max_position_embeddings: usize,
-}
-
-fn presets() -> BTreeMap<String, PresetRow> {
-    toml::from_str(PRESETS).expect("the built-in presets.toml is valid: a test reads it")
-}
-
-/// The names of all presets.
-pub fn preset_names() -> Vec<String> {
-    presets().into_keys().collect()
-}
-
-/// The shape of a preset.
-///
-/// # Errors
-/// When there is none of that name: the message lists the known ones, nearest first.
-pub fn preset(name: &str) -> Result<ModelSpec, SpecError> {
-    let mut all = presets();
-    let Some(row) = all.remove(name) else {
-        let known = nearest_first(name, all.keys().map(String::as_str)).join(", ");
-        return Err(SpecError::UnknownPreset { name: name.to_string(), known });
-    };
-    Ok(ModelSpec {
-        name: name.to_string(),
-        model_type: row.model_type,
-        hidden_size: row.hidden_size,
-        num_hidden_layers: row.num_hidden_layers,
-        num_attention_heads: row.num_attention_heads,
-        num_key_value_heads: row.num_attention_heads,
-        head_dim: row.hidden_size / row.num_attention_heads,
-        intermediate_size: row.intermediate_size,
-        vocab_size: row.vocab_size,
-        max_position_embeddings: row.max_position_embeddings,
-        norm_eps: 1e-5,
-    })
-}
-
-/// The fields of a GPT-2 config.json (Hugging Face `GPT2Config`; the `n_*` names are its own).
-#[derive(Deserialize)]
-struct Gpt2Config {
-    #[serde(alias = "hidden_size")]
-    n_embd: usize,
-    #[serde(alias = "num_hidden_layers")]
-    n_layer: usize,
-    #[serde(alias = "num_attention_heads")]
-    n_head: usize,
-    #[serde(default)]
-    n_inner: Option<usize>,
-    vocab_size: usize,
-    #[serde(alias = "max_position_embeddings", alias = "n_ctx")]
-    n_positions: usize,
-    #[serde(default = "default_eps")]
-    layer_norm_epsilon: f64,
-    #[serde(default = "default_activation")]
-    activation_function: String,
-    #[serde(default = "yes")]
-    tie_word_embeddings: bool,
-    #[serde(default = "yes")]
-    scale_attn_weights: bool,
-    #[serde(default)]
-    scale_attn_by_inverse_layer_idx: bool,
-}
-
-fn default_eps() -> f64 {
-    1e-5
-}
-fn default_activation() -> String {
-    "gelu_new".to_string()
-}
-fn yes() -> bool {
-    true
+    /// The shape is known and the computation is not.
+    #[error(
+        "{name} is of the family {family}, which kprof estimates and does not compute; it computes: {known}"
+    )]
+    NoPass {
+        /// The model.
+        name: String,
+        /// Its family.
+        family: Family,
+        /// The families that have a pass.
+        known: String,
+    },
+    /// The family has a pass, and this model a setting that the pass does not compute.
+    #[error("{name}: the {family} pass does not compute {setting}")]
+    Unsupported {
+        /// The model.
+        name: String,
+        /// Its family.
+        family: Family,
+        /// Which setting of config.json.
+        setting: String,
+    },
 }
 
 impl ModelSpec {
     /// Reads the text of a config.json; `name` is what the model is to be called.
     ///
     /// # Errors
-    /// When it is no JSON, of a family without a pass, or asks for a variant that the pass does not compute.
+    /// When it is no JSON, of an unknown family, or a key that the shape needs is absent or contradicts another.
     pub fn from_config_json(name: &str, text: &str) -> Result<Self, SpecError> {
-        // n_positions and n_ctx stand side by side in GPT-2's own files: keep the former.
-        let mut json: serde_json::Value = serde_json::from_str(text)?;
-        if let Some(object) = json.as_object_mut()
-            && object.contains_key("n_positions")
-        {
-            object.remove("n_ctx");
-            object.remove("max_position_embeddings");
+        read_config(name, &serde_json::from_str(text)?)
+    }
+
+    /// Whether kprof can compute this model, and not only estimate it.
+    ///
+    /// # Errors
+    /// When the family has no pass, or its pass does not compute a setting of this model.
+    pub fn require_pass(&self) -> Result<(), SpecError> {
+        let unsupported = |setting: String| SpecError::Unsupported {
+            name: self.name.clone(),
+            family: self.model_type,
+            setting,
+        };
+        if !self.model_type.has_pass() {
+            return Err(self.no_pass());
         }
-        match json.get("model_type").and_then(|t| t.as_str()) {
-            Some("gpt2") => gpt2_spec(name, serde_json::from_value(json)?),
-            other => Err(SpecError::UnknownFamily {
-                found: other.map_or("absent".to_string(), |t| format!("'{t}'")),
-            }),
+        if let Some(setting) = self.other_settings.first() {
+            return Err(unsupported(setting.clone()));
         }
-    }
-
-    /// The number of parameters, the tied head counted once (GPT-2: 124,439,808).
-    pub fn parameters(&self) -> u64 {
-        let (h, i) = (self.hidden_size as u64, self.intermediate_size as u64);
-        let block = (h * 3 * h + 3 * h) + (h * h + h) + (h * i + i) + (i * h + h) + 4 * h;
-        let tables = (self.vocab_size + self.max_position_embeddings) as u64 * h;
-        tables + self.num_hidden_layers as u64 * block + 2 * h
-    }
-}
-
-fn gpt2_spec(name: &str, c: Gpt2Config) -> Result<ModelSpec, SpecError> {
-    let refuse = |message: String| Err(SpecError::Field(message));
-    if c.n_embd == 0 || c.n_layer == 0 || c.n_head == 0 || c.vocab_size == 0 || c.n_positions == 0 {
-        return refuse("n_embd, n_layer, n_head, vocab_size and n_positions are at least 1".into());
-    }
-    if !c.n_embd.is_multiple_of(c.n_head) {
-        return refuse(format!("n_embd {} is no multiple of n_head {}", c.n_embd, c.n_head));
-    }
-    if !matches!(c.activation_function.as_str(), "gelu_new" | "gelu_pytorch_tanh") {
-        return refuse(format!(
-            "activation_function is '{}'; the GPT-2 pass computes gelu_new (tanh)",
-            c.activation_function
-        ));
-    }
-    if !c.tie_word_embeddings {
-        return refuse("tie_word_embeddings is false; the GPT-2 pass ties the head to wte".into());
-    }
-    if !c.scale_attn_weights || c.scale_attn_by_inverse_layer_idx {
-        return refuse("the GPT-2 pass scales scores by 1/sqrt(head_dim) only".into());
-    }
-    Ok(ModelSpec {
-        name: name.to_string(),
-        model_type: Family::Gpt2,
-        hidden_size: c.n_embd,
-        num_hidden_layers: c.n_layer,
-        num_attention_heads: c.n_head,
-        num_key_value_heads: c.n_head,
-        head_dim: c.n_embd / c.n_head,
-        intermediate_size: c.n_inner.unwrap_or(4 * c.n_embd),
-        vocab_size: c.vocab_size,
-        max_position_embeddings: c.n_positions,
-        norm_eps: c.layer_norm_epsilon,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn presets_have_the_published_numbers_of_parameters() {
-        // Radford et al. 2019 and the checkpoints: 124,439,808; 354,823,168; 774,030,080; 1,557,611,200.
-        for (name, expected) in [
-            ("gpt2", 124_439_808),
-            ("gpt2-medium", 354_823_168),
-            ("gpt2-large", 774_030_080),
-            ("gpt2-xl", 1_557_611_200),
-        ] {
-            assert_eq!(preset(name).unwrap().parameters(), expected, "{name}");
+        match self.model_type {
+            Family::Gpt2 if self.hidden_act != Activation::GeluTanh => Err(unsupported(format!(
+                "activation_function {} (it computes gelu_new, by tanh)",
+                self.hidden_act.name()
+            ))),
+            Family::Gpt2 if !self.tie_word_embeddings => {
+                Err(unsupported("tie_word_embeddings false (it ties the head to wte)".to_string()))
+            }
+            _ => Ok(()),
         }
     }
 
-    #[test]
-    fn the_config_of_gpt2_gives_the_preset() {
-        let text = r#"{"activation_function":"gelu_new","model_type":"gpt2","n_ctx":1024,"n_embd":768,
-            "n_head":12,"n_layer":12,"n_positions":1024,"vocab_size":50257,"layer_norm_epsilon":1e-05}"#;
-        assert_eq!(ModelSpec::from_config_json("gpt2", text).unwrap(), preset("gpt2").unwrap());
+    /// The error that this model's family has no pass.
+    pub fn no_pass(&self) -> SpecError {
+        let (name, family) = (self.name.clone(), self.model_type);
+        SpecError::NoPass { name, family, known: Family::names_with_pass() }
     }
 
-    #[test]
-    fn a_family_or_variant_without_a_pass_is_refused_by_name() {
-        let bert = ModelSpec::from_config_json("m", r#"{"model_type":"bert"}"#).unwrap_err();
-        assert!(bert.to_string().contains("'bert'"), "{bert}");
-        let text =
-            r#"{"model_type":"gpt2","n_embd":10,"n_head":3,"n_layer":1,"vocab_size":5,"n_positions":8}"#;
-        let error = ModelSpec::from_config_json("m", text).unwrap_err().to_string();
-        assert!(error.contains("n_embd 10 is no multiple of n_head 3"), "{error}");
+    /// How many tokens layer `layer` attends to at most; `None` is all.
+    pub fn window(&self, layer: usize) -> Option<usize> {
+        let window = self.sliding_window.as_ref()?;
+        window.layers.contains(&layer).then_some(window.tokens)
     }
 
-    #[test]
-    fn an_unknown_preset_lists_the_nearest_first() {
-        let error = preset("gpt2-medum").unwrap_err().to_string();
-        assert!(error.starts_with("unknown preset 'gpt2-medum'; known: gpt2-medium,"), "{error}");
+    /// The experts of layer `layer`; `None` where it is dense.
+    pub fn experts(&self, layer: usize) -> Option<&Moe> {
+        self.moe.as_ref().filter(|moe| moe.layers.contains(&layer))
     }
 }

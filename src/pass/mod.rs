@@ -18,6 +18,7 @@ pub use state::State;
 pub use weights::{MemoryWeights, RandomWeights, WeightError, Weights, prompt_ids};
 
 use crate::backend::BackendError;
+use crate::llm::SpecError;
 
 /// Why a pass could not be built or run.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,9 @@ pub enum PassError {
     /// A weight is missing or misshapen.
     #[error(transparent)]
     Weight(#[from] WeightError),
+    /// The model is not one that kprof computes.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),

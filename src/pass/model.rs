@@ -66,8 +66,10 @@ impl<B: Backend> Model<B> {
         weights: &dyn Weights,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self, PassError> {
+        spec.require_pass()?;
         match spec.model_type {
             Family::Gpt2 => gpt::load(backend, spec, weights, progress),
+            _ => Err(spec.no_pass().into()),
         }
     }
 

@@ -42,6 +42,7 @@ pub fn read_model_dir(folder: &Path) -> Result<(ModelSpec, SafetensorsWeights), 
         .map_err(|source| WeightError::Read { path: config_path, source })?;
     let name = folder.file_name().map_or_else(|| "model".to_string(), |n| n.to_string_lossy().into_owned());
     let spec = ModelSpec::from_config_json(&name, &text).map_err(|e: SpecError| reject(e.to_string()))?;
+    spec.require_pass().map_err(|e| reject(e.to_string()))?;
     Ok((spec, SafetensorsWeights::open(folder)?))
 }
 

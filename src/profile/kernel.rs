@@ -1,6 +1,6 @@
 //! One kernel launch of a profiler's export: what was counted, from which metric, and what is missing.
 
-use super::Finding;
+use super::{Finding, Timeline};
 use crate::hw::Ceiling;
 use crate::llm::{Phase, Stage};
 use serde::{Deserialize, Serialize};
@@ -145,6 +145,9 @@ pub struct KernelRecord {
     /// The kind of work, as rules name it: gemm, attention, norm, ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
+    /// When it ran and who launched it, for a launch of a timeline trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
     /// Device time in seconds, summed over `launches`.
     pub time: Option<Measured>,
     /// Bytes moved between DRAM and the chip.

@@ -10,6 +10,7 @@ mod manifest;
 mod profiler;
 mod reader;
 mod record;
+mod trace;
 mod writer;
 
 pub use finding::{Finding, FindingCode};
@@ -21,6 +22,7 @@ pub use manifest::{
 pub use profiler::ProfilerInfo;
 pub use reader::{ProfileError, looks_like_run, read_run};
 pub use record::{CacheRecord, PlanRecord, PlannedOp, Record, StepRecord, TimingMethod, Twin};
+pub use trace::{CopyKind, CopyRecord, MatmulShape, RangeRecord, StepMark, Timeline, TraceDevice, TraceInfo};
 pub use writer::{RunWriter, write_atomically};
 
 use crate::hw::Ceiling;
@@ -44,6 +46,12 @@ pub struct Run {
     pub caches: Vec<CacheRecord>,
     /// Kernel launches of a profiler's export.
     pub kernels: Vec<KernelRecord>,
+    /// The timeline traces that launches come from.
+    pub traces: Vec<TraceInfo>,
+    /// Ranges of a timeline trace, in the order they began.
+    pub ranges: Vec<RangeRecord>,
+    /// Copies and fillings of memory in a timeline trace.
+    pub copies: Vec<CopyRecord>,
     /// The devices of launches that were read and not kept in `kernels`.
     pub devices: Vec<String>,
     /// What a reader should know before believing the numbers.
@@ -62,6 +70,10 @@ impl Run {
             Record::Step(step) => self.steps.push(step),
             Record::Cache(cache) => self.caches.push(cache),
             Record::Kernel(kernel) => self.kernels.push(*kernel),
+            Record::Profiler(profiler) => self.profiler = Some(profiler),
+            Record::Trace(trace) => self.traces.push(trace),
+            Record::Range(range) => self.ranges.push(range),
+            Record::Copy(copy) => self.copies.push(copy),
             Record::Finding(finding) => self.findings.push(finding),
             Record::End { .. } => self.complete = true,
         }

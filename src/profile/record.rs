@@ -1,6 +1,6 @@
 //! The records of a run file.
 
-use super::{Finding, KernelRecord, Manifest};
+use super::{CopyRecord, Finding, KernelRecord, Manifest, ProfilerInfo, RangeRecord, TraceInfo};
 use crate::hw::Ceiling;
 use crate::llm::{Op, Phase, Stage, StepShape, Work};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,14 @@ pub enum Record {
     Cache(CacheRecord),
     /// A kernel launch.
     Kernel(Box<KernelRecord>),
+    /// The profiler that recorded an import.
+    Profiler(ProfilerInfo),
+    /// A timeline trace that kernels, ranges and copies come from.
+    Trace(TraceInfo),
+    /// A range of a timeline trace.
+    Range(RangeRecord),
+    /// A copy or a filling of memory in a timeline trace.
+    Copy(CopyRecord),
     /// A finding.
     Finding(Finding),
     /// The end: without it the run is partial.

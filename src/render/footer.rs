@@ -15,7 +15,9 @@ pub fn footer(runs: &[Run], drawn_by: &KprofInfo) -> String {
             if manifest.kprof != *drawn_by {
                 add(format!("measured by {}", program(&manifest.kprof)));
             }
-            add(manifest.device.name.clone());
+            if manifest.device.kind != "import" {
+                add(manifest.device.name.clone());
+            }
             if let Some(config) = &manifest.config {
                 add(format!("{} {} on {}", config.model.name, config.dtype, config.implementation));
             }

@@ -10,6 +10,7 @@ pub mod plot;
 mod roofline;
 mod roofline_export;
 mod table;
+mod timeline;
 mod versus;
 
 pub use explain::explain;
@@ -23,4 +24,5 @@ pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phas
 pub use roofline::{roofline_notes, roofline_table};
 pub use roofline_export::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json};
 pub use table::{Align, Column, Table};
+pub use timeline::{DEVICE_NOTE, class_table, copy_table, device_table, timeline_heading};
 pub use versus::{changes_table, one_sided_notes, savings_list};

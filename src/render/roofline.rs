@@ -108,6 +108,12 @@ pub fn roofline_notes(roofline: &Roofline, top: usize) -> Vec<String> {
                 .into(),
         );
     }
+    if roofline.points.iter().any(|p| p.traced && p.total_flops().is_none()) {
+        notes.push(
+            "a trace has times and no counters: for FLOPs, bytes and bounds add --model config.json --batch B --prompt P"
+                .into(),
+        );
+    }
     if roofline.points.iter().any(|p| p.busiest().is_some()) {
         notes.push(
             "a percentage is of peak throughput, as the export has it (memory, or the SM's busiest pipe): no point".into(),

@@ -4,7 +4,7 @@ use crate::hw::{Ceiling, MemoryLevel};
 use crate::llm::{Phase, Stage};
 use crate::profile::{Finding, Measured};
 use crate::roofline::{
-    Bound, Change, Level, Origin, Point, PointSources, Roofline, Saving, changes, savings,
+    Bound, Change, Level, Origin, Point, PointSources, Roofline, Saving, TimelineReport, changes, savings,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ struct Document<'a> {
     kprof_version: &'static str,
     files: &'a [String],
     points: Vec<PointJson<'a>>,
+    timelines: &'a [TimelineReport],
     changes: Vec<Change>,
     savings: Vec<Saving>,
     findings: &'a [Finding],
@@ -92,6 +93,7 @@ pub fn roofline_json(roofline: &Roofline) -> String {
         kprof_version: env!("CARGO_PKG_VERSION"),
         files: &roofline.files,
         points: roofline.points.iter().map(point_json).collect(),
+        timelines: &roofline.timelines,
         changes: changes(roofline),
         savings: savings(roofline),
         findings: &roofline.findings,

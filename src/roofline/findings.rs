@@ -37,7 +37,8 @@ pub(super) fn of_points(points: &[Point]) -> Vec<Finding> {
 }
 
 fn incomplete(point: &Point) -> Option<Finding> {
-    if point.flops_complete {
+    // That a trace has no counters is said once, beside the table.
+    if point.flops_complete || (point.traced && point.flops.total.is_none()) {
         return None;
     }
     let by_name = point.flops.tensor.is_none() && point.kernel.as_deref().is_some_and(suggests_matrix_units);

@@ -250,6 +250,8 @@ struct Group {
     sm_percent: Percent,
     flops: FlopSums,
     flops_complete: bool,
+    /// Whether all its members are of a timeline trace.
+    traced: bool,
     missing: BTreeSet<String>,
     last_missing: Vec<String>,
     /// The sum of the members' floors; `None` once one has none.
@@ -279,6 +281,7 @@ impl Group {
             place: place.clone(),
             rates: first.rates.clone().filter(|_| first.time.is_none()),
             flops_complete: true,
+            traced: true,
             floor: Some(Floor::default()),
             next: usize::MAX,
             ..Self::default()
@@ -313,6 +316,7 @@ impl Group {
         self.sm_percent.add(kernel.sm_percent.as_ref(), kernel.time.as_ref());
         self.flops.add(&kernel.flops);
         self.flops_complete &= kernel.flops_complete;
+        self.traced &= kernel.timeline.is_some();
         if self.last_missing != kernel.missing {
             self.missing.extend(kernel.missing.iter().cloned());
             self.last_missing.clone_from(&kernel.missing);
@@ -382,6 +386,7 @@ impl Group {
             flops,
             flop_origin: Origin::Counter,
             flops_complete,
+            traced: self.traced,
             missing: self.missing.into_iter().collect(),
             floor: self.floor,
             bound,

@@ -7,6 +7,7 @@
 mod attainable;
 mod ceilings;
 mod findings;
+mod intervals;
 mod kernels;
 mod launches;
 mod only;
@@ -18,6 +19,7 @@ mod report;
 pub(crate) mod samples;
 mod selection;
 mod steps;
+mod timeline;
 mod versus;
 
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
@@ -32,6 +34,7 @@ pub use report::{
 };
 pub use selection::Selection;
 pub use steps::phase_points;
+pub use timeline::{COMMUNICATION, ClassTime, CopyTime, DeviceTime, TimelineBuilder, TimelineReport};
 pub use versus::{Change, Saving, changes, one_sided, savings};
 
 use crate::hw::Ceiling;
@@ -49,6 +52,8 @@ pub struct Roofline {
     pub files: Vec<String>,
     /// What tables and charts call the files; their names where there is none.
     pub labels: Vec<String>,
+    /// Where the time of timeline traces goes, one for each.
+    pub timelines: Vec<TimelineReport>,
     /// How many points were left out because their share of the time is too small.
     pub too_small: usize,
 }

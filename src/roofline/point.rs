@@ -134,6 +134,8 @@ pub struct Point {
     pub flop_origin: Origin,
     /// Whether every precision that the hardware has was counted.
     pub flops_complete: bool,
+    /// Whether it comes from a timeline trace, which has times and no counters.
+    pub traced: bool,
     /// What to collect for what is missing.
     pub missing: Vec<String>,
     /// The shortest time that its ceilings allow; `None` where one is missing.

@@ -82,6 +82,8 @@ fn manifest() -> Manifest {
             model: preset("tiny").unwrap(),
             weights: WeightSource::Random { seed: 1 },
             dtype: DType::F32,
+            weight_format: WeightFormat::Model,
+            instructions: None,
             prompt_length: 4,
             tokens: 3,
             batch: 1,

@@ -149,6 +149,7 @@ fn point(stage: &StageReport, phase: Option<Phase>, row: &PhaseRow, context: &Co
         },
         flop_origin: Origin::Analytic,
         flops_complete: total.is_some(),
+        traced: false,
         missing: Vec::new(),
         floor: row.work.floor,
         bound: row.work.bound.unwrap_or(Bound::Unknown),

@@ -73,6 +73,10 @@ impl Half {
             KvElement::F32 => (head_dim, CandleDType::F32),
             KvElement::Bf16 => (head_dim, CandleDType::BF16),
             KvElement::F16 => (head_dim, CandleDType::F16),
+            KvElement::Fp8 => {
+                let what = "a KV cache of 8-bit floating point".to_string();
+                return Err(BackendError::Unsupported { backend: "candle", what });
+            }
             KvElement::Int8 => (head_dim, CandleDType::U8),
             KvElement::Int4 => (head_dim / 2, CandleDType::U8),
         };

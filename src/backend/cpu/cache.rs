@@ -43,6 +43,9 @@ impl Layout {
         if head_dim > WIDEST {
             return refuse(format!("heads of {head_dim} channels: at most {WIDEST}"));
         }
+        if storage.element == KvElement::Fp8 {
+            return refuse("an FP8 KV cache".to_string());
+        }
         if storage.element == KvElement::Int4 && !head_dim.is_multiple_of(2) {
             return refuse(format!("a 4-bit KV cache for heads of {head_dim}: two codes share a byte"));
         }
@@ -222,6 +225,7 @@ impl Layout {
                 let v_to = &mut cast_mut::<u8, [u8; 4]>(v_to)[token / 4 * self.channels..];
                 self.quantise(v, token, v_scales, |c, code| v_to[c][token % 4] = (code + 128) as u8);
             }
+            KvElement::Fp8 => unreachable!("refused by Layout::new"),
             KvElement::Int4 => {
                 for (x, to, scales) in [(k, k_to, k_scales), (v, v_to, v_scales)] {
                     let to = &mut to[token * self.channels / 2..];

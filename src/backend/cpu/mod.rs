@@ -15,11 +15,8 @@ mod simd;
 mod tensor;
 mod weights;
 
-pub use cache::CpuCache;
 pub use options::CpuOptions;
 pub use simd::Isa;
-pub use tensor::CpuTensor;
-pub use weights::{CpuLinear, CpuNorm, CpuRope, CpuTable};
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use simd::tiles_are_usable;
@@ -29,12 +26,14 @@ use super::{
     AttentionSpec, Backend, BackendError, CacheSpec, HostTensor, KeysValues, Marks, Site, WeightOrder,
 };
 use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, Op, StepShape, WeightFormat};
+use cache::CpuCache;
 use half::{bf16, f16};
 use linear::{Engine, Epilogue, Input};
 use simd::{Element, Pool};
 use std::cell::RefCell;
 use std::time::Instant;
-use tensor::Arena;
+use tensor::{Arena, CpuTensor};
+use weights::{CpuLinear, CpuNorm, CpuRope, CpuTable};
 
 /// kprof's own CPU implementation.
 #[derive(Debug)]
@@ -186,6 +185,10 @@ impl Backend for CpuBackend {
 
     fn threads(&self) -> Option<usize> {
         Some(self.pool.borrow().threads())
+    }
+
+    fn instructions(&self) -> Option<&'static str> {
+        Some(self.isa.name())
     }
 
     fn load_table(&self, table: HostTensor) -> Result<CpuTable, BackendError> {

@@ -6,12 +6,13 @@
 
 mod block;
 mod queries;
+mod widen;
 
 use super::cache::{BLOCK, Blocks};
-use super::simd::{Element, Grid, Isa, Kernel, LANES, Pool, Simd, Tile, dispatch};
+use super::simd::{Element, Grid, Isa, LANES, Pool, Tile, dispatch};
 use crate::backend::AttentionSpec;
 use crate::llm::StepShape;
-use queries::{MOST, Queries};
+use queries::{MOST, Queries, Take};
 
 /// What attention reads, and the rows it belongs to.
 pub(super) struct Attention<'a, T> {
@@ -38,56 +39,42 @@ impl<T: Element> Attention<'_, T> {
             tile_columns: together * head_dim,
             stride,
         };
-        pool.tiles(to, grid, |tile| dispatch(isa, Task { attention: self, together, tile }));
+        pool.tiles(to, grid, |mut tile| self.attend(isa, together, &mut tile));
     }
 
-    /// The positions that the query at `position` sees.
-    fn visible(&self, position: usize) -> std::ops::Range<usize> {
-        let oldest = self.spec.window.map_or(0, |w| (position + 1).saturating_sub(w));
-        oldest..position + 1
-    }
-}
-
-struct Task<'a, 'b, T> {
-    attention: &'a Attention<'a, T>,
-    /// Query heads of a tile.
-    together: usize,
-    tile: Tile<'b, T>,
-}
-
-impl<T: Element> Kernel for Task<'_, '_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        // Arrays as wide as the head asks for: clearing the widest for every task would take longer than a short one.
-        match self.attention.blocks.layout.channels {
-            ..=64 => self.attend::<S, 64>(s),
-            65..=128 => self.attend::<S, 128>(s),
-            _ => self.attend::<S, 256>(s),
+    fn attend(&self, isa: Isa, together: usize, tile: &mut Tile<'_, T>) {
+        let Self { step, spec, blocks, .. } = self;
+        let first = step.context - step.new_tokens + tile.row % step.new_tokens;
+        let kv_head = tile.column / spec.head_dim / (spec.heads / spec.kv_heads);
+        let head = tile.row / step.new_tokens * spec.kv_heads + kv_head;
+        let mut queries = Queries::new(tile.rows * together, spec.head_dim, T::IS_BF16);
+        for i in 0..tile.rows * together {
+            let at = (tile.row + i / together) * self.q_stride + tile.column + i % together * spec.head_dim;
+            queries.set(i, &self.q[at..at + spec.head_dim]);
         }
-    }
-}
-
-impl<T: Element> Task<'_, '_, T> {
-    #[inline(always)]
-    fn attend<S: Simd, const D: usize>(mut self, s: S) {
-        let Attention { step, spec, blocks, .. } = self.attention;
-        let first = step.context - step.new_tokens + self.tile.row % step.new_tokens;
-        let positions = first..first + self.tile.rows;
-        let head = self.tile.column / spec.head_dim / (spec.heads / spec.kv_heads);
-        let head = self.tile.row / step.new_tokens * spec.kv_heads + head;
-        let mut queries = Queries::<D>::new(self.attention, &self.tile, self.together);
-        let seen = self.attention.visible(positions.start).start..positions.end;
-        for block in seen.start / BLOCK..seen.end.div_ceil(BLOCK) {
-            let parts = blocks.block(head, block);
-            queries.take::<S, T>(s, blocks.layout, parts, |row| {
-                let visible = self.attention.visible(first + row);
-                let from = visible.start.saturating_sub(block * BLOCK).min(BLOCK);
-                from..visible.end.saturating_sub(block * BLOCK).min(BLOCK)
-            });
+        let visible = |row: usize| {
+            let oldest = spec.window.map_or(0, |w| (first + row + 1).saturating_sub(w));
+            oldest..first + row + 1
+        };
+        let seen = visible(0).start..first + tile.rows;
+        let take = Take {
+            queries: &mut queries,
+            blocks: *blocks,
+            head,
+            seen: seen.start / BLOCK..seen.end.div_ceil(BLOCK),
+            visible: |query, block| {
+                let visible = visible(query / together);
+                let inside = |position: usize| position.saturating_sub(block * BLOCK).min(BLOCK);
+                inside(visible.start)..inside(visible.end)
+            },
+        };
+        dispatch(isa, take);
+        for i in 0..tile.rows * together {
+            let to = &mut tile.row_mut(i / together)[i % together * spec.head_dim..][..spec.head_dim];
+            for (to, y) in to.iter_mut().zip(queries.result(i)) {
+                *to = T::from_f32(*y);
+            }
         }
-        queries.finish::<S, T>(s, spec.head_dim, &mut self.tile, self.together);
     }
 }
 

@@ -1,65 +1,56 @@
 //! Up to 16 queries with their running softmax.
 
-use super::{Attention, HALVES, block};
-use crate::backend::cpu::cache::{BLOCK, Layout, Parts};
-use crate::backend::cpu::simd::{Element, LANES, Simd, Tile};
+use super::HALVES;
+use super::block::{Products, add_values, scores};
+use crate::backend::cpu::cache::{BLOCK, Blocks, WIDEST};
+use crate::backend::cpu::simd::{Element, Kernel, LANES, Simd};
+use half::bf16;
 use std::ops::Range;
 
 /// The most queries of a task.
 pub(super) const MOST: usize = 16;
 
-/// Scores, then weights, of a block's tokens for each query.
-pub(super) type Scores = [[[f32; LANES]; HALVES]; MOST];
+/// Scores, then weights, of a block's tokens.
+pub(super) type Scores = [[f32; LANES]; HALVES];
 
-pub(super) struct Queries<const D: usize> {
-    count: usize,
-    /// Queries of one row: heads.
-    per_row: usize,
+/// Queries of one K/V head.
+pub(super) struct Queries {
+    pub(super) count: usize,
     scale: f32,
-    q: [[f32; D]; MOST],
+    /// Whether products are of bfloat16 pairs where K and V are stored so.
+    pub(super) pairs: bool,
+    pub(super) q: [[f32; WIDEST]; MOST],
+    pub(super) q_pairs: [[[bf16; 2]; WIDEST / 2]; MOST],
     largest: [f32; MOST],
     sum: [f32; MOST],
-    y: [[f32; D]; MOST],
+    pub(super) y: [[f32; WIDEST]; MOST],
 }
 
-impl<const D: usize> Queries<D> {
-    /// The queries of a tile: rows by heads.
-    #[inline(always)]
-    pub(super) fn new<T: Element>(attention: &Attention<'_, T>, tile: &Tile<'_, T>, heads: usize) -> Self {
-        let head_dim = attention.spec.head_dim;
-        let mut q = [[0f32; D]; MOST];
-        for (i, q) in q.iter_mut().enumerate().take(tile.rows * heads) {
-            let at = (tile.row + i / heads) * attention.q_stride + tile.column + i % heads * head_dim;
-            for (q, x) in q.iter_mut().zip(&attention.q[at..at + head_dim]) {
-                *q = x.to_f32();
-            }
-        }
+impl Queries {
+    pub(super) fn new(count: usize, head_dim: usize, pairs: bool) -> Self {
         Self {
-            count: tile.rows * heads,
-            per_row: heads,
+            count,
             scale: 1.0 / (head_dim as f32).sqrt(),
-            q,
+            pairs,
+            q: [[0.0; WIDEST]; MOST],
+            q_pairs: [[[bf16::ZERO; 2]; WIDEST / 2]; MOST],
             largest: [f32::NEG_INFINITY; MOST],
             sum: [0.0; MOST],
-            y: [[0.0; D]; MOST],
+            y: [[0.0; WIDEST]; MOST],
         }
     }
 
-    /// Takes a block in, of which each row sees the tokens that `visible` says.
-    #[inline(always)]
-    pub(super) fn take<S: Simd, T: Element>(
-        &mut self,
-        s: S,
-        layout: Layout,
-        parts: Parts<'_>,
-        visible: impl Fn(usize) -> Range<usize>,
-    ) {
-        let mut scores: Scores = [[[0.0; LANES]; HALVES]; MOST];
-        block::scores::<S, T, D>(s, layout, parts, &self.q[..self.count], &mut scores);
-        for query in 0..self.count {
-            self.weigh(s, query, &mut scores[query], visible(query / self.per_row));
+    /// Takes a query.
+    pub(super) fn set<T: Element>(&mut self, query: usize, x: &[T]) {
+        for (i, x) in x.iter().enumerate() {
+            self.q[query][i] = x.to_f32();
+            self.q_pairs[query][i / 2][i % 2] = x.to_bf16();
         }
-        block::add_values::<S, T, D>(s, layout, parts, &mut scores[..self.count], &mut self.y);
+    }
+
+    /// A query's result, with padding.
+    pub(super) fn result(&self, query: usize) -> &[f32] {
+        &self.y[query]
     }
 
     /// Turns a query's scores into weights, relative to the largest score so far.
@@ -68,8 +59,9 @@ impl<const D: usize> Queries<D> {
         &mut self,
         s: S,
         query: usize,
-        scores: &mut [[f32; LANES]; HALVES],
+        scores: &mut Scores,
         visible: Range<usize>,
+        width: usize,
     ) {
         if visible.is_empty() {
             *scores = [[0.0; LANES]; HALVES];
@@ -81,46 +73,56 @@ impl<const D: usize> Queries<D> {
             flat[visible.end..].fill(f32::NEG_INFINITY);
         }
         let scale = s.splat(self.scale);
-        let vectors = scores.map(|x| s.mul(s.load(&x), scale));
-        let block = vectors[1..].iter().fold(vectors[0], |m, x| s.max(m, *x));
-        let largest = s.largest(block).max(self.largest[query]);
+        let (a, b) = (s.mul(s.load(&scores[0]), scale), s.mul(s.load(&scores[1]), scale));
+        let largest = s.largest(s.max(a, b)).max(self.largest[query]);
         if largest > self.largest[query] {
             let factor = (self.largest[query] - largest).exp();
             self.largest[query] = largest;
             self.sum[query] *= factor;
             let factor = s.splat(factor);
-            for y in self.y[query].as_chunks_mut().0 {
+            for y in self.y[query][..width].as_chunks_mut().0 {
                 s.store(s.mul(s.load(y), factor), y);
             }
         }
-        let mut sum = s.zero();
-        for (x, to) in vectors.into_iter().zip(scores) {
-            let weight = s.exp(s.sub(x, s.splat(largest)));
-            sum = s.add(sum, weight);
-            s.store(weight, to);
-        }
-        self.sum[query] += s.sum(sum);
+        let (a, b) = (s.exp(s.sub(a, s.splat(largest))), s.exp(s.sub(b, s.splat(largest))));
+        self.sum[query] += s.sum(s.add(a, b));
+        s.store(a, &mut scores[0]);
+        s.store(b, &mut scores[1]);
     }
+}
 
-    /// Writes the results.
+/// Takes blocks in, of which each query sees the tokens that `visible(query, block)` says, and finishes the results.
+pub(super) struct Take<'a, F> {
+    pub(super) queries: &'a mut Queries,
+    pub(super) blocks: Blocks<'a>,
+    pub(super) head: usize,
+    /// Blocks that some query sees.
+    pub(super) seen: Range<usize>,
+    pub(super) visible: F,
+}
+
+impl<F: Fn(usize, usize) -> Range<usize>> Kernel for Take<'_, F> {
+    type Output = ();
+
     #[inline(always)]
-    pub(super) fn finish<S: Simd, T: Element>(
-        &mut self,
-        s: S,
-        head_dim: usize,
-        tile: &mut Tile<'_, T>,
-        heads: usize,
-    ) {
-        for (i, y) in self.y.iter_mut().enumerate().take(self.count) {
-            let inverse = s.splat(1.0 / self.sum[i]);
-            let to = &mut tile.row_mut(i / heads)[i % heads * head_dim..][..head_dim];
-            let (whole, rest) = to.as_chunks_mut::<LANES>();
-            for (y, to) in y.as_chunks_mut().0.iter_mut().zip(whole.iter_mut()) {
-                T::narrow(s, s.mul(s.load(y), inverse), to);
+    fn run<S: Simd>(self, s: S) {
+        let queries = self.queries;
+        let count = queries.count;
+        let width = self.blocks.layout.channels;
+        let mut products = Products::new(self.blocks.layout, queries.pairs);
+        let mut all: [Scores; MOST] = [[[0.0; LANES]; HALVES]; MOST];
+        for block in self.seen {
+            let parts = self.blocks.block(self.head, block);
+            scores(s, &mut products, parts, queries, &mut all);
+            for (query, scores) in all.iter_mut().enumerate().take(count) {
+                queries.weigh(s, query, scores, (self.visible)(query, block), width);
             }
-            let done = whole.len() * LANES;
-            for (to, y) in rest.iter_mut().zip(&y[done..]) {
-                *to = T::from_f32(y / self.sum[i]);
+            add_values(s, &mut products, parts, &all[..count], &mut queries.y);
+        }
+        for (y, sum) in queries.y.iter_mut().zip(queries.sum).take(count) {
+            let inverse = s.splat(1.0 / sum);
+            for y in y[..width].as_chunks_mut().0 {
+                s.store(s.mul(s.load(y), inverse), y);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Many rows on vector units: blocks of sums in registers, over a depth that stays in cache.
 
-use super::epilogue::vector;
+use super::epilogue::Finish;
 use super::{Engine, Epilogue, Operand};
-use crate::backend::cpu::simd::{Element, Grid, Isa, Kernel, LANES, Simd, Tile, cast, dispatch};
+use crate::backend::cpu::simd::{Element, Grid, Isa, Kernel, LANES, Shape, Simd, cast, dispatch};
 use crate::backend::cpu::weights::{PanelType, Panels};
 use half::{bf16, f16};
 
@@ -27,93 +27,102 @@ pub(super) fn run<T: Element>(
     to: &mut [T],
 ) {
     let isa = engine.isa;
-    match x {
-        Operand::F32(x) => {
-            let (x, stride) = (x.data::<f32>(), x.stride);
-            engine.pool.tiles(to, grid, |tile| dispatch(isa, Task { panels, x, stride, after, tile }));
-        }
-        Operand::Bf16(x) => {
-            let (x, stride) = (x.data::<bf16>(), x.stride);
-            engine.pool.tiles(to, grid, |tile| dispatch(isa, Task { panels, x, stride, after, tile }));
-        }
+    let x = match x {
+        Operand::F32(x) => Left::F32(x.data(), x.stride),
+        Operand::Bf16(x) => Left::Bf16(x.data(), x.stride),
         Operand::Int8 { .. } => unreachable!("products of blocks take unpacked weights"),
-    }
+    };
+    engine.pool.tiles(to, grid, |mut tile| {
+        let mut sums: Sums = [[0.0; COLUMNS]; ROWS];
+        let (row, rows, first_panel) = (tile.row, tile.rows, tile.column / LANES);
+        match x {
+            Left::F32(x, stride) => {
+                dispatch(isa, Task { panels, x, stride, row, rows, first_panel, sums: &mut sums });
+            }
+            Left::Bf16(x, stride) => {
+                dispatch(isa, Task { panels, x, stride, row, rows, first_panel, sums: &mut sums });
+            }
+        }
+        let finish = Finish {
+            after,
+            tile: &mut tile,
+            first_row: 0,
+            first_column: 0,
+            sums: sums.as_flattened(),
+            stride: COLUMNS,
+            shape: (ROWS, COLUMNS),
+        };
+        dispatch(isa, finish);
+    });
 }
 
-struct Task<'a, 'b, A, T> {
+/// The operand's rows.
+#[derive(Clone, Copy)]
+enum Left<'a> {
+    F32(&'a [f32], usize),
+    Bf16(&'a [bf16], usize),
+}
+
+struct Task<'a, A> {
     panels: &'a Panels,
     x: &'a [A],
     stride: usize,
-    after: &'a Epilogue<'a, T>,
-    tile: Tile<'b, T>,
+    row: usize,
+    rows: usize,
+    first_panel: usize,
+    sums: &'a mut Sums,
 }
 
 /// Sums of a task, row by row.
 type Sums = [[f32; COLUMNS]; ROWS];
 
-impl<A: Element, T: Element> Kernel for Task<'_, '_, A, T> {
+impl<A: Element> Kernel for Task<'_, A> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        // As many accumulators as registers hold: 8 rows of 3 vectors, or 6 of 1 where a vector is several registers.
-        if S::WIDE { self.blocks::<S, 8, 3>(s) } else { self.blocks::<S, 6, 1>(s) }
+        match S::SHAPE {
+            Shape::Wide => self.blocks::<S, 8, 3>(s),
+            Shape::Narrow => self.blocks::<S, 6, 1>(s),
+            Shape::Plain => self.blocks::<S, 2, 1>(s),
+        }
     }
 }
 
-impl<A: Element, T: Element> Task<'_, '_, A, T> {
+impl<A: Element> Task<'_, A> {
     #[inline(always)]
-    fn blocks<S: Simd, const R: usize, const P: usize>(mut self, s: S) {
-        let mut sums: Sums = [[0.0; COLUMNS]; ROWS];
-        let first = self.tile.column / LANES;
-        let last = self.panels.count().saturating_sub(1);
+    fn blocks<S: Simd, const R: usize, const P: usize>(self, s: S) {
+        let last = self.panels.count() - 1;
         // A panel beyond the last is the last again: its sums are not kept.
-        let panels: [&[u8]; P] = std::array::from_fn(|i| self.panels.panel((first + i).min(last)));
+        let panels: [&[u8]; P] = std::array::from_fn(|i| self.panels.panel((self.first_panel + i).min(last)));
         let inputs = self.panels.kind.padded_inputs(self.panels.inputs);
         for from in (0..inputs).step_by(DEPTH) {
             let depth = from..(from + DEPTH).min(inputs);
-            for row in (0..self.tile.rows).step_by(R) {
-                self.block::<S, R, P>(s, &panels, row, depth.clone(), &mut sums);
-            }
-        }
-        for (row, sums) in sums.iter().enumerate().take(self.tile.rows) {
-            for column in (0..self.tile.columns).step_by(LANES) {
-                let at = (self.tile.row + row, self.tile.column + column);
-                let y = if at.1 / LANES <= last { s.load(vector(sums, column)) } else { s.zero() };
-                if let Some(to) = self.tile.row_mut(row)[column..].first_chunk_mut() {
-                    self.after.finish(s, y, at, to);
+            for row in (0..self.rows).step_by(R) {
+                // Rows beyond the tile's are read again from its last: their sums are not kept.
+                let rows: [&[A]; R] = std::array::from_fn(|i| {
+                    let at = (self.row + (row + i).min(self.rows - 1)) * self.stride;
+                    &self.x[at + depth.start..at + depth.end]
+                });
+                let products = match self.panels.kind {
+                    PanelType::F32 => {
+                        plain::<S, A, f32, R, P>(s, &rows, panels.map(|p| &cast(p)[depth.clone()]))
+                    }
+                    PanelType::F16 => {
+                        plain::<S, A, f16, R, P>(s, &rows, panels.map(|p| &cast(p)[depth.clone()]))
+                    }
+                    PanelType::Bf16 => pairs::<S, A, R, P>(
+                        s,
+                        &rows,
+                        panels.map(|p| &cast(p)[depth.start / 2..depth.end / 2]),
+                    ),
+                    PanelType::Int8 | PanelType::Int8Channel => unreachable!("unpacked before"),
+                };
+                for (sums, products) in self.sums[row..].iter_mut().zip(products) {
+                    for (sums, products) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(products) {
+                        s.store(s.add(s.load(sums), products), sums);
+                    }
                 }
-            }
-        }
-    }
-
-    /// Adds the products of R rows and P panels over `depth` to their sums.
-    #[inline(always)]
-    fn block<S: Simd, const R: usize, const P: usize>(
-        &self,
-        s: S,
-        panels: &[&[u8]; P],
-        row: usize,
-        depth: std::ops::Range<usize>,
-        sums: &mut Sums,
-    ) {
-        // Rows beyond the tile's are read again from its last: their sums are not kept.
-        let rows: [&[A]; R] = std::array::from_fn(|i| {
-            let at = (self.tile.row + (row + i).min(self.tile.rows - 1)) * self.stride;
-            &self.x[at + depth.start..at + depth.end]
-        });
-        let products = match self.panels.kind {
-            PanelType::F32 => plain::<S, A, f32, R, P>(s, &rows, panels.map(|p| &cast(p)[depth.clone()])),
-            PanelType::F16 => plain::<S, A, f16, R, P>(s, &rows, panels.map(|p| &cast(p)[depth.clone()])),
-            PanelType::Bf16 => {
-                pairs::<S, A, R, P>(s, &rows, panels.map(|p| &cast(p)[depth.start / 2..depth.end / 2]))
-            }
-            PanelType::Int8 | PanelType::Int8Channel => unreachable!("unpacked before"),
-        };
-        for (i, products) in products.into_iter().enumerate() {
-            let Some(sums) = sums.get_mut(row + i) else { break };
-            for (sums, products) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(products) {
-                s.store(s.add(s.load(sums), products), sums);
             }
         }
     }

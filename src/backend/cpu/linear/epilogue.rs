@@ -1,7 +1,7 @@
 //! What follows a product while its sums are at hand: bias, activation, residual sum, rounding to the storage type.
 
 use crate::backend::cpu::rows::activate;
-use crate::backend::cpu::simd::{Element, LANES, Simd};
+use crate::backend::cpu::simd::{Element, Kernel, LANES, Simd, Tile};
 use crate::llm::Activation;
 
 /// The work on a linear's sums.
@@ -16,16 +16,44 @@ pub(in crate::backend::cpu) struct Epilogue<'a, T> {
     pub(in crate::backend::cpu) outputs: usize,
 }
 
+/// Finishes a tile's sums: rows `first_row ..` of the tile, columns `first_column ..`, from rows of `stride` sums.
+pub(super) struct Finish<'a, 'b, T> {
+    pub(super) after: &'a Epilogue<'a, T>,
+    pub(super) tile: &'a mut Tile<'b, T>,
+    pub(super) first_row: usize,
+    pub(super) first_column: usize,
+    pub(super) sums: &'a [f32],
+    pub(super) stride: usize,
+    /// Rows and columns to finish, as far as the tile goes.
+    pub(super) shape: (usize, usize),
+}
+
+impl<T: Element> Kernel for Finish<'_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let rows = self.shape.0.min(self.tile.rows - self.first_row);
+        let columns = self.shape.1.min(self.tile.columns - self.first_column);
+        let (row, column) = (self.tile.row + self.first_row, self.tile.column + self.first_column);
+        for i in 0..rows {
+            let sums = self.sums[i * self.stride..].as_chunks().0;
+            let to = &mut self.tile.row_mut(self.first_row + i)[self.first_column..][..columns];
+            for (j, to) in to.as_chunks_mut().0.iter_mut().enumerate() {
+                self.after.finish(s, s.load(&sums[j]), (row + i, column + j * LANES), to);
+            }
+        }
+    }
+}
+
 impl<T: Element> Epilogue<'_, T> {
     /// Finishes 16 sums of row `row` from column `column` on.
     #[inline(always)]
-    pub(super) fn finish<S: Simd>(
-        &self,
-        s: S,
-        sums: S::V,
-        (row, column): (usize, usize),
-        to: &mut [T; LANES],
-    ) {
+    fn finish<S: Simd>(&self, s: S, sums: S::V, (row, column): (usize, usize), to: &mut [T; LANES]) {
+        if column >= self.outputs {
+            to.fill(T::from_f32(0.0));
+            return;
+        }
         let mut y = sums;
         if let Some(bias) = self.bias {
             y = s.add(y, s.load(vector(bias, column)));
@@ -38,8 +66,7 @@ impl<T: Element> Epilogue<'_, T> {
         }
         T::narrow(s, y, to);
         if column + LANES > self.outputs {
-            let first = self.outputs.saturating_sub(column);
-            to[first..].fill(T::from_f32(0.0));
+            to[self.outputs - column..].fill(T::from_f32(0.0));
         }
     }
 }

@@ -14,7 +14,7 @@ pub(super) use epilogue::Epilogue;
 
 use super::rows::{Convert, Norm, Quantise};
 use super::simd::{Element, Grid, Isa, Plain, Pool, dispatch};
-use super::tensor::{Arena, CpuTensor, padded};
+use super::tensor::{Arena, CpuTensor};
 use super::weights::{CpuLinear, CpuNorm, PanelType, Panels};
 use crate::backend::BackendError;
 use crate::llm::WeightFormat;
@@ -207,9 +207,4 @@ fn is_bf16<T: Plain>() -> bool {
 
 fn is_f32<T: Plain>() -> bool {
     std::any::TypeId::of::<T>() == std::any::TypeId::of::<f32>()
-}
-
-/// The padded width of a linear's inputs as activations have it.
-pub(super) fn input_stride(panels: &Panels) -> usize {
-    padded(panels.inputs)
 }

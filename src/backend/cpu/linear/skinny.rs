@@ -1,8 +1,8 @@
 //! Few rows: every weight is read from memory once, in long contiguous streams, and the rows share what is in cache.
 
-use super::epilogue::vector;
-use super::{Engine, Epilogue, Operand};
-use crate::backend::cpu::simd::{Element, Grid, Kernel, LANES, Simd, Tile, cast, dispatch};
+use super::epilogue::{Finish, vector};
+use super::{Engine, Epilogue, FEW_ROWS, Operand};
+use crate::backend::cpu::simd::{Element, Grid, Kernel, LANES, Simd, cast, dispatch};
 use crate::backend::cpu::weights::{INT8_BLOCK_BYTES, OFFSET, PanelType, Panels};
 use crate::llm::WeightFormat;
 use half::{bf16, f16};
@@ -30,8 +30,28 @@ pub(super) fn run<T: Element>(
 ) {
     let isa = engine.isa;
     let x = Left::new(x);
-    engine.pool.tiles(to, grid, |tile| dispatch(isa, Task { panels, x: &x, after, tile }));
+    engine.pool.tiles(to, grid, |mut tile| {
+        let mut sums = [[0f32; TOGETHER * LANES]; FEW_ROWS];
+        for first_column in (0..tile.columns).step_by(TOGETHER * LANES) {
+            let first_panel = (tile.column + first_column) / LANES;
+            let count = TOGETHER.min(panels.count() - first_panel.min(panels.count()));
+            dispatch(isa, Task { panels, x: &x, first_panel, count, rows: tile.rows, sums: &mut sums });
+            let finish = Finish {
+                after,
+                tile: &mut tile,
+                first_row: 0,
+                first_column,
+                sums: sums.as_flattened(),
+                stride: TOGETHER * LANES,
+                shape: (FEW_ROWS, TOGETHER * LANES),
+            };
+            dispatch(isa, finish);
+        }
+    });
 }
+
+/// Panels whose sums are kept until they are finished together.
+const TOGETHER: usize = 4;
 
 /// The operand's slices.
 enum Left<'a> {
@@ -56,35 +76,32 @@ impl<'a> Left<'a> {
     }
 }
 
-struct Task<'a, 'b, T> {
+struct Task<'a> {
     panels: &'a Panels,
     x: &'a Left<'a>,
-    after: &'a Epilogue<'a, T>,
-    tile: Tile<'b, T>,
+    first_panel: usize,
+    count: usize,
+    rows: usize,
+    sums: &'a mut [[f32; TOGETHER * LANES]; FEW_ROWS],
 }
 
-impl<T: Element> Kernel for Task<'_, '_, T> {
+impl Kernel for Task<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
-        for column in (0..self.tile.columns).step_by(LANES) {
-            let at = self.tile.column + column;
-            for row in 0..self.tile.rows {
-                let sums =
-                    if at / LANES < self.panels.count() { self.sums(s, at / LANES, row) } else { s.zero() };
-                let to = self.tile.row_mut(row);
-                if let Some(to) = to[column..].first_chunk_mut() {
-                    self.after.finish(s, sums, (row, at), to);
-                }
+    fn run<S: Simd>(self, s: S) {
+        for panel in 0..self.count {
+            for row in 0..self.rows {
+                let y = self.product(s, self.first_panel + panel, row);
+                s.store(y, &mut self.sums[row].as_chunks_mut().0[panel]);
             }
         }
     }
 }
 
-impl<T: Element> Task<'_, '_, T> {
+impl Task<'_> {
     #[inline(always)]
-    fn sums<S: Simd>(&self, s: S, panel: usize, row: usize) -> S::V {
+    fn product<S: Simd>(&self, s: S, panel: usize, row: usize) -> S::V {
         let bytes = self.panels.panel(panel);
         match (self.panels.kind, self.x) {
             (PanelType::F32, Left::F32(x, stride)) => plain::<S, f32>(s, bytes, &x[row * stride..]),

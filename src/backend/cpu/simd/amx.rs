@@ -201,44 +201,4 @@ impl Tiles {
             );
         }
     }
-
-    /// `to = a b` over `depth` steps of 32: 16 rows by 16 columns.
-    #[inline(always)]
-    pub(in crate::backend::cpu) fn product(
-        &self,
-        a: Rows<'_>,
-        b: Columns<'_>,
-        depth: usize,
-        to: &mut Sums<'_>,
-    ) {
-        a.check(depth);
-        b.check(depth);
-        to.check(SIDE, SIDE);
-        assert!(depth > 0);
-        // SAFETY: as in `product_2x2`.
-        unsafe {
-            asm!(
-                "tilezero tmm0",
-                "2:",
-                "tileloadd tmm4, [{a} + {sa}*1]",
-                "tileloadd tmm6, [{b} + {sb}*1]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "add {a}, 64",
-                "add {b}, {step}",
-                "dec {depth}",
-                "jnz 2b",
-                "tilestored [{c} + {sc}*1], tmm0",
-                a = inout(reg) a.data.as_ptr() => _,
-                b = inout(reg) b.data.as_ptr() => _,
-                sa = in(reg) 2 * a.stride,
-                sb = in(reg) 2 * b.stride,
-                step = in(reg) 32 * b.stride,
-                depth = inout(reg) depth => _,
-                c = in(reg) to.data.as_mut_ptr(),
-                sc = in(reg) 4 * to.stride,
-                out("tmm0") _, out("tmm4") _, out("tmm6") _,
-                options(nostack)
-            );
-        }
-    }
 }

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::portable::dot_bytes;
-use super::vector::Simd;
+use super::vector::{Shape, Simd};
 use half::{bf16, f16};
 use std::arch::x86_64::*;
 
@@ -32,7 +32,7 @@ macro_rules! both {
 impl Simd for Avx2 {
     type V = [__m256; 2];
     type I = [i32; 16];
-    const WIDE: bool = false;
+    const SHAPE: Shape = Shape::Narrow;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {

@@ -1,17 +1,15 @@
-//! AVX-512: a vector is one register. Three types for three generations: the foundation, with VNNI, with BF16.
+//! AVX-512: a vector is one register. Two types for two generations: the foundation, and
+//! with VNNI and BF16.
 
 #![allow(unsafe_code)]
 
-use super::vector::Simd;
+use super::vector::{Shape, Simd};
 use half::{bf16, f16};
 use std::arch::x86_64::*;
 
 /// The proof of AVX-512 F, BW, DQ and VL.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Avx512(());
-/// The proof of the same with VNNI.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Avx512Vnni(());
 /// The proof of the same with VNNI and BF16.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Avx512Bf16(());
@@ -26,15 +24,12 @@ impl Avx512 {
     }
 }
 
-impl Avx512Vnni {
-    pub(super) fn detect() -> Option<Self> {
-        (Avx512::detect().is_some() && is_x86_feature_detected!("avx512vnni")).then_some(Self(()))
-    }
-}
-
 impl Avx512Bf16 {
     pub(super) fn detect() -> Option<Self> {
-        (Avx512Vnni::detect().is_some() && is_x86_feature_detected!("avx512bf16")).then_some(Self(()))
+        let has = Avx512::detect().is_some()
+            && is_x86_feature_detected!("avx512vnni")
+            && is_x86_feature_detected!("avx512bf16");
+        has.then_some(Self(()))
     }
 }
 
@@ -124,7 +119,7 @@ macro_rules! implement {
         impl Simd for $type {
             type V = __m512;
             type I = __m512i;
-            const WIDE: bool = true;
+            const SHAPE: Shape = Shape::Wide;
 
             #[inline(always)]
             fn splat(self, x: f32) -> Self::V {
@@ -263,14 +258,6 @@ implement!(
     narrow_plain,
     dot_pairs_plain,
     dot_bytes_plain
-);
-implement!(
-    Avx512Vnni,
-    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c",
-    run_vnni,
-    narrow_plain,
-    dot_pairs_plain,
-    dot_bytes_native
 );
 implement!(
     Avx512Bf16,

@@ -20,7 +20,7 @@ mod neon;
 
 pub(super) use cast::{Plain, cast, cast_mut};
 pub(super) use pool::{Grid, Pool, Tile};
-pub(super) use vector::{Element, LANES, Simd};
+pub(super) use vector::{Element, LANES, Shape, Simd};
 
 #[cfg(target_arch = "x86_64")]
 pub(super) use amx::MatrixUnit;
@@ -41,9 +41,7 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, BW, DQ, VL.
     Avx512,
-    /// With VNNI: products of bytes.
-    Avx512Vnni,
-    /// With BF16: products of bfloat16 pairs.
+    /// With VNNI and BF16: products of bytes, and of bfloat16 pairs.
     Avx512Bf16,
     /// With the matrix unit, which multiplies tiles of bfloat16.
     Amx,
@@ -51,8 +49,8 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, the plainest first.
-    pub const ALL: [Self; 7] =
-        [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Vnni, Self::Avx512Bf16, Self::Amx];
+    pub const ALL: [Self; 6] =
+        [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx];
 
     /// Those that this CPU has, the plainest first.
     pub fn available() -> Vec<Self> {
@@ -71,7 +69,6 @@ impl Isa {
             Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
-            Self::Avx512Vnni => "avx512-vnni",
             Self::Avx512Bf16 => "avx512-bf16",
             Self::Amx => "amx",
         }
@@ -84,7 +81,6 @@ impl Isa {
             Self::Neon => false,
             Self::Avx2 => avx2::Avx2::detect().is_some(),
             Self::Avx512 => avx512::Avx512::detect().is_some(),
-            Self::Avx512Vnni => avx512::Avx512Vnni::detect().is_some(),
             Self::Avx512Bf16 => avx512::Avx512Bf16::detect().is_some(),
             Self::Amx => avx512::Avx512Bf16::detect().is_some() && MatrixUnit::detect().is_some(),
         }
@@ -131,12 +127,6 @@ pub(super) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     {
         // SAFETY: `s` is the proof of the features that `run_bf16` enables; as for those below.
         return unsafe { avx512::run_bf16(s, kernel) };
-    }
-    if isa >= Isa::Avx512Vnni
-        && let Some(s) = avx512::Avx512Vnni::detect()
-    {
-        // SAFETY: as above.
-        return unsafe { avx512::run_vnni(s, kernel) };
     }
     if isa >= Isa::Avx512
         && let Some(s) = avx512::Avx512::detect()

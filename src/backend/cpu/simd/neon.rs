@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::portable::dot_bytes;
-use super::vector::Simd;
+use super::vector::{Shape, Simd};
 use half::{bf16, f16};
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -23,7 +23,7 @@ macro_rules! all {
 impl Simd for Neon {
     type V = [float32x4_t; 4];
     type I = [i32; 16];
-    const WIDE: bool = false;
+    const SHAPE: Shape = Shape::Narrow;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {

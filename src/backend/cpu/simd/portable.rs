@@ -1,6 +1,6 @@
 //! Vectors as plain arrays: what runs where no instruction set is known, and what the others fall back to.
 
-use super::vector::Simd;
+use super::vector::{Shape, Simd};
 use half::{bf16, f16};
 
 /// Plain arrays; needs nothing of the CPU.
@@ -21,7 +21,7 @@ pub(super) fn power_of_two(n: i32) -> f32 {
 impl Simd for Portable {
     type V = [f32; 16];
     type I = [i32; 16];
-    const WIDE: bool = false;
+    const SHAPE: Shape = Shape::Plain;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {

@@ -8,6 +8,17 @@ use half::{bf16, f16};
 /// Lanes of a vector.
 pub(in crate::backend::cpu) const LANES: usize = 16;
 
+/// Rows and vectors of a product's sums that are held in registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::backend::cpu) enum Shape {
+    /// 8 rows of 3 vectors: 32 registers of 16 lanes.
+    Wide,
+    /// 6 rows of 1 vector: a vector is several registers.
+    Narrow,
+    /// 2 rows of 1 vector: plain code.
+    Plain,
+}
+
 /// Operations on 16 f32 lanes.
 pub(in crate::backend::cpu) trait Simd: Copy {
     /// 16 f32.
@@ -15,8 +26,8 @@ pub(in crate::backend::cpu) trait Simd: Copy {
     /// 16 i32.
     type I: Copy;
 
-    /// Whether 24 accumulators and their operands fit into registers.
-    const WIDE: bool;
+    /// The block of sums that fits into registers.
+    const SHAPE: Shape;
 
     fn splat(self, x: f32) -> Self::V;
     fn load(self, from: &[f32; 16]) -> Self::V;

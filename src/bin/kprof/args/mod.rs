@@ -3,6 +3,7 @@
 mod ceilings;
 mod convert;
 mod export;
+mod import;
 mod logits;
 mod model;
 mod phase;
@@ -11,6 +12,7 @@ mod roofline;
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
 pub(crate) use export::ExportArgs;
+pub(crate) use import::ImportArgs;
 pub(crate) use logits::{FeedArg, LogitsArgs};
 pub(crate) use model::ModelArgs;
 pub(crate) use phase::PhaseArgs;
@@ -33,6 +35,8 @@ pub(crate) enum Command {
     Roofline(Box<RooflineArgs>),
     /// Write the kernel launches of reports and exports as CSV, JSON or Parquet
     Convert(ConvertArgs),
+    /// Turn traces of other profilers (PyTorch, vLLM, nsys, rocprofv3) and exports of ncu into a run file
+    Import(ImportArgs),
     Ceilings(CeilingsArgs),
     Logits(LogitsArgs),
 }

@@ -11,8 +11,8 @@ use kprof::profile::{Finding, FindingCode, KernelRecord, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::roofline::{
-    By, Ceilings, Launches, Only, Place, Point, Roofline, Selection, analyse_launches, changes, one_sided,
-    savings,
+    By, Ceilings, Launches, Only, Place, Point, Roofline, Selection, TimelineBuilder, TimelineReport,
+    analyse_launches, changes, one_sided, savings,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,13 +25,19 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
     let mut ceilings = Ceilings { chosen: chosen(args)?, by_device: Vec::new() };
     let mut rules = Classifier::new(args.rules.as_deref().map(Rules::read).transpose()?);
     let read = |file: &PathBuf| read(args, file, &mut ceilings, &mut rules);
-    let (runs, launches): (Vec<Run>, Vec<Launches>) =
-        args.files.iter().map(read).collect::<Result<_, _>>()?;
+    let read: Vec<Read> = args.files.iter().map(read).collect::<Result<_, _>>()?;
+    let (mut runs, mut launches, mut timelines) = (Vec::new(), Vec::new(), Vec::new());
+    for read in read {
+        timelines.extend(read.timeline.finish(&read.run));
+        runs.push(read.run);
+        launches.push(read.launches);
+    }
     let unmatched = unmatched(args, &launches);
     let mut roofline = analyse_launches(runs.iter().zip(launches), &ceilings);
     if roofline.points.is_empty() && roofline.too_small == 0 {
         unmatched.map_or(Ok(()), |message| Err(anyhow::anyhow!(message)))?;
     }
+    roofline.timelines = timelines;
     roofline.set_labels(&args.label);
     if args.full_names {
         roofline.use_full_names();
@@ -47,22 +53,39 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
     if args.strict && findings > 0 { Err(Strict(findings).into()) } else { Ok(()) }
 }
 
+/// A file that was read.
+struct Read {
+    run: Run,
+    launches: Launches,
+    timeline: TimelineBuilder,
+}
+
 /// Reads a file; the ceilings of the devices that it names are added.
 fn read(
     args: &RooflineArgs,
     file: &Path,
     ceilings: &mut Ceilings,
     rules: &mut Classifier,
-) -> Result<(Run, Launches), IngestError> {
-    let empty = || Launches::new(by(args.by), selection(args), only(args.precision));
-    let push = |launches: &mut Launches, kernel: &KernelRecord| {
+) -> Result<Read, IngestError> {
+    let empty =
+        || (Launches::new(by(args.by), selection(args), only(args.precision)), TimelineBuilder::default());
+    let mut add = |(launches, timeline): &mut (Launches, TimelineBuilder),
+                   kernel: &KernelRecord,
+                   of_run: &[Ceiling]| {
         kernel.device.iter().for_each(|name| add_device(ceilings, name));
         let Meaning { stage, phase, version, class } = rules.meaning(kernel);
-        launches.push_as(kernel, &Place { version, stage, phase, class }, ceilings, &[]);
+        let place = Place { version, stage, phase, class };
+        timeline.push(kernel, &place);
+        launches.push_as(kernel, &place, ceilings, of_run);
     };
-    let (run, launches) = fold_any(file, empty, push)?;
+    let (mut run, mut read) = fold_any(file, empty, |all, kernel| add(all, kernel, &[]))?;
+    let kept = std::mem::take(&mut run.kernels);
+    kept.iter().for_each(|kernel| add(&mut read, kernel, &run.ceilings));
+    run.devices.extend(kept.into_iter().filter_map(|k| k.device));
+    run.devices.dedup();
     run.device_names().into_iter().for_each(|name| add_device(ceilings, name));
-    Ok((run, launches))
+    let (launches, timeline) = read;
+    Ok(Read { run, launches, timeline })
 }
 
 fn add_device(ceilings: &mut Ceilings, name: &str) {
@@ -234,6 +257,9 @@ fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
     if !notes.is_empty() {
         out += &format!("\n{}\n", notes.join("\n"));
     }
+    for timeline in &roofline.timelines {
+        out += &format!("\n{}", timeline_text(roofline, timeline));
+    }
     let changes = changes(roofline);
     if !changes.is_empty() {
         let first = roofline.label_of(&roofline.files[0]);
@@ -252,6 +278,22 @@ fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
     let findings = render::findings(&roofline.labelled_findings(), output::color());
     if !findings.is_empty() {
         out += &format!("\n{findings}");
+    }
+    out
+}
+
+/// Where a trace's time goes: classes, devices, copies.
+fn timeline_text(roofline: &Roofline, timeline: &TimelineReport) -> String {
+    let of = |file: &str| {
+        if roofline.timelines.len() > 1 { format!("{}: ", roofline.label_of(file)) } else { String::new() }
+    };
+    let mut out = format!("{}{}\n", of(&timeline.file), render::timeline_heading(timeline));
+    out += &render::class_table(timeline).to_terminal(output::width());
+    if let Some(devices) = render::device_table(timeline) {
+        out += &format!("\n{}{}\n", devices.to_terminal(output::width()), render::DEVICE_NOTE);
+    }
+    if let Some(copies) = render::copy_table(timeline) {
+        out += &format!("\n{}", copies.to_terminal(output::width()));
     }
     out
 }

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
 
+pub mod attach;
 pub mod backend;
 pub mod host;
 pub mod hw;

@@ -8,7 +8,7 @@ use super::marks::Clock;
 use super::{
     AttentionSpec, Backend, BackendError, CacheSpec, HostTensor, KeysValues, Marks, Site, WeightOrder,
 };
-use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, Op, StepShape, WeightFormat};
+use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, Op, StepShape};
 use candle_core::{D, DType as CandleDType, Device, Tensor};
 use kv::CandleCache;
 use std::time::Instant;
@@ -313,7 +313,7 @@ impl Backend for CandleBackend {
             None => y,
         };
         let (output, input) = linear.weight.dims2()?;
-        let (bias, dtype, weights) = (linear.bias.is_some(), self.dtype, WeightFormat::Model);
+        let (bias, dtype, weights) = (linear.bias.is_some(), self.dtype, None);
         let op = || Op::Linear { input, output, bias, rows, dtype, weights };
         self.marks.end(site, op, step, start);
         Ok(y)

@@ -2,9 +2,11 @@
 //!
 //! Everything is read from files of the system; what it does not say is `None`, and nothing here fails.
 
+mod config;
 mod cpu;
 mod identity;
 
+pub use config::config_folder;
 pub use identity::{kprof_info, now_rfc3339};
 
 use crate::profile::HostInfo;

@@ -4,8 +4,10 @@
 
 mod kineto;
 pub mod ncu;
+mod nsys;
 mod rules;
 mod scan;
+mod sqlite;
 mod steps;
 mod timeline;
 
@@ -15,6 +17,16 @@ pub use timeline::TraceError;
 use crate::profile::{KernelRecord, ProfileError, Run, looks_like_run, read_run};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+/// A launch as a reader gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'r> {
+    /// The launch.
+    pub record: &'r KernelRecord,
+    /// Launches of one reading with the same number differ at most in measured values and in ID, process, grid,
+    /// block, context and stream: what follows from the rest need be found out once.
+    pub alike: Option<usize>,
+}
 
 /// Why a file could not be read as any known kind.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +61,8 @@ pub fn read_any(path: &Path) -> Result<Run, IngestError> {
     match kind(&head(path)?) {
         Kind::Run => Ok(read_run(path)?),
         Kind::Ncu => Ok(ncu::read(path)?),
-        trace => {
-            let mut run = fold_trace(trace, path, &mut |kernel| kernels.push(kernel.clone()))?;
+        Kind::Trace(fold) => {
+            let mut run = fold(path, &mut |kernel| kernels.push(kernel.clone()))?;
             run.kernels = kernels;
             Ok(run)
         }
@@ -62,44 +74,39 @@ pub fn read_any(path: &Path) -> Result<Run, IngestError> {
 ///
 /// # Errors
 /// As [`read_any`].
-pub fn fold_any<A>(
+pub fn fold_any<A: Send>(
     path: &Path,
     mut new: impl FnMut() -> A,
-    mut push: impl FnMut(&mut A, &KernelRecord),
+    mut push: impl FnMut(&mut A, Seen<'_>) + Send,
 ) -> Result<(Run, A), IngestError> {
     match kind(&head(path)?) {
         Kind::Run => Ok((read_run(path)?, new())),
         Kind::Ncu => Ok(ncu::fold(path, new, push)?),
-        trace => {
+        Kind::Trace(fold) => {
             let mut all = new();
-            let run = fold_trace(trace, path, &mut |kernel| push(&mut all, kernel))?;
+            let run = fold(path, &mut |record| push(&mut all, Seen { record, alike: None }))?;
             Ok((run, all))
         }
     }
 }
 
 /// What a file is, by its first bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Run,
-    Kineto,
     Ncu,
+    /// A timeline trace, with what reads it.
+    Trace(fn(&Path, timeline::Sink<'_>) -> Result<Run, TraceError>),
 }
 
 fn kind(head: &[u8]) -> Kind {
     if looks_like_run(head) {
         Kind::Run
     } else if kineto::looks_like(head) {
-        Kind::Kineto
+        Kind::Trace(kineto::fold)
+    } else if nsys::looks_like(head) {
+        Kind::Trace(nsys::fold)
     } else {
         Kind::Ncu
-    }
-}
-
-fn fold_trace(kind: Kind, path: &Path, push: timeline::Sink<'_>) -> Result<Run, IngestError> {
-    match kind {
-        Kind::Kineto => Ok(kineto::fold(path, push)?),
-        Kind::Run | Kind::Ncu => unreachable!("they are read elsewhere"),
     }
 }
 

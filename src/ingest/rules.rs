@@ -66,11 +66,36 @@ struct RuleText {
     class: Option<String>,
 }
 
-/// One rule, its expressions compiled.
+/// An expression, compiled when it is first needed: most files need few of the built-in ones.
+#[derive(Clone, Debug)]
+struct Expression {
+    text: String,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Expression {
+    fn new(text: String) -> Self {
+        Self { text, compiled: OnceLock::new() }
+    }
+
+    /// Compiles it now.
+    fn check(&self) -> Result<(), String> {
+        let compiled = Regex::new(&self.text).map_err(|e| e.to_string())?;
+        let _ = self.compiled.set(Some(compiled));
+        Ok(())
+    }
+
+    /// The groups of its first match. Expressions that do not compile are refused when rules are read.
+    fn captures<'t>(&self, text: &'t str) -> Option<Captures<'t>> {
+        self.compiled.get_or_init(|| Regex::new(&self.text).ok()).as_ref()?.captures(text)
+    }
+}
+
+/// One rule.
 #[derive(Clone, Debug)]
 struct Rule {
-    kernel: Option<Regex>,
-    nvtx: Option<Regex>,
+    kernel: Option<Expression>,
+    nvtx: Option<Expression>,
     stage: Option<Stage>,
     phase: Option<Phase>,
     version: Option<String>,
@@ -98,7 +123,7 @@ impl Rules {
     /// The built-in rules.
     pub fn builtin() -> &'static Self {
         static RULES: OnceLock<Rules> = OnceLock::new();
-        // OK because a test reads them; without them nothing is claimed.
+        // OK because a test compiles them; without them nothing is claimed.
         RULES.get_or_init(|| Self::parse("the built-in rules", BUILTIN).unwrap_or_default())
     }
 
@@ -108,7 +133,8 @@ impl Rules {
     /// When the file cannot be read, is no TOML of rules, or a rule has a wrong expression or says nothing.
     pub fn read(path: &Path) -> Result<Self, RulesError> {
         let error = |source| RulesError::Read { path: path.to_path_buf(), source };
-        Self::parse(&path.display().to_string(), &std::fs::read_to_string(path).map_err(error)?)
+        let file = path.display().to_string();
+        Self::parse(&file, &std::fs::read_to_string(path).map_err(error)?)?.checked(&file)
     }
 
     fn parse(file: &str, text: &str) -> Result<Self, RulesError> {
@@ -118,6 +144,15 @@ impl Rules {
         let compiled =
             rules.rule.into_iter().enumerate().map(|(i, r)| compile(r).map_err(|w| wrong(i + 1, w)));
         Ok(Self(compiled.collect::<Result<_, _>>()?))
+    }
+
+    /// These rules, if all their expressions compile.
+    fn checked(self, file: &str) -> Result<Self, RulesError> {
+        for (number, rule) in (1..).zip(&self.0) {
+            let wrong = |why| RulesError::Rule { file: file.to_string(), number, why };
+            rule.kernel.iter().chain(&rule.nvtx).try_for_each(Expression::check).map_err(wrong)?;
+        }
+        Ok(self)
     }
 
     /// What these rules say about a kernel inside `ranges`, outermost first.
@@ -132,7 +167,6 @@ impl Rules {
 }
 
 fn compile(rule: RuleText) -> Result<Rule, String> {
-    let regex = |text: Option<String>| text.map(|t| Regex::new(&t).map_err(|e| e.to_string())).transpose();
     if rule.kernel.is_none() && rule.nvtx.is_none() {
         return Err("it has neither `kernel` nor `nvtx`, so it would match everything".to_string());
     }
@@ -140,8 +174,8 @@ fn compile(rule: RuleText) -> Result<Rule, String> {
         return Err("it has none of `stage`, `phase`, `version` and `class`, so it says nothing".to_string());
     }
     Ok(Rule {
-        kernel: regex(rule.kernel)?,
-        nvtx: regex(rule.nvtx)?,
+        kernel: rule.kernel.map(Expression::new),
+        nvtx: rule.nvtx.map(Expression::new),
         stage: rule.stage,
         phase: rule.phase,
         version: rule.version,
@@ -152,6 +186,9 @@ fn compile(rule: RuleText) -> Result<Rule, String> {
 impl Rule {
     /// Fills what `meaning` lacks, if this rule matches.
     fn apply(&self, kernel: &str, path: &str, meaning: &mut Meaning) {
+        if !self.adds_to(meaning) || (path.is_empty() && self.nvtx.is_some()) {
+            return;
+        }
         let of_kernel = self.kernel.as_ref().map(|r| r.captures(kernel));
         let of_range = self.nvtx.as_ref().map(|r| r.captures(path));
         if matches!(of_kernel, Some(None)) || matches!(of_range, Some(None)) {
@@ -163,6 +200,16 @@ impl Rule {
         let text = |own: &Option<String>| own.as_ref().map(|t| expanded(t, captures.as_ref()));
         meaning.version = meaning.version.take().or_else(|| text(&self.version));
         meaning.class = meaning.class.take().or_else(|| text(&self.class));
+    }
+}
+
+impl Rule {
+    /// Whether it has anything that `meaning` lacks.
+    fn adds_to(&self, meaning: &Meaning) -> bool {
+        (self.stage.is_some() && meaning.stage.is_none())
+            || (self.phase.is_some() && meaning.phase.is_none())
+            || (self.version.is_some() && meaning.version.is_none())
+            || (self.class.is_some() && meaning.class.is_none())
     }
 }
 
@@ -236,7 +283,7 @@ mod tests {
     use super::*;
 
     fn builtin(kernel: &str, ranges: &[&str]) -> Meaning {
-        let rules = Rules::parse("rules.toml", BUILTIN).unwrap();
+        let rules = Rules::builtin();
         rules.meaning(kernel, &ranges.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 
@@ -320,8 +367,21 @@ mod tests {
     }
 
     #[test]
+    fn the_built_in_rules_compile() {
+        let rules = Rules::parse("rules.toml", BUILTIN).and_then(|rules| rules.checked("rules.toml"));
+        assert!(rules.unwrap().0.len() > 30);
+    }
+
+    #[test]
+    fn a_rule_about_ranges_needs_one() {
+        let rules = Rules::parse("mine.toml", "[[rule]]\nnvtx = '^$'\nclass = 'x'").unwrap();
+        assert_eq!(rules.meaning("k", &[]), Meaning::default());
+    }
+
+    #[test]
     fn a_wrong_rule_is_named() {
-        let message = |text| Rules::parse("mine.toml", text).unwrap_err().to_string();
+        let rules = |text| Rules::parse("mine.toml", text).and_then(|r| r.checked("mine.toml"));
+        let message = |text| rules(text).unwrap_err().to_string();
         assert!(
             message("[[rule]]\nkernel = 'a'\nclass = 'b'\n[[rule]]\nclass = 'x'")
                 .starts_with("mine.toml: rule 2: it has neither")

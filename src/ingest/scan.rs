@@ -1,8 +1,19 @@
 //! The one place of the readers that may look at many bytes at once: where the fields of a CSV line are.
 //!
 //! 64 bytes at a time become bit masks of quotes, commas and line ends; a running parity tells which commas are
-//! inside quotes, and counting the others leads to the wanted columns without a look at the rest. AVX2 where the
-//! processor has it, the same arithmetic on plain bytes elsewhere.
+//! inside quotes, and counting the others leads to the wanted columns without a look at the rest. AVX-512 or AVX2
+//! where the processor has it, the same arithmetic on plain bytes elsewhere.
+
+/// A line of plain CSV.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Line {
+    /// Where the next one begins.
+    pub(super) next: usize,
+    /// How many fields it has.
+    pub(super) fields: usize,
+    /// Whether any field has doubled quotes inside.
+    pub(super) doubled: bool,
+}
 
 /// The bytes of a block that matter, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,21 +28,27 @@ const BLOCK: usize = 64;
 
 /// Finds fields of the line that begins at `at`: those of `wanted`, which ascends, as ranges without their quotes.
 ///
-/// Gives where the next line begins and how many fields the line has; `None` for a line that is not plain CSV (a quote
-/// within a field, a line break in quotes) or has no end.
+/// `None` for a line that is not plain CSV (a quote within a field, a line break in quotes) or has no end.
 pub(super) fn fields(
     bytes: &[u8],
     at: usize,
     wanted: &[usize],
     found: &mut Vec<(usize, usize)>,
-) -> Option<(usize, usize)> {
+) -> Option<Line> {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("popcnt") {
-        // SAFETY: the features that the function is compiled for were just detected.
-        #[allow(unsafe_code)]
-        return unsafe { x86::fields(bytes, at, wanted, found) };
+    if x86::has_bits() {
+        if std::arch::is_x86_feature_detected!("avx512bw") {
+            // SAFETY: the features that the function is compiled for were just detected; AVX-512 has the others.
+            #[allow(unsafe_code)]
+            return unsafe { x86::fields_avx512(bytes, at, wanted, found) };
+        }
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the features that the function is compiled for were just detected.
+            #[allow(unsafe_code)]
+            return unsafe { x86::fields_avx2(bytes, at, wanted, found) };
+        }
     }
-    fields_with(portable, bytes, at, wanted, found)
+    fields_with(portable, prefix_xor, select, bytes, at, wanted, found)
 }
 
 fn portable(block: &[u8; BLOCK]) -> Masks {
@@ -48,16 +65,20 @@ fn portable(block: &[u8; BLOCK]) -> Masks {
 #[inline(always)]
 fn fields_with(
     masks: impl Fn(&[u8; BLOCK]) -> Masks,
+    prefix_xor: impl Fn(u64) -> u64,
+    select: impl Fn(u64, usize) -> usize,
     bytes: &[u8],
     at: usize,
     wanted: &[usize],
     found: &mut Vec<(usize, usize)>,
-) -> Option<(usize, usize)> {
+) -> Option<Line> {
     found.clear();
-    let mut state = State { start: at, fields: 0 };
+    let mut state = State::new(at, wanted);
     // What the bytes before the block hand on: inside quotes, a comma or the beginning, a quote that opened or closed.
     let (mut inside, mut after_comma, mut after_quote, mut after_close) = (0u64, 1u64, 0u64, 0u64);
     let mut base = at;
+    // What is odd is remembered until the line ends, so that only one branch depends on it.
+    let (mut odd, mut doubled) = (0, 0);
     loop {
         let mut tail = [0; BLOCK];
         let rest = bytes.get(base..).filter(|rest| !rest.is_empty())?;
@@ -80,15 +101,19 @@ fn fields_with(
         let odd_open = opens & !(starts | (m.quotes << 1) | after_quote);
         let after = (closes << 1) | after_close;
         let odd_close = after & !(m.commas | m.line_feeds | m.returns | m.quotes) & line;
-        if odd_open != 0 || odd_close != 0 || m.line_feeds & quoted & line != 0 {
-            return None;
-        }
-        state.take(commas, base, bytes, wanted, found);
+        doubled |= after & m.quotes & line;
+        odd |= odd_open | odd_close | (m.line_feeds & quoted & line);
+        state.take(commas, base, &select, bytes, wanted, found);
         if line_feeds != 0 {
+            if odd != 0 {
+                return None;
+            }
             let end = base + line_feeds.trailing_zeros() as usize;
             let text_end = if end > at && bytes[end - 1] == b'\r' { end - 1 } else { end };
-            state.field(text_end, bytes, wanted, found);
-            return Some((end + 1, state.fields));
+            if state.next == state.commas {
+                state.field(text_end, bytes, wanted, found);
+            }
+            return Some(Line { next: end + 1, fields: state.commas + 1, doubled: doubled != 0 });
         }
         inside = 0u64.wrapping_sub(quoted >> 63);
         after_comma = commas >> 63;
@@ -107,72 +132,146 @@ fn prefix_xor(mut bits: u64) -> u64 {
     bits
 }
 
+/// The place of the bit that has `count` set bits below it; one beyond the last where there are no more.
+#[inline(always)]
+fn select(mut bits: u64, count: usize) -> usize {
+    for _ in 0..count {
+        bits &= bits.wrapping_sub(1);
+    }
+    bits.trailing_zeros() as usize
+}
+
 /// Where in the line the search is.
 struct State {
-    /// Where the next field begins.
+    /// Commas passed.
+    commas: usize,
+    /// Where the next wanted field begins, if the comma before it was passed.
     start: usize,
-    /// Fields that have ended.
-    fields: usize,
+    /// The next wanted field.
+    next: usize,
 }
 
 impl State {
-    /// Passes the commas of a block, and stops at those around wanted fields.
+    fn new(start: usize, wanted: &[usize]) -> Self {
+        Self { commas: 0, start, next: wanted.first().copied().unwrap_or(usize::MAX) }
+    }
+
+    /// Passes the commas of a block; field n lies between comma n - 1 and comma n.
     #[inline(always)]
     fn take(
         &mut self,
-        mut commas: u64,
+        commas: u64,
         base: usize,
+        select: impl Fn(u64, usize) -> usize,
         bytes: &[u8],
         wanted: &[usize],
         found: &mut Vec<(usize, usize)>,
     ) {
-        let count = commas.count_ones() as usize;
-        // The end of field n is comma n; its beginning, comma n - 1.
-        let next = wanted.get(found.len()).copied().unwrap_or(usize::MAX);
-        if next > self.fields + count {
-            if commas != 0 {
-                self.start = base + BLOCK - commas.leading_zeros() as usize;
+        let after = self.commas + commas.count_ones() as usize;
+        while self.next <= after {
+            if self.next > self.commas {
+                self.start = base + select(commas, self.next - 1 - self.commas) + 1;
             }
-            self.fields += count;
-            return;
+            if self.next == after {
+                break;
+            }
+            let end = base + select(commas, self.next - self.commas);
+            self.field(end, bytes, wanted, found);
         }
-        while commas != 0 {
-            let at = base + commas.trailing_zeros() as usize;
-            self.field(at, bytes, wanted, found);
-            self.start = at + 1;
-            commas &= commas - 1;
-        }
+        self.commas = after;
     }
 
-    /// A field ends at `end`.
+    /// The next wanted field ends at `end`.
     #[inline(always)]
     fn field(&mut self, end: usize, bytes: &[u8], wanted: &[usize], found: &mut Vec<(usize, usize)>) {
-        if wanted.get(found.len()) == Some(&self.fields) {
-            let quoted = end > self.start + 1 && bytes[self.start] == b'"' && bytes[end - 1] == b'"';
-            found.push(if quoted { (self.start + 1, end - 1) } else { (self.start, end) });
-        }
-        self.fields += 1;
+        let start = self.start;
+        let quoted = end > start + 1 && bytes[start] == b'"' && bytes[end - 1] == b'"';
+        found.push(if quoted { (start + 1, end - 1) } else { (start, end) });
+        self.next = wanted.get(found.len()).copied().unwrap_or(usize::MAX);
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{BLOCK, Masks, fields_with};
-    use std::arch::x86_64::{_mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8};
+    use super::{BLOCK, Line, Masks, fields_with};
+    use std::arch::x86_64::{
+        _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_set1_epi8, _mm256_cmpeq_epi8,
+        _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm512_cmpeq_epi8_mask,
+        _mm512_loadu_si512, _mm512_set1_epi8, _pdep_u64,
+    };
 
-    #[target_feature(enable = "avx2,popcnt")]
-    pub(super) fn fields(
+    /// What both ways need besides their own.
+    pub(super) fn has_bits() -> bool {
+        let counting = std::arch::is_x86_feature_detected!("popcnt")
+            && std::arch::is_x86_feature_detected!("bmi1")
+            && std::arch::is_x86_feature_detected!("bmi2");
+        counting && std::arch::is_x86_feature_detected!("pclmulqdq")
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,bmi1,bmi2,popcnt,pclmulqdq")]
+    pub(super) fn fields_avx512(
         bytes: &[u8],
         at: usize,
         wanted: &[usize],
         found: &mut Vec<(usize, usize)>,
-    ) -> Option<(usize, usize)> {
-        fields_with(|block| masks(block), bytes, at, wanted, found)
+    ) -> Option<Line> {
+        fields_with(
+            |block| masks_avx512(block),
+            |bits| prefix_xor(bits),
+            |bits, count| select(bits, count),
+            bytes,
+            at,
+            wanted,
+            found,
+        )
+    }
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,pclmulqdq")]
+    pub(super) fn fields_avx2(
+        bytes: &[u8],
+        at: usize,
+        wanted: &[usize],
+        found: &mut Vec<(usize, usize)>,
+    ) -> Option<Line> {
+        fields_with(
+            |block| masks_avx2(block),
+            |bits| prefix_xor(bits),
+            |bits, count| select(bits, count),
+            bytes,
+            at,
+            wanted,
+            found,
+        )
+    }
+
+    /// Multiplying by ones without carries adds up, modulo 2, the bits below each.
+    #[target_feature(enable = "pclmulqdq")]
+    #[inline]
+    fn prefix_xor(bits: u64) -> u64 {
+        let product = _mm_clmulepi64_si128(_mm_cvtsi64_si128(bits.cast_signed()), _mm_set1_epi8(-1), 0);
+        _mm_cvtsi128_si64(product).cast_unsigned()
+    }
+
+    /// Deposits one bit at the place of the bit that has `count` set bits below it.
+    #[target_feature(enable = "bmi1,bmi2")]
+    #[inline]
+    fn select(bits: u64, count: usize) -> usize {
+        _pdep_u64(1 << count, bits).trailing_zeros() as usize
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn masks_avx512(block: &[u8; BLOCK]) -> Masks {
+        // SAFETY: the block is 64 bytes long, and the load needs no alignment.
+        #[allow(unsafe_code)]
+        let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
+        let of = |byte: u8| _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(byte.cast_signed()));
+        Masks { quotes: of(b'"'), commas: of(b','), line_feeds: of(b'\n'), returns: of(b'\r') }
     }
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn masks(block: &[u8; BLOCK]) -> Masks {
+    fn masks_avx2(block: &[u8; BLOCK]) -> Masks {
         let (low, high) = block.split_at(BLOCK / 2);
         // SAFETY: both halves are 32 bytes long, and the load needs no alignment.
         #[allow(unsafe_code)]
@@ -195,19 +294,27 @@ mod tests {
     type Found = Option<(usize, Vec<String>)>;
 
     fn found(
-        scan: impl Fn(&[u8], &[usize], &mut Vec<(usize, usize)>) -> Option<(usize, usize)>,
+        scan: impl Fn(&[u8], &[usize], &mut Vec<(usize, usize)>) -> Option<Line>,
         line: &str,
         wanted: &[usize],
     ) -> Found {
         let mut ranges = Vec::new();
-        let (_, count) = scan(line.as_bytes(), wanted, &mut ranges)?;
-        Some((count, ranges.into_iter().map(|(start, end)| line[start..end].to_string()).collect()))
+        let scanned = scan(line.as_bytes(), wanted, &mut ranges)?;
+        assert_eq!(scanned.doubled, line.starts_with("\"a\"\"b"), "{line}");
+        Some((scanned.fields, ranges.into_iter().map(|(start, end)| line[start..end].to_string()).collect()))
     }
 
     fn both(line: &str, wanted: &[usize]) -> Found {
         let here = found(|b, w, f| fields(b, 0, w, f), line, wanted);
-        let plain = found(|b, w, f| fields_with(portable, b, 0, w, f), line, wanted);
+        let plain = found(|b, w, f| fields_with(portable, prefix_xor, select, b, 0, w, f), line, wanted);
         assert_eq!(here, plain, "{line}");
+        #[cfg(target_arch = "x86_64")]
+        if x86::has_bits() && std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the features that the function is compiled for were just detected.
+            #[allow(unsafe_code)]
+            let avx2 = found(|b, w, f| unsafe { x86::fields_avx2(b, 0, w, f) }, line, wanted);
+            assert_eq!(avx2, plain, "{line}");
+        }
         here
     }
 

@@ -91,7 +91,7 @@ impl Family {
 
     /// Whether kprof computes it (`kprof phase`); the shape and the analytic work of the others are known.
     pub fn has_pass(self) -> bool {
-        matches!(self, Self::Gpt2)
+        matches!(self, Self::Gpt2 | Self::Llama | Self::Mistral | Self::Qwen2 | Self::Qwen3)
     }
 
     /// The names of all families, nearest to `given` first.

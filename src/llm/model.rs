@@ -282,7 +282,12 @@ impl ModelSpec {
             Family::Gpt2 if !self.tie_word_embeddings => {
                 Err(unsupported("tie_word_embeddings false (it ties the head to wte)".to_string()))
             }
-            _ => Ok(()),
+            _ => match self.rope.as_ref().map(|rope| &rope.scaling) {
+                Some(RopeScaling::Other { name }) => {
+                    Err(unsupported(format!("rope_scaling {name} (it computes linear and llama3)")))
+                }
+                _ => Ok(()),
+            },
         }
     }
 

@@ -56,9 +56,9 @@ pub enum Op {
         rows: LinearRows,
         /// Storage type of activations and bias.
         dtype: DType,
-        /// How the weights are stored.
-        #[serde(default, skip_serializing_if = "WeightFormat::is_model")]
-        weights: WeightFormat,
+        /// How the weights are stored, where not in the activations' type.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weights: Option<WeightFormat>,
     },
     /// GELU by its tanh approximation, on `[batch x new, width]`.
     Gelu {
@@ -290,7 +290,7 @@ impl Op {
         Bytes(match self {
             Self::Linear { input, output, bias, dtype, weights, .. } => {
                 let bias = if *bias { *output as f64 * b } else { 0.0 };
-                weights.bytes(*dtype, *input, *output) + bias
+                weights.unwrap_or(WeightFormat::plain(*dtype)).bytes(*input, *output) + bias
             }
             Self::Fused { ops } => ops.iter().map(|op| op.weight_bytes(step).0).sum(),
             _ => self.weight_elements(step) * b,

@@ -1,9 +1,10 @@
 //! KV-cache versions: rows of `versions.toml`, their storage formats, and the theoretical size of a cache.
 
+use super::version_file::parse_versions;
 use super::{DType, KvElement, KvStorage, ModelSpec, ScaleGranularity, nearest_first};
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 const BUILTIN: &str = include_str!("versions.toml");
 
@@ -24,6 +25,23 @@ pub enum KvDType {
     Int8,
     /// Symmetric 4-bit codes with scales.
     Int4,
+}
+
+impl KvDType {
+    /// Every one, as the documentation lists them.
+    pub const ALL: [Self; 6] = [Self::Model, Self::F32, Self::Bf16, Self::F16, Self::Int8, Self::Int4];
+
+    /// The name used in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+            Self::Int8 => "int8",
+            Self::Int4 => "int4",
+        }
+    }
 }
 
 /// One KV-cache policy.
@@ -53,6 +71,21 @@ pub struct Version {
 
 fn one() -> usize {
     1
+}
+
+/// A plain cache of its own for every layer, over all tokens: what a file's row is until its keys say otherwise.
+impl Default for Version {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            description: String::new(),
+            use_cache: true,
+            kv_dtype: KvDType::Model,
+            scale: ScaleGranularity::TokenHead,
+            share_layers: 1,
+            window: None,
+        }
+    }
 }
 
 impl Version {
@@ -114,44 +147,38 @@ pub enum VersionError {
         /// As given.
         text: String,
     },
-    /// The file of versions cannot be read.
-    #[error("versions file: {0}")]
-    File(#[from] toml::de::Error),
-    /// A row contradicts itself.
-    #[error("version '{name}': {reason}")]
-    Invalid {
-        /// The row.
+    /// A file of versions cannot be read.
+    #[error("cannot read the versions of {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A mistake in a file of versions.
+    #[error("{file}:{line}: {message}")]
+    File {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A user's version has the name of a built-in one.
+    #[error("{file}: version '{name}' is built into kprof; give yours another name")]
+    BuiltinName {
+        /// The file.
+        file: String,
+        /// The name.
         name: String,
-        /// What is wrong with it.
-        reason: &'static str,
     },
 }
 
 /// The versions of `versions.toml`, by name.
 pub fn builtin_versions() -> Vec<Version> {
-    parse_versions(BUILTIN).expect("the built-in versions.toml is valid: a test reads it")
-}
-
-/// Reads a file of versions: one table per version, as `versions.toml` has them.
-///
-/// # Errors
-/// When it is not TOML, has unknown keys, or a row contradicts itself.
-pub fn parse_versions(text: &str) -> Result<Vec<Version>, VersionError> {
-    let table: BTreeMap<String, Version> = toml::from_str(text)?;
-    table.into_iter().map(|(name, version)| validated(Version { name, ..version })).collect()
-}
-
-fn validated(version: Version) -> Result<Version, VersionError> {
-    let reason = if version.share_layers == 0 {
-        "share_layers is at least 1"
-    } else if !version.use_cache && (version.share_layers > 1 || version.kv_dtype != KvDType::Model) {
-        "without a cache there is nothing to share or to quantise"
-    } else if version.window == Some(0) {
-        "a window holds at least 1 token"
-    } else {
-        return Ok(version);
-    };
-    Err(VersionError::Invalid { name: version.name, reason })
+    parse_versions("versions.toml", BUILTIN).expect("the built-in versions.toml is valid: a test reads it")
 }
 
 /// The version called `name`.
@@ -258,13 +285,5 @@ mod tests {
     fn an_unknown_version_lists_the_known_ones_nearest_first() {
         let error = find_version(&builtin_versions(), "w2").unwrap_err().to_string();
         assert_eq!(error, "unknown version 'w2'; known: v2, v0, v1, v3, v4");
-    }
-
-    #[test]
-    fn a_row_that_contradicts_itself_is_refused() {
-        let text = "[x]\ndescription = 'd'\nuse_cache = false\nshare_layers = 2\n";
-        let error = parse_versions(text).unwrap_err().to_string();
-        assert!(error.contains("'x'") && error.contains("nothing to share"), "{error}");
-        assert!(parse_versions("[x]\ndescription='d'\nuse_cache=true\nkv_dtpye='int8'\n").is_err());
     }
 }

@@ -1,8 +1,10 @@
 //! The instrumented model passes, written once over [`crate::backend::Backend`], and the weights they run with.
 
 mod gpt;
+mod llama;
 mod model;
 mod recorder;
+mod rope;
 mod safetensors;
 mod state;
 mod weights;

@@ -4,7 +4,7 @@
 //! in their positions (learned, or rotary), their norms, their MLP (plain, or gated), and in the names and layouts of
 //! their weights, which the family's own file knows.
 
-use super::{PassError, State, Weights, gpt};
+use super::{PassError, State, Weights, gpt, llama};
 use crate::backend::{AttentionSpec, Backend, KeysValues, Site};
 use crate::llm::{Activation, Family, LinearRows, ModelSpec, Phase, StepShape};
 
@@ -41,7 +41,6 @@ pub(super) enum Mlp<B: Backend> {
     /// `gelu(x U) D`.
     Plain { up: B::Linear, down: B::Linear },
     /// `(activation(x G) x (x U)) D`, G and U side by side.
-    #[expect(dead_code, reason = "the Llama family, which has it, is loaded by the next change")]
     Gated { gate_up: B::Linear, activation: Activation, down: B::Linear },
 }
 
@@ -59,7 +58,7 @@ impl<B: Backend> Model<B> {
     /// `progress` is told how many of all blocks are loaded.
     ///
     /// # Errors
-    /// When a tensor is missing or misshapen, or the device has no room.
+    /// When the model has no pass, a tensor is missing or misshapen, or the device has no room.
     pub fn load(
         backend: &B,
         spec: &ModelSpec,
@@ -69,6 +68,9 @@ impl<B: Backend> Model<B> {
         spec.require_pass()?;
         match spec.model_type {
             Family::Gpt2 => gpt::load(backend, spec, weights, progress),
+            Family::Llama | Family::Mistral | Family::Qwen2 | Family::Qwen3 => {
+                llama::load(backend, spec, weights, progress)
+            }
             _ => Err(spec.no_pass().into()),
         }
     }
@@ -142,7 +144,7 @@ impl<B: Backend> Model<B> {
     ) -> Result<B::Tensor, PassError> {
         let site = |label| Site { phase: Phase::Attention, layer: Some(layer), label };
         let block = &self.blocks[layer];
-        let attention = state.attention;
+        let attention = state.attention(&self.spec, layer);
         let y = if let Some(cache) = state.caches[layer].as_mut() {
             let qkv = self.project(backend, shape, layer, x, &attention, Columns::All)?;
             backend.cache_append(site("cache_append"), shape, &qkv, &attention, cache)?;

@@ -17,7 +17,6 @@ pub struct State<B: Backend> {
     ids: Vec<u32>,
     /// Tokens per sequence so far.
     pub(super) tokens: usize,
-    pub(super) attention: AttentionSpec,
 }
 
 impl<B: Backend> State<B> {
@@ -46,14 +45,8 @@ impl<B: Backend> State<B> {
         let caches = (0..spec.num_hidden_layers)
             .map(|layer| version.owns_cache(layer).then(|| backend.new_cache(cache_spec)).transpose())
             .collect::<Result<_, _>>()?;
-        let attention = AttentionSpec {
-            heads: spec.num_attention_heads,
-            kv_heads: spec.num_key_value_heads,
-            head_dim: spec.head_dim,
-            window: version.window,
-        };
         let history = vec![Vec::new(); if version.use_cache { 0 } else { batch }];
-        Ok(Self { version: version.clone(), batch, caches, history, ids: Vec::new(), tokens: 0, attention })
+        Ok(Self { version: version.clone(), batch, caches, history, ids: Vec::new(), tokens: 0 })
     }
 
     /// Takes `ids` in and gives the shape of the pass to run over [`Self::ids`].
@@ -76,6 +69,16 @@ impl<B: Backend> State<B> {
     /// The tokens of the pass to run, sequence by sequence.
     pub(super) fn ids(&self) -> &[u32] {
         &self.ids
+    }
+
+    /// The attention of layer `layer`: of two windows, the model's and the version's, the narrower one.
+    pub(super) fn attention(&self, spec: &ModelSpec, layer: usize) -> AttentionSpec {
+        AttentionSpec {
+            heads: spec.num_attention_heads,
+            kv_heads: spec.num_key_value_heads,
+            head_dim: spec.head_dim,
+            window: self.version.window.into_iter().chain(spec.window(layer)).min(),
+        }
     }
 
     /// Tokens per sequence so far.

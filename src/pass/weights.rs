@@ -101,7 +101,8 @@ impl RandomWeights {
 impl Weights for RandomWeights {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor, WeightError> {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(self.seed ^ fnv1a(name));
-        let is_gain = name.contains("ln_") && name.ends_with("weight");
+        // The only vectors called so are the gains of norms; other vectors are biases.
+        let is_gain = shape.len() == 1 && name.ends_with("weight");
         let centre = if is_gain { 1.0 } else { 0.0 };
         // A uniform on [-a, a) has standard deviation a / sqrt(3).
         let amplitude = STDDEV * 3f32.sqrt();

@@ -109,9 +109,9 @@ pub struct RunConfig {
     pub weights: WeightSource,
     /// Storage type of weights and activations.
     pub dtype: DType,
-    /// How the weights of linears are stored.
-    #[serde(default, skip_serializing_if = "WeightFormat::is_model")]
-    pub weight_format: WeightFormat,
+    /// How the weights of linears are stored, where not as `dtype`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_format: Option<WeightFormat>,
     /// The instructions that an implementation chose, e.g. `avx512`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instructions: Option<String>,

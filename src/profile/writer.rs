@@ -2,7 +2,7 @@
 
 use super::{ProfileError, Record};
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Appends records to a run file: whole lines, flushed, so that an interrupted run can be read up to there.
@@ -29,6 +29,24 @@ impl RunWriter {
     /// Where it writes.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How long the file is.
+    ///
+    /// # Errors
+    /// When the file is gone.
+    pub fn length(&mut self) -> Result<u64, ProfileError> {
+        let fail = |source| ProfileError::Write { path: self.path.clone(), source };
+        self.out.stream_position().map_err(fail)
+    }
+
+    /// Takes back what was appended after the file was `length` long.
+    ///
+    /// # Errors
+    /// When the file cannot be shortened.
+    pub fn take_back(&mut self, length: u64) -> Result<(), ProfileError> {
+        let fail = |source| ProfileError::Write { path: self.path.clone(), source };
+        self.out.seek(SeekFrom::Start(length)).and_then(|_| self.out.get_ref().set_len(length)).map_err(fail)
     }
 
     /// Appends one record as one line.
@@ -103,6 +121,21 @@ mod tests {
         write_atomically(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_was_appended_can_be_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = RunWriter::create(&folder.path().join("run.jsonl")).unwrap();
+        let end = |wall_s| Record::End { wall_s };
+        writer.append(&end(1.0)).unwrap();
+        let length = writer.length().unwrap();
+        writer.append(&end(2.0)).unwrap();
+        writer.take_back(length).unwrap();
+        writer.append(&end(3.0)).unwrap();
+        let text = std::fs::read_to_string(writer.path()).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.contains("1.0") && text.contains("3.0"), "{text}");
     }
 
     #[cfg(unix)]

@@ -79,8 +79,8 @@ fn device_cells(d: &DeviceTime, time: &Scale, gap: &Scale) -> Vec<String> {
 pub fn copy_table(report: &TimelineReport) -> Option<Table> {
     let copies = &report.copies;
     let time = Scale::for_values(copies.first().map(|c| c.time_s), Seconds::UNIT);
-    let bytes = Scale::for_values(copies.iter().filter_map(|c| c.bytes), Bytes::UNIT);
-    let rate = Scale::for_values(copies.iter().filter_map(|c| c.bytes_per_s), ByteRate::UNIT);
+    let bytes = Scale::for_values(copies.iter().find_map(|c| c.bytes), Bytes::UNIT);
+    let rate = Scale::for_values(copies.iter().find_map(|c| c.bytes_per_s), ByteRate::UNIT);
     let mut table = Table::new(vec![
         Column::text("copies"),
         Column::text("memory").dispensable(1),

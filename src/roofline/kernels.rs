@@ -7,9 +7,10 @@ use super::{Ceilings, Launches, Only, Selection};
 use crate::hw::{Ceiling, ComputeUnit, Precision};
 use crate::llm::{Phase, Stage};
 use crate::profile::{KernelFlops, KernelRates, KernelRecord, Measured, Run, base_name};
+use foldhash::fast::RandomState;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 
 /// What becomes one point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,16 +101,26 @@ impl KernelPoints {
         Self { by, ..Self::default() }
     }
 
-    /// Adds a launch of a run that measured ceilings `of_run` beside it.
-    pub(super) fn push(
+    /// Whether launches that differ only in measured values, ID, process, grid, block, context and stream are of one
+    /// point.
+    pub(super) fn joins_alike(&self) -> bool {
+        !matches!(self.by, By::Launch | By::Grid)
+    }
+
+    /// The point that a launch is part of.
+    pub(super) fn point_of(&mut self, kernel: &KernelRecord, place: &Place) -> usize {
+        if self.by == By::Launch { self.begin(kernel, place) } else { self.find(kernel, place) }
+    }
+
+    /// Adds a launch of a run that measured ceilings `of_run` beside it to its point.
+    pub(super) fn add(
         &mut self,
+        point: usize,
         kernel: &KernelRecord,
-        place: &Place,
         ceilings: &Ceilings,
         of_run: &[Ceiling],
     ) {
-        let at = if self.by == By::Launch { self.begin(kernel, place) } else { self.find(kernel, place) };
-        self.groups[at].add(kernel, ceilings, of_run);
+        self.groups[point].add(kernel, ceilings, of_run);
     }
 
     /// The group of a launch. The one that followed the last launch's group before is tried first: programs repeat

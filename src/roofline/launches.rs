@@ -7,6 +7,9 @@ use crate::hw::Ceiling;
 use crate::profile::{Finding, KernelRecord};
 use std::collections::{BTreeSet, HashMap};
 
+/// Numbers beyond this are not remembered.
+const MOST_ALIKE: usize = 1 << 16;
+
 /// The launches of one file that an analysis keeps, summed into points as they come.
 #[derive(Debug, Default)]
 pub struct Launches {
@@ -18,8 +21,19 @@ pub struct Launches {
     names: HashMap<String, bool>,
     /// NVTX paths met so far; filled only when the selection chooses by range.
     ranges: BTreeSet<String>,
+    /// What became of launches by the number that those alike share.
+    alike: Vec<Option<Kept>>,
     /// The time of all launches, chosen or not; `None` once one has none.
     total_s: Option<f64>,
+}
+
+/// What became of a launch.
+#[derive(Clone, Copy, Debug)]
+enum Kept {
+    /// It is not wanted.
+    No,
+    /// It is, as part of this point if that is known.
+    Yes(Option<usize>),
 }
 
 impl Launches {
@@ -31,21 +45,40 @@ impl Launches {
 
     /// Adds a launch of a run that measured ceilings `of_run` beside it, if the selection wants it.
     pub fn push(&mut self, kernel: &KernelRecord, ceilings: &Ceilings, of_run: &[Ceiling]) {
-        self.push_as(kernel, &Place::of(kernel), ceilings, of_run);
+        self.push_alike(kernel, None, || Place::of(kernel), ceilings, of_run);
     }
 
-    /// The same, of a launch that is for what `place` says.
-    pub fn push_as(&mut self, kernel: &KernelRecord, place: &Place, ceilings: &Ceilings, of_run: &[Ceiling]) {
+    /// The same, of a launch that is for what `place` says. Launches with the same `alike` differ at most in their
+    /// measured values and in ID, process, grid, block, context and stream: of them `place` is asked once.
+    pub fn push_alike(
+        &mut self,
+        kernel: &KernelRecord,
+        alike: Option<usize>,
+        place: impl FnOnce() -> Place,
+        ceilings: &Ceilings,
+        of_run: &[Ceiling],
+    ) {
         self.total_s = self.total_s.and_then(|sum| Some(sum + kernel.time.as_ref()?.value));
-        if !self.wants(kernel) {
-            return;
-        }
+        let alike = alike.filter(|number| *number < MOST_ALIKE && self.points.joins_alike());
+        let known = alike.and_then(|number| self.alike.get(number).copied().flatten());
+        let kept = known.unwrap_or_else(|| if self.wants(kernel) { Kept::Yes(None) } else { Kept::No });
+        let Kept::Yes(point) = kept else { return self.remember(alike, kept) };
         self.findings.push(kernel);
-        if self.only == Only::All {
-            self.points.push(kernel, place, ceilings, of_run);
-        } else {
-            self.points.push(&self.only.of_kernel(kernel), place, ceilings, of_run);
+        let reduced = (self.only != Only::All).then(|| self.only.of_kernel(kernel));
+        let kernel = reduced.as_ref().unwrap_or(kernel);
+        let point = point.unwrap_or_else(|| self.points.point_of(kernel, &place()));
+        self.points.add(point, kernel, ceilings, of_run);
+        if known.is_none() {
+            self.remember(alike, Kept::Yes(Some(point)));
         }
+    }
+
+    fn remember(&mut self, alike: Option<usize>, kept: Kept) {
+        let Some(number) = alike else { return };
+        if self.alike.len() <= number {
+            self.alike.resize(number + 1, None);
+        }
+        self.alike[number] = Some(kept);
     }
 
     fn wants(&mut self, kernel: &KernelRecord) -> bool {

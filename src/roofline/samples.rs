@@ -1,7 +1,7 @@
 //! Small runs made by hand for tests, with numbers that can be checked on paper.
 
 use crate::hw::{Ceiling, CeilingKind, CeilingSource, ComputeUnit, MemoryLevel, Precision};
-use crate::llm::{DType, LinearRows, Op, Phase, Stage, StepShape, WeightFormat, builtin_versions, preset};
+use crate::llm::{DType, LinearRows, Op, Phase, Stage, StepShape, builtin_versions, preset};
 use crate::profile::{
     CacheRecord, ComputeCapability, CpuInfo, DeviceInfo, FORMAT_VERSION, HostInfo, KernelFlops, KernelRecord,
     KprofInfo, Manifest, Measured, PlanRecord, PlannedOp, Run, RunConfig, StepRecord, TimingMethod, Twin,
@@ -82,7 +82,7 @@ fn manifest() -> Manifest {
             model: preset("tiny").unwrap(),
             weights: WeightSource::Random { seed: 1 },
             dtype: DType::F32,
-            weight_format: WeightFormat::Model,
+            weight_format: None,
             instructions: None,
             prompt_length: 4,
             tokens: 3,
@@ -107,7 +107,7 @@ fn plan(version: &str, stage: Stage) -> PlanRecord {
             bias: false,
             rows: LinearRows::All,
             dtype: DType::F32,
-            weights: WeightFormat::Model,
+            weights: None,
         },
     };
     let embed = PlannedOp {

@@ -1,12 +1,15 @@
 //! The integration tests: one binary, one module per subject.
 
 mod architecture;
+mod attach;
 mod ceilings;
 mod cli;
 mod cpu_backend;
 mod damaged_runs;
+mod llama;
 mod ncu;
 mod passes;
 mod reference_gpt;
+mod reference_llama;
 mod roofline;
 mod traces;

@@ -39,7 +39,7 @@ use weights::{CpuLinear, CpuNorm, CpuRope, CpuTable};
 #[derive(Debug)]
 pub struct CpuBackend {
     dtype: DType,
-    weights: WeightFormat,
+    weights: Option<WeightFormat>,
     isa: Isa,
     pool: RefCell<Pool>,
     arena: Arena,
@@ -73,6 +73,7 @@ impl CpuBackend {
     /// When the CPU lacks the instructions asked for, or the system refuses threads.
     pub fn new(options: CpuOptions) -> Result<Self, BackendError> {
         let isa = options.choose_isa()?;
+        weights::PanelType::check(options.weights)?;
         let threads = options.choose_threads();
         let cpus = if options.pin { options::allowed_cpus() } else { Vec::new() };
         if let Some(first) = cpus.first() {

@@ -13,8 +13,8 @@ const ISA_VARIABLE: &str = "KPROF_CPU_ISA";
 pub struct CpuOptions {
     /// Storage type of activations, and of weights that are not quantised.
     pub dtype: DType,
-    /// How the weights of linears are stored.
-    pub weights: WeightFormat,
+    /// How the weights of linears are stored; `None` is as `dtype`.
+    pub weights: Option<WeightFormat>,
     /// Threads, the caller's included; `None` is one per physical core that this process may use.
     pub threads: Option<usize>,
     /// Whether each thread stays on a CPU of its own.
@@ -26,7 +26,7 @@ pub struct CpuOptions {
 impl CpuOptions {
     /// All of a model in `dtype`, on all cores, with the best instructions.
     pub fn new(dtype: DType) -> Self {
-        Self { dtype, weights: WeightFormat::Model, threads: None, pin: false, isa: None }
+        Self { dtype, weights: None, threads: None, pin: false, isa: None }
     }
 
     /// The instruction set to use.

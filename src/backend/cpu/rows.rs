@@ -1,8 +1,8 @@
 //! Kernels on rows: norms, sums, gates, rotary positions, conversions, quantisation.
 
 use super::simd::{Element, Kernel, LANES, Simd};
-use super::weights::CpuNorm;
-use crate::llm::{Activation, NormKind, WeightFormat};
+use super::weights::{CpuNorm, GROUP};
+use crate::llm::{Activation, NormKind};
 
 /// Puts `x` into `to` as another type; both are whole vectors.
 pub(super) struct Convert<'a, T, U> {
@@ -185,7 +185,7 @@ impl Kernel for Quantise<'_> {
     /// scale = max |x| / 127, code = round(x / scale): as GGML quantises activations to Q8_0.
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        const BLOCK: usize = WeightFormat::BLOCK;
+        const BLOCK: usize = GROUP;
         let blocks = self.codes.as_chunks_mut::<BLOCK>().0.iter_mut();
         let outputs = blocks.zip(self.scales).zip(self.sums);
         for (i, ((codes, scale), sum)) in outputs.enumerate() {

@@ -6,7 +6,7 @@
 //! - f32, f16: `[input][16]`
 //! - bf16: `[input / 2][16][2]`, pairs of inputs, as products of pairs and of tiles want them
 //! - INT8 with a scale per 32 inputs: blocks of 64 inputs: `[2][16]` f16 scales, then `[input / 4][16][4]` codes + 128
-//! - INT8 with a scale per output: `[input / 4][16][4]` codes + 128; the scales, f32, stand apart
+//! - INT8 with a scale per output: `[input / 4][16][4]` codes + 128; the scales, f16, stand apart
 //!
 //! Inputs are padded with zero weights to a multiple of 32 (INT8: 64), outputs to 16. Codes are offset to be unsigned,
 //! as products of bytes are of unsigned with signed ones.
@@ -15,10 +15,12 @@ use super::memory::Memory;
 use super::simd::{Element, LANES, Pool};
 use super::tensor::CpuTensor;
 use crate::backend::{BackendError, HostTensor, WeightOrder};
-use crate::llm::{DType, NormKind, WeightFormat};
+use crate::llm::{DType, NormKind, WeightElement, WeightFormat, WeightScales};
 use half::{bf16, f16};
 use std::sync::Arc;
 
+/// Inputs of INT8 weights that share a scale.
+pub(super) const GROUP: usize = 32;
 /// Inputs of a block of INT8 weights: two scales' worth, which keeps codes aligned to cache lines.
 pub(super) const INT8_BLOCK: usize = 64;
 /// Bytes of such a block of a panel: 2 x 16 f16 scales and 64 x 16 codes.
@@ -37,13 +39,29 @@ pub(super) enum PanelType {
 }
 
 impl PanelType {
-    fn new(format: WeightFormat, dtype: DType) -> Self {
+    fn new(format: Option<WeightFormat>, dtype: DType) -> Self {
         match (format, dtype) {
-            (WeightFormat::Int8, _) => Self::Int8,
-            (WeightFormat::Int8Channel, _) => Self::Int8Channel,
-            (WeightFormat::Model, DType::F32) => Self::F32,
-            (WeightFormat::Model, DType::Bf16) => Self::Bf16,
-            (WeightFormat::Model, DType::F16) => Self::F16,
+            (None, DType::F32) => Self::F32,
+            (None, DType::Bf16) => Self::Bf16,
+            (None, DType::F16) => Self::F16,
+            (Some(WeightFormat { scales: WeightScales::Output, .. }), _) => Self::Int8Channel,
+            (Some(_), _) => Self::Int8,
+        }
+    }
+
+    /// # Errors
+    /// When there is no kernel for `format`.
+    pub(super) fn check(format: Option<WeightFormat>) -> Result<(), BackendError> {
+        const KNOWN: [WeightScales; 2] = [WeightScales::Group(GROUP), WeightScales::Output];
+        match format {
+            Some(WeightFormat { element, scales })
+                if element != WeightElement::Int8 || !KNOWN.contains(&scales) =>
+            {
+                let format = WeightFormat { element, scales };
+                let what = format!("{format} weights; it computes with int8:{GROUP} and int8");
+                Err(BackendError::Unsupported { backend: "cpu", what })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -74,7 +92,7 @@ pub struct CpuLinear {
     pub(super) panels: Panels,
     /// Bias in f32, padded to whole panels.
     pub(super) bias: Option<Arc<[f32]>>,
-    pub(super) format: WeightFormat,
+    pub(super) format: Option<WeightFormat>,
 }
 
 /// Packed weights, shared by linears that are the first outputs of others.
@@ -87,7 +105,7 @@ pub(super) struct Panels {
     pub(super) bytes: usize,
     store: Store,
     /// One per output, where they stand apart.
-    pub(super) scales: Option<Arc<[f32]>>,
+    pub(super) scales: Option<Arc<[f16]>>,
 }
 
 /// Where panels lie.
@@ -133,7 +151,7 @@ impl CpuLinear {
         weight: &HostTensor,
         order: WeightOrder,
         bias: Option<&HostTensor>,
-        (format, dtype): (WeightFormat, DType),
+        (format, dtype): (Option<WeightFormat>, DType),
     ) -> Result<Self, BackendError> {
         let (inputs, outputs) = match order {
             WeightOrder::InputOutput => (weight.shape[0], weight.shape[1]),
@@ -144,9 +162,9 @@ impl CpuLinear {
         let bytes = kind.panel_bytes(inputs);
         let count = outputs.div_ceil(LANES);
         let mut memory = Memory::zeroed(bytes * count)?;
-        let mut scales = vec![0f32; if kind == PanelType::Int8Channel { count * LANES } else { 0 }];
+        let mut scales = vec![f16::ZERO; if kind == PanelType::Int8Channel { count * LANES } else { 0 }];
         for (output, scale) in scales.iter_mut().enumerate().take(outputs) {
-            *scale = channel_scale((0..inputs).map(|input| source.at(input, output)));
+            *scale = stored_scale((0..inputs).map(|input| source.at(input, output)));
         }
         pool.chunks(&mut memory.of_mut::<u8>()[..bytes * count], bytes, |panel, to| {
             source.fill(panel, kind, &scales, to);
@@ -171,10 +189,10 @@ impl CpuLinear {
     }
 }
 
-/// max |w| / 127, so that the largest weight has the largest code; 1 where all are zero.
-fn channel_scale(weights: impl Iterator<Item = f32>) -> f32 {
+/// max |w| / 127, so that the largest weight has the largest code; rounded to what is stored, never to zero.
+fn stored_scale(weights: impl Iterator<Item = f32>) -> f16 {
     let largest = weights.fold(0f32, |m, w| m.max(w.abs()));
-    if largest > 0.0 { largest / 127.0 } else { 1.0 }
+    f16::from_f32(largest / 127.0).max(f16::MIN_POSITIVE_SUBNORMAL)
 }
 
 fn code(weight: f32, scale: f32) -> u8 {
@@ -201,7 +219,7 @@ impl Source<'_> {
         }
     }
 
-    fn fill(&self, panel: usize, kind: PanelType, scales: &[f32], to: &mut [u8]) {
+    fn fill(&self, panel: usize, kind: PanelType, scales: &[f16], to: &mut [u8]) {
         let first = panel * LANES;
         let padded = kind.padded_inputs(self.inputs);
         match kind {
@@ -218,7 +236,7 @@ impl Source<'_> {
             PanelType::Int8Channel => {
                 let quads = super::simd::cast_mut::<u8, [[u8; 4]; LANES]>(to);
                 for (quad, to) in quads[..padded / 4].iter_mut().enumerate() {
-                    self.fill_quad(4 * quad, first, |lane| scales[first + lane], to);
+                    self.fill_quad(4 * quad, first, |lane| scales[first + lane].to_f32(), to);
                 }
             }
             PanelType::Int8 => {
@@ -244,7 +262,6 @@ impl Source<'_> {
     }
 
     fn fill_block(&self, input: usize, first: usize, to: &mut [u8]) {
-        const GROUP: usize = WeightFormat::BLOCK;
         let (scales, codes) = to.split_at_mut(64);
         let scales = super::simd::cast_mut::<u8, [f16; LANES]>(scales);
         let codes = super::simd::cast_mut::<u8, [[u8; 4]; LANES]>(codes);
@@ -252,8 +269,7 @@ impl Source<'_> {
             let from = input + group * GROUP;
             for (lane, scale) in scales.iter_mut().enumerate() {
                 let weights = (from..from + GROUP).map(|input| self.at(input, first + lane));
-                // Rounded to what is stored before it is divided by; never to zero.
-                *scale = f16::from_f32(channel_scale(weights)).max(f16::MIN_POSITIVE_SUBNORMAL);
+                *scale = stored_scale(weights);
             }
             for (quad, to) in codes[group * GROUP / 4..(group + 1) * GROUP / 4].iter_mut().enumerate() {
                 self.fill_quad(from + 4 * quad, first, |lane| scales[lane].to_f32(), to);

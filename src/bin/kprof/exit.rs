@@ -1,5 +1,6 @@
-//! Exit codes: 0 ok, 1 failure, 2 usage, 4 findings under `--strict`, 130 interrupted; and the one place that prints an error.
+//! Exit codes: 0 ok, 1 failure, 2 usage, 4 findings under `--strict`, 5 refused by the machine, 130 interrupted; and the one place that prints an error.
 
+use kprof::attach::ncu::AttachError;
 use std::process::ExitCode;
 
 /// A mistake on the command line that clap cannot see, e.g. an unknown version: exit code 2.
@@ -37,6 +38,15 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("error: {error:#}");
     if error.downcast_ref::<UsageError>().is_some() {
         return ExitCode::from(2);
+    }
+    if let Some(attach) = error.downcast_ref::<AttachError>() {
+        return ExitCode::from(if attach.is_usage() {
+            2
+        } else if attach.is_environment() {
+            5
+        } else {
+            1
+        });
     }
     if error.downcast_ref::<Interrupted>().is_some() {
         return ExitCode::from(INTERRUPTED);

@@ -78,12 +78,12 @@ fn implementation(args: &ModelArgs, device: Device) -> anyhow::Result<Implementa
         return Ok(Implementation::Cpu);
     }
     let only_cpu = [
-        (!args.weights.is_model(), format!("--weights {}", args.weights)),
-        (args.pin, "--pin".to_string()),
-        (args.isa.is_some(), "--isa".to_string()),
+        args.weights.map(|weights| format!("--weights {weights}")),
+        args.pin.then(|| "--pin".to_string()),
+        args.isa.map(|isa| format!("--isa {isa}")),
     ];
-    match only_cpu.into_iter().find(|(given, _)| *given) {
-        Some((_, flag)) => Err(usage(format!("candle does not know {flag}; --implementation cpu does"))),
+    match only_cpu.into_iter().flatten().next() {
+        Some(flag) => Err(usage(format!("candle does not know {flag}; --implementation cpu does"))),
         None => Ok(Implementation::Candle),
     }
 }

@@ -4,28 +4,13 @@
 //! way to read a roofline wrongly. So a launch is complete only when every floating-point type that its chip
 //! computes in was collected; integer matrix types do not count here.
 
+use super::chips::chip_of;
 use super::readings::Readings;
 use super::tensor::TensorName;
 use crate::profile::{ComputeCapability, Finding, FindingCode, KernelFlops, suggests_matrix_units};
 
 /// Vector precisions: the letter of their instructions.
 const VECTOR: [char; 3] = ['d', 'f', 'h'];
-
-/// Floating-point operand types of matrix units by compute capability, as NVIDIA's roofline sections collect
-/// them; `/` stands for the two sparsity halves that have no plain name there.
-const TYPES: &[((u32, u32), &[&str])] = &[
-    ((7, 0), &["fp16_dst_fp16", "fp16_dst_fp32"]),
-    ((7, 5), &["fp16_dst_fp16", "fp16_bf16_tf32_dst_fp32"]),
-    ((8, 0), &["bf16_dst_fp32/", "fp16_dst_fp16/", "fp16_dst_fp32/", "tf32_dst_fp32/", "fp64"]),
-    ((8, 6), &["bf16_dst_fp32/", "fp16_dst_fp16/", "fp16_dst_fp32/", "tf32_dst_fp32/"]),
-    ((8, 9), &["bf16_dst_fp32/", "fp16_dst_fp16/", "fp16_dst_fp32/", "tf32_dst_fp32/", "fp8/"]),
-    ((9, 0), &["bf16_dst_fp32", "fp16", "tf32_dst_fp32", "fp64", "fp8/"]),
-    (
-        (10, 0),
-        &["bf16", "fp16", "tf32", "fp64", "fp4_dst_fp32", "fp4_fp6_fp8_dst_fp16", "fp4_fp6_fp8_dst_fp32"],
-    ),
-    ((12, 0), &["bf16", "fp16", "tf32", "fp8/", "fp4/", "fp4_fp6/"]),
-];
 
 /// The metric names that are missing, none when the FLOPs are complete.
 pub(super) fn missing(
@@ -73,13 +58,13 @@ fn tensor_names(
     } else {
         Vec::new()
     };
-    let wanted = types.iter().filter(|t| !collected.iter().any(|c| covers(c, t.trim_end_matches('/'))));
-    wanted.flat_map(|t| names_of(t)).collect()
+    let wanted = types.iter().filter(|t| !collected.iter().any(|c| covers(c, t)));
+    wanted.map(|t| tensor_metric(t)).collect()
 }
 
-fn names_of(kind: &str) -> Vec<String> {
-    let name = |suffix: &str| format!("sm__ops_path_tensor_src_{}{suffix}.sum", kind.trim_end_matches('/'));
-    if kind.ends_with('/') { vec![name("_sparsity_off"), name("_sparsity_on")] } else { vec![name("")] }
+/// The metric that counts the operations of matrix units on operands of `kind`.
+pub fn tensor_metric(kind: &str) -> String {
+    format!("sm__ops_path_tensor_src_{kind}.sum")
 }
 
 fn covers(collected: &TensorName<'_>, wanted: &str) -> bool {
@@ -91,10 +76,10 @@ fn covers(collected: &TensorName<'_>, wanted: &str) -> bool {
         || (accumulate.is_none() && collected.types == types)
 }
 
-/// The newest row that is not newer than the chip; of an unknown chip, that of the most common ones.
-fn types_of(capability: Option<ComputeCapability>) -> &'static [&'static str] {
-    let chip = capability.map_or((8, 6), |c| (c.major, c.minor));
-    TYPES.iter().rev().find(|(first, _)| *first <= chip).map_or(TYPES[0].1, |(_, types)| types)
+/// The types of a chip; of an unknown chip, those of the most common ones.
+fn types_of(capability: Option<ComputeCapability>) -> &'static [String] {
+    let capability = capability.unwrap_or(ComputeCapability { major: 8, minor: 6 });
+    chip_of(capability).map_or(&[], |chip| &chip.tensor)
 }
 
 /// What to say about a launch with incomplete FLOPs; nothing when it has none at all, which the file says once.
@@ -126,7 +111,7 @@ mod tests {
         let of = |major, minor| types_of(Some(ComputeCapability { major, minor }));
         assert_eq!(of(8, 0).len(), 5);
         assert_eq!(of(8, 7), of(8, 6));
-        assert!(of(9, 0).contains(&"fp16"));
+        assert!(of(9, 0).contains(&"fp16".to_string()));
         assert_eq!(of(12, 1), of(12, 0));
         assert_eq!(of(6, 1), of(7, 0));
     }
@@ -140,5 +125,7 @@ mod tests {
         );
         assert!(covers(&name("sm__ops_path_tensor_src_fp16.sum"), "fp16_dst_fp16"));
         assert!(covers(&name("sm__ops_path_tensor_src_bf16_dst_fp32.sum"), "bf16"));
+        // As sections of 2025 have it on chips whose own names say the accumulator.
+        assert!(covers(&name("sm__ops_path_tensor_src_bf16.sum"), "bf16_dst_fp32"));
     }
 }

@@ -3,6 +3,8 @@
 //! `149.152` is one number in an en_US export and a thousand times as much in a de_DE one, and no single cell can
 //! tell. So every numeric cell of a file votes, and all are read by the outcome.
 
+use super::short::Short;
+
 /// The separators of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Locale {
@@ -72,11 +74,8 @@ fn is_plain_grouping(c: char) -> bool {
 impl Votes {
     /// Lets a cell vote.
     pub(super) fn see(&mut self, cell: &str) {
-        // Most cells are plain integers or words and have nothing to say.
-        if !cell.bytes().any(|b| matches!(b, b'.' | b',')) {
-            return;
-        }
-        if self.see_plain(cell.as_bytes()) {
+        // Most cells are plain numbers, or words that have nothing to say.
+        if self.see_plain(cell.as_bytes()) || !cell.bytes().any(|b| matches!(b, b'.' | b',')) {
             return;
         }
         let cell = aggregate(cell);
@@ -97,17 +96,17 @@ impl Votes {
 
     /// Lets a cell of digits and at most one separator vote, the commonest by far; false for any other.
     fn see_plain(&mut self, cell: &[u8]) -> bool {
-        let Some(at) = cell.iter().position(|b| !b.is_ascii_digit()) else { return true };
-        let (whole, fraction) = (&cell[..at], &cell[at + 1..]);
-        let separator = cell[at];
-        let plain = matches!(separator, b'.' | b',') && at > 0 && !fraction.is_empty();
-        if !plain || !fraction.iter().all(u8::is_ascii_digit) {
+        let Some(short) = Short::new(cell) else { return false };
+        let Some(at) = short.first_other() else { return true };
+        let (separator, fraction) = (cell[at], short.len() - at - 1);
+        let plain = short.has_one_other() && matches!(separator, b'.' | b',');
+        if !plain || at == 0 || fraction == 0 {
             return false;
         }
-        match fraction.len() {
+        match fraction {
             // The C locale's, in any file.
             6 if separator == b'.' => {}
-            3 if whole[0] != b'0' && whole.len() <= 3 => self.ambiguous += 1,
+            3 if cell[0] != b'0' && at <= 3 => self.ambiguous += 1,
             _ => self.decimal(separator),
         }
         true
@@ -188,34 +187,9 @@ impl Locale {
     /// every cell, read without allocating. Anything else is `None` and read with care.
     fn plain(self, cell: &[u8]) -> Option<f64> {
         let grouping = if self.decimal == b'.' { b',' } else { b'.' };
-        let (mut digits, mut decimals, mut group) = (0u64, 0usize, 0usize);
-        let (mut grouped, mut fraction) = (false, false);
         // 15 digits are below 2^53.
-        if cell.is_empty() || cell.len() > 15 {
-            return None;
-        }
-        for &byte in cell {
-            match byte {
-                b'0'..=b'9' => {
-                    digits = digits * 10 + u64::from(byte - b'0');
-                    group += 1;
-                    decimals += usize::from(fraction);
-                }
-                // A group is three digits, the first one to three; none follows the fraction.
-                _ if byte == grouping && !fraction && group > 0 && group <= 3 && (!grouped || group == 3) => {
-                    grouped = true;
-                    group = 0;
-                }
-                _ if byte == self.decimal && !fraction && group > 0 && (!grouped || group == 3) => {
-                    fraction = true;
-                    group = 0;
-                }
-                _ => return None,
-            }
-        }
-        if group == 0 || (grouped && !fraction && group != 3) {
-            return None;
-        }
+        let short = Short::new(cell).filter(|short| short.len() <= 15)?;
+        let (digits, decimals) = short.number(cell, grouping, self.decimal)?;
         Some(if decimals == 0 { digits as f64 } else { digits as f64 / POWERS_OF_TEN[decimals] })
     }
 

@@ -16,6 +16,7 @@
 mod attribution;
 mod ceilings;
 mod checks;
+mod chips;
 mod complete;
 mod decode;
 mod error;
@@ -30,6 +31,7 @@ mod readings;
 mod record;
 mod records;
 mod report;
+mod short;
 mod stream;
 mod table;
 mod tensor;
@@ -37,6 +39,8 @@ mod tensor_estimate;
 mod transposed;
 mod units;
 
+pub use chips::{Chip, chip_named, chip_of, chips, parse_capability};
+pub use complete::tensor_metric;
 pub use error::NcuError;
 pub use report::{RawMetrics, Report};
 pub use stream::fold;

@@ -77,7 +77,9 @@ pub(super) fn set_identity(record: &mut KernelRecord, id: &str, process: &str, p
     set(&mut record.process, process.trim());
     let [grid, block, context, stream] = place;
     for (own, cell) in [(&mut record.grid, grid.trim()), (&mut record.block, block.trim())] {
-        if own.as_deref() != Some(cell) {
+        if is_plain_extent(cell) {
+            set(own, cell);
+        } else if own.as_deref() != Some(cell) {
             *own = (!cell.is_empty()).then(|| extent(cell));
         }
     }
@@ -102,6 +104,19 @@ fn integer(cell: &str) -> Option<u64> {
 fn extent(cell: &str) -> String {
     let parts: Vec<&str> = cell.trim_matches(['(', ')']).split(',').map(str::trim).collect();
     if parts.len() == 3 { format!("({})", parts.join(", ")) } else { cell.to_string() }
+}
+
+/// Whether [`extent`] would change nothing: `(`, numbers with `, ` between them, `)`.
+fn is_plain_extent(cell: &str) -> bool {
+    let Some(inside) = cell.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) else { return false };
+    let bytes = inside.as_bytes();
+    let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    bytes.iter().enumerate().all(|(at, byte)| match byte {
+        b'0'..=b'9' => true,
+        b',' => at > 0 && digit(at - 1) && bytes.get(at + 1) == Some(&b' '),
+        b' ' => at > 0 && bytes[at - 1] == b',' && digit(at + 1),
+        _ => false,
+    })
 }
 
 fn capability(launch: &Launch<'_>, readings: &Readings<'_>) -> Option<ComputeCapability> {

@@ -168,13 +168,13 @@ impl<'a> Records<'a> {
     ) -> bool {
         let bytes = self.text.as_bytes();
         let scanned = (self.delimiter == b',').then(|| scan::fields(bytes, self.at, wanted, found)).flatten();
-        let Some((next, count)) = scanned else { return false };
+        let Some(scan::Line { next, fields: count, doubled }) = scanned else { return false };
         if !record.sparse || record.spans.len() != count {
             record.spans.clear();
             record.spans.resize(count, Span { start: self.at, end: self.at, escaped: false });
         }
         for (column, (start, end)) in wanted.iter().zip(&*found) {
-            let escaped = bytes[*start..*end].contains(&b'"');
+            let escaped = doubled && bytes[*start..*end].contains(&b'"');
             record.spans[*column] = Span { start: *start, end: *end, escaped };
         }
         record.line = self.line;

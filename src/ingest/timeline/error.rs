@@ -85,6 +85,14 @@ pub enum TraceError {
         /// What is wrong, and where.
         why: String,
     },
+    /// The database needs something first.
+    #[error("{file}: this SQLite file cannot be read as it is: {why}")]
+    OpenDatabase {
+        /// The file.
+        file: String,
+        /// What it needs.
+        why: String,
+    },
     /// The database is sound, and of another schema than any that is known.
     #[error("{file}: {why}; its tables are: {tables}")]
     Schema {

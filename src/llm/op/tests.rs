@@ -25,7 +25,7 @@ fn a_linear_counts_two_flops_per_multiply_add_and_each_operand_once() {
         bias: true,
         rows: LinearRows::All,
         dtype: DType::F32,
-        weights: WeightFormat::Model,
+        weights: None,
     };
     let work = op.work(&step(2, 4, 4));
     // 8 rows: 2 * 8 * 3 * 5 = 240; bias 8 * 5; read (24 + 15 + 5) * 4 B; written 40 * 4 B.
@@ -77,7 +77,7 @@ fn the_head_works_on_the_last_position_only() {
         bias: false,
         rows: LinearRows::Last,
         dtype: DType::Bf16,
-        weights: WeightFormat::Model,
+        weights: None,
     };
     assert_eq!(op.work(&step(2, 100, 100)).matmul_flops, Flops(160.0));
 }
@@ -133,7 +133,7 @@ fn the_ops_of_a_llama_block_follow_their_formulas() {
 
 #[test]
 fn a_fused_op_sums_flops_and_counts_no_bytes_between_its_parts() {
-    let (dtype, rows, weights) = (DType::F32, LinearRows::All, WeightFormat::Model);
+    let (dtype, rows, weights) = (DType::F32, LinearRows::All, None);
     let shape = step(1, 2, 2);
     let norm = Op::Norm { norm: NormKind::Layer, hidden: 3, rows, dtype };
     let linear = Op::Linear { input: 3, output: 5, bias: true, rows, dtype, weights };
@@ -150,12 +150,13 @@ fn a_fused_op_sums_flops_and_counts_no_bytes_between_its_parts() {
 
 #[test]
 fn int8_weights_count_their_codes_and_scales() {
-    let of = |weights| {
+    let of = |weights: &str| {
+        let weights = Some(weights.parse().unwrap());
         let (dtype, rows) = (DType::Bf16, LinearRows::All);
         Op::Linear { input: 100, output: 10, bias: false, rows, dtype, weights }.work(&step(1, 1, 1))
     };
     // Activations in and out are 100 and 10 bf16. 100 inputs are 4 blocks of 32: 1000 codes and 40 f16 scales.
-    assert_eq!(of(WeightFormat::Model).bytes_read, Bytes(200.0 + 2000.0));
-    assert_eq!(of(WeightFormat::Int8).bytes_read, Bytes(200.0 + 1000.0 + 80.0));
-    assert_eq!(of(WeightFormat::Int8Channel).bytes_read, Bytes(200.0 + 1000.0 + 40.0));
+    assert_eq!(of("bf16").bytes_read, Bytes(200.0 + 2000.0));
+    assert_eq!(of("int8:32").bytes_read, Bytes(200.0 + 1000.0 + 80.0));
+    assert_eq!(of("int8").bytes_read, Bytes(200.0 + 1000.0 + 20.0));
 }

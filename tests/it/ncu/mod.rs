@@ -6,7 +6,7 @@ mod errors;
 mod fixtures;
 mod golden;
 mod mutations;
-mod report_bytes;
+pub(crate) mod report_bytes;
 mod report_format;
 mod reports;
 mod tensor;

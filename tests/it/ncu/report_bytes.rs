@@ -2,9 +2,9 @@
 
 /// A protobuf message, or part of one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Proto(pub(super) Vec<u8>);
+pub(crate) struct Proto(pub(super) Vec<u8>);
 
-pub(super) fn varint(mut value: u64) -> Vec<u8> {
+pub(crate) fn varint(mut value: u64) -> Vec<u8> {
     let mut out = Vec::new();
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -15,7 +15,7 @@ pub(super) fn varint(mut value: u64) -> Vec<u8> {
 }
 
 impl Proto {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
@@ -24,61 +24,61 @@ impl Proto {
         self
     }
 
-    pub(super) fn int(self, number: u64, value: u64) -> Self {
+    pub(crate) fn int(self, number: u64, value: u64) -> Self {
         let mut out = self.key(number, 0);
         out.0.extend(varint(value));
         out
     }
 
-    pub(super) fn double(self, number: u64, value: f64) -> Self {
+    pub(crate) fn double(self, number: u64, value: f64) -> Self {
         let mut out = self.key(number, 1);
         out.0.extend(value.to_le_bytes());
         out
     }
 
-    pub(super) fn float(self, number: u64, value: f32) -> Self {
+    pub(crate) fn float(self, number: u64, value: f32) -> Self {
         let mut out = self.key(number, 5);
         out.0.extend(value.to_le_bytes());
         out
     }
 
-    pub(super) fn bytes(self, number: u64, value: &[u8]) -> Self {
+    pub(crate) fn bytes(self, number: u64, value: &[u8]) -> Self {
         let mut out = self.key(number, 2);
         out.0.extend(varint(value.len() as u64));
         out.0.extend(value);
         out
     }
 
-    pub(super) fn text(self, number: u64, value: &str) -> Self {
+    pub(crate) fn text(self, number: u64, value: &str) -> Self {
         self.bytes(number, value.as_bytes())
     }
 
-    pub(super) fn message(self, number: u64, value: &Proto) -> Self {
+    pub(crate) fn message(self, number: u64, value: &Proto) -> Self {
         self.bytes(number, &value.0)
     }
 
     /// The bytes after their length, as blocks and results stand in the file.
-    pub(super) fn framed(&self) -> Vec<u8> {
+    pub(crate) fn framed(&self) -> Vec<u8> {
         [&(self.0.len() as u32).to_le_bytes()[..], &self.0].concat()
     }
 }
 
 /// The start of every report.
-pub(super) fn start() -> Vec<u8> {
+pub(crate) fn start() -> Vec<u8> {
     [b"NVR\0".as_slice(), &Proto::new().int(1, 7).framed()].concat()
 }
 
 /// A block without a payload.
-pub(super) fn header_block(number: u64, message: &Proto) -> Vec<u8> {
+pub(crate) fn header_block(number: u64, message: &Proto) -> Vec<u8> {
     Proto::new().int(1, 0).int(2, 0).message(number, message).int(5, 0).framed()
 }
 
-pub(super) fn string_block(names: &[&str]) -> Vec<u8> {
+pub(crate) fn string_block(names: &[&str]) -> Vec<u8> {
     header_block(4, &names.iter().fold(Proto::new(), |table, name| table.text(1, name)))
 }
 
 /// A block with sources, launches and ranges.
-pub(super) fn payload_block(sources: &[&[u8]], launches: &[Proto], ranges: &[Proto]) -> Vec<u8> {
+pub(crate) fn payload_block(sources: &[&[u8]], launches: &[Proto], ranges: &[Proto]) -> Vec<u8> {
     let framed_source = |s: &&[u8]| [&(s.len() as u32).to_le_bytes()[..], s].concat();
     let results = launches.iter().chain(ranges).flat_map(Proto::framed);
     let payload: Vec<u8> = sources.iter().flat_map(framed_source).chain(results).collect();
@@ -93,15 +93,15 @@ pub(super) fn payload_block(sources: &[&[u8]], launches: &[Proto], ranges: &[Pro
 }
 
 /// A metric with a value of any of the types.
-pub(super) fn metric(name: u64, value: Proto) -> Proto {
+pub(crate) fn metric(name: u64, value: Proto) -> Proto {
     Proto::new().int(1, name).message(2, &value)
 }
 
-pub(super) fn double(value: f64) -> Proto {
+pub(crate) fn double(value: f64) -> Proto {
     Proto::new().double(3, value)
 }
 
-pub(super) fn launch(kernel: &str, metrics: &[Proto]) -> Proto {
+pub(crate) fn launch(kernel: &str, metrics: &[Proto]) -> Proto {
     let shape = |x| Proto::new().int(1, x).int(2, 1).int(3, 1);
     let head = Proto::new()
         .int(1, 99)
@@ -117,7 +117,7 @@ pub(super) fn launch(kernel: &str, metrics: &[Proto]) -> Proto {
 }
 
 /// A device of compute capability 8.6.
-pub(super) fn session_block() -> Vec<u8> {
+pub(crate) fn session_block() -> Vec<u8> {
     let attribute = |name: &str, value: u64| {
         let name = format!("device__attribute_{name}");
         Proto::new().text(1, &name).message(2, &Proto::new().int(5, value))
@@ -131,11 +131,11 @@ pub(super) fn session_block() -> Vec<u8> {
 }
 
 /// The metrics of [`whole`], by number.
-pub(super) const NAMES: [&str; 4] =
+pub(crate) const NAMES: [&str; 4] =
     ["gpu__time_duration.sum", "dram__bytes.sum", "sm__warps_active.avg", "device__attribute_display_name"];
 
 /// Two launches, their names after them: 1 us and 2 us, 4096 B and 8192 B.
-pub(super) fn whole() -> Vec<u8> {
+pub(crate) fn whole() -> Vec<u8> {
     let metrics = |time, bytes| {
         let name = Proto::new().text(1, "Test GPU");
         [

@@ -50,7 +50,10 @@ fn check(name: &str, path: &Path, golden: &Value) {
     assert_eq!(devices, wanted, "{name}");
     let is_nsys = name.starts_with("nsys/");
     if is_nsys {
-        assert_eq!(run.profiler.as_ref().unwrap().version.as_deref(), golden["nsys"].as_str(), "{name}");
+        // The golden values know one of the two tables that a version may stand in.
+        let version = run.profiler.as_ref().unwrap().version.as_deref();
+        assert!(golden["nsys"].as_str().is_none_or(|v| Some(v) == version), "{name}: {version:?}");
+        assert!(version.is_some(), "{name}");
     }
     let sums = by_name(&run, is_nsys);
     for top in golden["top"].as_array().unwrap() {
@@ -70,7 +73,7 @@ fn real_traces_give_their_golden_values() {
     let golden = std::fs::read_to_string(folder.join("golden.json")).unwrap();
     let golden: BTreeMap<String, Value> = serde_json::from_str(&golden).unwrap();
     assert!(golden.len() >= 16);
-    for (name, values) in golden.iter().filter(|(name, _)| name.starts_with("kineto/")) {
+    for (name, values) in &golden {
         check(name, &folder.join(name), values);
     }
 }

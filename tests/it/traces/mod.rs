@@ -3,6 +3,7 @@
 mod golden;
 mod kineto;
 mod mutations;
+mod nsys;
 
 use kprof::ingest::{IngestError, read_any};
 use kprof::profile::Run;

@@ -15,9 +15,8 @@ pub(super) use epilogue::Epilogue;
 use super::rows::{Convert, Norm, Quantise};
 use super::simd::{Element, Grid, Isa, Plain, Pool, dispatch};
 use super::tensor::{Arena, CpuTensor};
-use super::weights::{CpuLinear, CpuNorm, PanelType, Panels};
+use super::weights::{CpuLinear, CpuNorm, GROUP, PanelType, Panels};
 use crate::backend::BackendError;
-use crate::llm::WeightFormat;
 use half::bf16;
 
 /// Up to so many rows, the weights are read once per row from the cache that the first row brought them to.
@@ -183,7 +182,7 @@ impl Engine<'_> {
 
     fn quantised(&mut self, x: &CpuTensor, panels: &Panels) -> Result<Operand, BackendError> {
         let inputs = panels.kind.padded_inputs(panels.inputs);
-        let blocks = inputs / WeightFormat::BLOCK;
+        let blocks = inputs / GROUP;
         let mut codes = self.arena.tensor::<i8>(x.rows, inputs)?;
         let mut scales = self.arena.tensor::<f32>(x.rows, blocks)?;
         let mut sums = self.arena.tensor::<f32>(x.rows, blocks)?;

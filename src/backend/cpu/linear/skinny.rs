@@ -3,8 +3,7 @@
 use super::epilogue::{Finish, vector};
 use super::{Engine, Epilogue, FEW_ROWS, Operand};
 use crate::backend::cpu::simd::{Element, Grid, Kernel, LANES, Simd, cast, dispatch};
-use crate::backend::cpu::weights::{INT8_BLOCK_BYTES, OFFSET, PanelType, Panels};
-use crate::llm::WeightFormat;
+use crate::backend::cpu::weights::{GROUP, INT8_BLOCK_BYTES, OFFSET, PanelType, Panels};
 use half::{bf16, f16};
 
 /// How far ahead of its use memory is asked for, in bytes (measured: 25 to 40 % more bandwidth than without).
@@ -115,7 +114,7 @@ impl Task<'_> {
                 let at = row * blocks;
                 let y = int8_channel(s, bytes, &codes[row * stride..], &scales[at..], &sums[at..]);
                 let scales = self.panels.scales.as_deref().unwrap_or_default();
-                s.mul(y, s.load(vector(scales, panel * LANES)))
+                s.mul(y, s.load_f16(vector(scales, panel * LANES)))
             }
             _ => unreachable!("the operand was made for these weights"),
         }
@@ -173,7 +172,7 @@ fn block<S: Simd>(s: S, codes: &[[u8; 64]], x: &[[i8; 4]], sum: f32) -> S::V {
     s.sub(products, s.splat(sum * OFFSET as f32))
 }
 
-const QUADS: usize = WeightFormat::BLOCK / 4;
+const QUADS: usize = GROUP / 4;
 
 /// Sums over blocks of INT8 weights with a scale per 32 inputs.
 #[inline(always)]

@@ -3,8 +3,7 @@
 use super::Engine;
 use crate::backend::BackendError;
 use crate::backend::cpu::simd::{Kernel, LANES, Simd, cast, cast_mut, dispatch};
-use crate::backend::cpu::weights::{INT8_BLOCK, INT8_BLOCK_BYTES, OFFSET, PanelType, Panels};
-use crate::llm::WeightFormat;
+use crate::backend::cpu::weights::{GROUP, INT8_BLOCK, INT8_BLOCK_BYTES, OFFSET, PanelType, Panels};
 use half::{bf16, f16};
 
 /// `panels` as f32 or bf16.
@@ -37,17 +36,15 @@ impl Kernel for Unpack<'_> {
                 for (i, block) in cast::<u8, [u8; INT8_BLOCK_BYTES]>(bytes).iter().enumerate() {
                     let (scales, codes) = block.split_at(64);
                     let scales = cast::<u8, [f16; LANES]>(scales);
-                    for (half, codes) in
-                        cast::<u8, [u8; 64]>(codes).chunks_exact(WeightFormat::BLOCK / 4).enumerate()
-                    {
-                        let input = i * INT8_BLOCK + half * WeightFormat::BLOCK;
+                    for (half, codes) in cast::<u8, [u8; 64]>(codes).chunks_exact(GROUP / 4).enumerate() {
+                        let input = i * INT8_BLOCK + half * GROUP;
                         widen(s, codes, s.load_f16(&scales[half]), self.kind, input, self.to);
                     }
                 }
             }
             _ => {
                 let scales = scales.unwrap_or_default();
-                let scale = s.load(super::epilogue::vector(scales, self.panel * LANES));
+                let scale = s.load_f16(super::epilogue::vector(scales, self.panel * LANES));
                 widen(s, cast(bytes), scale, self.kind, 0, self.to);
             }
         }

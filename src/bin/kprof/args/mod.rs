@@ -6,6 +6,7 @@ mod export;
 mod import;
 mod logits;
 mod model;
+mod ncu;
 mod phase;
 mod roofline;
 
@@ -15,6 +16,7 @@ pub(crate) use export::ExportArgs;
 pub(crate) use import::ImportArgs;
 pub(crate) use logits::{FeedArg, LogitsArgs};
 pub(crate) use model::ModelArgs;
+pub(crate) use ncu::NcuArgs;
 pub(crate) use phase::PhaseArgs;
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
 
@@ -33,6 +35,7 @@ pub(crate) enum Command {
     Phase(Box<PhaseArgs>),
     /// Turn Nsight Compute reports and exports and kprof runs into a roofline table and chart
     Roofline(Box<RooflineArgs>),
+    Ncu(Box<NcuArgs>),
     /// Write the kernel launches of reports and exports as CSV, JSON or Parquet
     Convert(ConvertArgs),
     /// Turn traces of other profilers (PyTorch, vLLM, nsys, rocprofv3) and exports of ncu into a run file

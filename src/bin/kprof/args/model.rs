@@ -25,10 +25,10 @@ pub(crate) struct ModelArgs {
     /// [default: cpu; candle on the fake device]
     #[arg(long, value_name = "NAME")]
     pub(crate) implementation: Option<String>,
-    /// How the weights of linears are stored: model (in the type of --dtype), int8 (blocks of 32 inputs share a scale,
-    /// as in Q8_0), int8-channel (one scale per output); only the cpu implementation computes with INT8
-    #[arg(long, value_name = "FORMAT", default_value = "model")]
-    pub(crate) weights: WeightFormat,
+    /// How the weights of linears are stored: int8:32 (blocks of 32 inputs share a scale, as in Q8_0) or int8 (one scale
+    /// per output), both with the cpu implementation only [default: as --dtype]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) weights: Option<WeightFormat>,
     /// Threads that compute [default: one per physical core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) threads: Option<u16>,

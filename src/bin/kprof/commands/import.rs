@@ -5,12 +5,11 @@ use crate::exit::usage;
 use crate::output;
 use anyhow::Context as _;
 use kprof::host;
-use kprof::ingest::{Classifier, Rules, fold_any};
-use kprof::profile::{
-    DeviceInfo, FORMAT_VERSION, HostInfo, KernelRecord, Manifest, ProfileError, Record, Run, RunWriter,
-};
+use kprof::ingest::{Classifier, Rules, Seen, fold_any};
+use kprof::profile::{DeviceInfo, FORMAT_VERSION, HostInfo, Manifest, ProfileError, Record, Run, RunWriter};
 use kprof::render;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 pub(crate) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let begun = std::time::Instant::now();
@@ -55,18 +54,21 @@ fn beside(file: &Path) -> PathBuf {
 
 /// Reads one file and appends what it has; kernels go straight from one to the other.
 fn import(file: &Path, rules: &mut Classifier, writer: &mut RunWriter) -> anyhow::Result<(Run, u64)> {
-    let mut failed: Result<(), ProfileError> = Ok(());
-    let mut count = 0;
-    let push = |(): &mut (), kernel: &KernelRecord| {
-        let mut kernel = kernel.clone();
+    let begin = writer.length()?;
+    let writing = Mutex::new(&mut *writer);
+    let writer_of = || writing.lock().unwrap_or_else(PoisonError::into_inner);
+    // A reading that starts over gives its kernels again.
+    let new = || (0, writer_of().take_back(begin));
+    let push = |(count, result): &mut (u64, Result<(), ProfileError>), seen: Seen<'_>| {
+        let mut kernel = seen.record.clone();
         rules.apply(&mut kernel);
-        count += 1;
-        if failed.is_ok() {
-            failed = writer.append(&Record::Kernel(Box::new(kernel)));
+        *count += 1;
+        if result.is_ok() {
+            *result = writer_of().append(&Record::Kernel(Box::new(kernel)));
         }
     };
-    let (run, ()) = fold_any(file, || (), push)?;
-    failed?;
+    let (run, (count, result)) = fold_any(file, new, push)?;
+    result?;
     if run.manifest.is_some() {
         return Err(usage(format!("{}: it is a run file already", file.display())));
     }

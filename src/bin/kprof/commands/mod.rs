@@ -4,6 +4,7 @@ mod ceilings;
 mod convert;
 mod import;
 mod logits;
+mod ncu;
 mod phase;
 mod roofline;
 
@@ -13,6 +14,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Phase(args) => phase::run(&args),
         Command::Roofline(args) => roofline::run(&args),
+        Command::Ncu(args) => ncu::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Ceilings(args) => ceilings::run(&args),

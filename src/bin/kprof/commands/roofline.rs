@@ -6,8 +6,9 @@ use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
 use kprof::hw::{self, Ceiling, DeviceMatch, DeviceSpec, MemoryLevel};
-use kprof::ingest::{Classifier, IngestError, Meaning, Rules, fold_any};
-use kprof::profile::{Finding, FindingCode, KernelRecord, Run, short_name};
+use kprof::ingest::{Classifier, IngestError, Meaning, Rules, Seen, fold_any};
+use kprof::llm::Stage;
+use kprof::profile::{Finding, FindingCode, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::roofline::{
@@ -17,14 +18,39 @@ use kprof::roofline::{
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+/// What another command knows about the files that it hands over.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given {
+    /// Findings of its own.
+    pub(crate) findings: Vec<Finding>,
+    /// The stage of every launch.
+    pub(crate) stage: Option<Stage>,
+    /// The stage that launches must be known to be of.
+    pub(crate) only_stage: Option<Stage>,
+}
+
 pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
+    run_with(args, Given::default())
+}
+
+/// Finds mistakes in the flags before any file is there to be read.
+pub(crate) fn check(args: &RooflineArgs) -> anyhow::Result<()> {
+    let export = &args.export;
+    let figures = [&export.export_svg, &export.export_png];
+    output::check_writable(
+        export.tables.paths().into_iter().chain(figures.into_iter().filter_map(|p| p.as_deref())),
+    )?;
+    chosen(args).map(drop)
+}
+
+pub(crate) fn run_with(args: &RooflineArgs, given: Given) -> anyhow::Result<()> {
     if !args.label.is_empty() && args.label.len() != args.files.len() {
         let (labels, files) = (args.label.len(), args.files.len());
         return Err(usage(format!("--label gives {labels} names to {files} files; give one to each")));
     }
     let mut ceilings = Ceilings { chosen: chosen(args)?, by_device: Vec::new() };
     let mut rules = Classifier::new(args.rules.as_deref().map(Rules::read).transpose()?);
-    let read = |file: &PathBuf| read(args, file, &mut ceilings, &mut rules);
+    let read = |file: &PathBuf| read(args, &given, file, &mut ceilings, &mut rules);
     let read: Vec<Read> = args.files.iter().map(read).collect::<Result<_, _>>()?;
     let (mut runs, mut launches, mut timelines) = (Vec::new(), Vec::new(), Vec::new());
     for read in read {
@@ -37,12 +63,19 @@ pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
     if roofline.points.is_empty() && roofline.too_small == 0 {
         unmatched.map_or(Ok(()), |message| Err(anyhow::anyhow!(message)))?;
     }
+    if let Some(stage) = given.only_stage.filter(|_| roofline.points.is_empty()) {
+        anyhow::bail!(
+            "no launch is known to be of the stage {stage}: name the NVTX range that it runs in, with --nvtx, or its \
+             kernels, with --rules"
+        );
+    }
     roofline.timelines = timelines;
     roofline.set_labels(&args.label);
     if args.full_names {
         roofline.use_full_names();
     }
     roofline.findings.extend(ambiguous_devices(&runs));
+    roofline.findings.extend(given.findings);
     let options = ChartOptions {
         title: args.title.clone(),
         footer: render::footer(&runs, &host::kprof_info()) + &precision_note(args),
@@ -63,24 +96,34 @@ struct Read {
 /// Reads a file; the ceilings of the devices that it names are added.
 fn read(
     args: &RooflineArgs,
+    given: &Given,
     file: &Path,
     ceilings: &mut Ceilings,
     rules: &mut Classifier,
 ) -> Result<Read, IngestError> {
     let empty =
         || (Launches::new(by(args.by), selection(args), only(args.precision)), TimelineBuilder::default());
-    let mut add = |(launches, timeline): &mut (Launches, TimelineBuilder),
-                   kernel: &KernelRecord,
-                   of_run: &[Ceiling]| {
-        kernel.device.iter().for_each(|name| add_device(ceilings, name));
-        let Meaning { stage, phase, version, class } = rules.meaning(kernel);
-        let place = Place { version, stage, phase, class };
-        timeline.push(kernel, &place);
-        launches.push_as(kernel, &place, ceilings, of_run);
-    };
-    let (mut run, mut read) = fold_any(file, empty, |all, kernel| add(all, kernel, &[]))?;
+    let mut add =
+        |(launches, timeline): &mut (Launches, TimelineBuilder), seen: Seen<'_>, of_run: &[Ceiling]| {
+            let kernel = seen.record;
+            kernel.device.iter().for_each(|name| add_device(ceilings, name));
+            let mut place = || {
+                let Meaning { stage, phase, version, class } = rules.meaning(kernel);
+                Place { version, stage: given.stage.or(stage), phase, class }
+            };
+            if kernel.timeline.is_none() && given.only_stage.is_none() {
+                return launches.push_alike(kernel, seen.alike, place, ceilings, of_run);
+            }
+            let place = place();
+            if given.only_stage.is_some_and(|only| place.stage != Some(only)) {
+                return;
+            }
+            timeline.push(kernel, &place);
+            launches.push_alike(kernel, seen.alike, || place, ceilings, of_run);
+        };
+    let (mut run, mut read) = fold_any(file, empty, |all, seen| add(all, seen, &[]))?;
     let kept = std::mem::take(&mut run.kernels);
-    kept.iter().for_each(|kernel| add(&mut read, kernel, &run.ceilings));
+    kept.iter().for_each(|record| add(&mut read, Seen { record, alike: None }, &run.ceilings));
     run.devices.extend(kept.into_iter().filter_map(|k| k.device));
     run.devices.dedup();
     run.device_names().into_iter().for_each(|name| add_device(ceilings, name));

@@ -6,6 +6,7 @@ use super::super::readings::Assumptions;
 use super::head::Plan;
 use super::rows::{Rows, Templates};
 use super::shape::{Own, Shape};
+use crate::ingest::Seen;
 use crate::profile::KernelRecord;
 use memchr::memchr;
 use std::fs::File;
@@ -78,13 +79,13 @@ impl Chunk {
         texts: &str,
         numbers: &[f64],
         before: usize,
-        mut then: impl FnMut(&KernelRecord) -> Result<(), Stop>,
+        mut then: impl FnMut(Seen<'_>) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
         for launch in launches {
             match launch {
                 Launched::Full { mut record, about_lines } => {
                     place_findings(&mut record, about_lines, before);
-                    then(&record)?;
+                    then(Seen { record: &record, alike: None })?;
                 }
                 Launched::Shaped { shape, own, results } => {
                     let [id, process, grid, block, context, stream, rule] = own.map(|range| &texts[range]);
@@ -196,10 +197,11 @@ fn first_record(bytes: &[u8]) -> Option<usize> {
 
 /// The text from `first` on, without a character that is cut off by the end of what was read.
 fn valid(bytes: &[u8], first: usize, whole: bool) -> Result<&str, Stop> {
-    match std::str::from_utf8(&bytes[first..]) {
+    let bytes = &bytes[first..];
+    match simdutf8::compat::from_utf8(bytes) {
         Ok(text) => Ok(text),
         Err(error) if error.error_len().is_none() && !whole => {
-            std::str::from_utf8(&bytes[first..first + error.valid_up_to()]).map_err(|_| Stop::Irregular)
+            simdutf8::compat::from_utf8(&bytes[..error.valid_up_to()]).map_err(|_| Stop::Irregular)
         }
         Err(_) => Err(Stop::Irregular),
     }

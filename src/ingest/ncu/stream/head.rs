@@ -7,6 +7,7 @@ use super::super::table;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 
 /// How much is looked at for the header and a first idea of the locale.
 const HEAD: u64 = 256 << 10;
@@ -30,6 +31,8 @@ pub(super) struct Plan<'a> {
     pub(super) locale: Locale,
     /// The profiler's messages before the table.
     pub(super) messages: Vec<Message>,
+    /// How many shapes of launches have been learnt.
+    pub(super) shapes: AtomicUsize,
 }
 
 /// The first bytes of a file.
@@ -70,6 +73,7 @@ pub(super) fn plan<'a>(path: &'a Path, name: &'a str, head: &'a [u8], size: u64)
         chunk: u64::MAX,
         locale,
         messages: start.messages,
+        shapes: AtomicUsize::new(0),
     })
 }
 

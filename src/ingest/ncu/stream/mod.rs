@@ -10,6 +10,7 @@
 //! launches, in UTF-8. Whatever else occurs makes the whole file be read the other way.
 
 mod chunk;
+mod crew;
 mod head;
 mod rows;
 mod shape;
@@ -18,21 +19,18 @@ use super::launches::Message;
 use super::locale::{Locale, Votes};
 use super::readings::Assumptions;
 use super::{NcuError, ValueCounts, file_findings};
+use crate::ingest::Seen;
 use crate::profile::{KernelRecord, Run};
-use chunk::{Chunk, Stop, Worker};
+use chunk::{Chunk, Stop};
 use head::Plan;
 use std::collections::HashMap;
 use std::io;
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, sync_channel};
 
 /// Files below this are read whole: that takes less than threads take to start.
 const WHOLE_BELOW: u64 = 4 << 20;
 /// What a thread reads at a time: it should stay in a core's cache, and be large against a launch (tens of KiB).
 const CHUNK: u64 = 1 << 20;
-/// Parsed chunks that may wait for those before them, per thread.
-const WAITING: usize = 2;
 
 /// How to read: the tests try other sizes than those that are fast.
 #[derive(Clone, Copy, Debug)]
@@ -49,20 +47,20 @@ struct Tuning {
 ///
 /// # Errors
 /// As [`super::read`].
-pub fn fold<A>(
+pub fn fold<A: Send>(
     path: &Path,
     new: impl FnMut() -> A,
-    push: impl FnMut(&mut A, &KernelRecord),
+    push: impl FnMut(&mut A, Seen<'_>) + Send,
 ) -> Result<(Run, A), NcuError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     fold_with(path, Tuning { whole_below: WHOLE_BELOW, chunk: CHUNK, threads }, new, push)
 }
 
-fn fold_with<A>(
+fn fold_with<A: Send>(
     path: &Path,
     tuning: Tuning,
     mut new: impl FnMut() -> A,
-    mut push: impl FnMut(&mut A, &KernelRecord),
+    mut push: impl FnMut(&mut A, Seen<'_>) + Send,
 ) -> Result<(Run, A), NcuError> {
     let failed = |source| NcuError::Read { path: path.to_path_buf(), source };
     if let Some(read) = streamed(path, tuning, &mut new, &mut push).map_err(failed)? {
@@ -72,17 +70,17 @@ fn fold_with<A>(
     let mut into = new();
     run.devices = run.device_names().into_iter().map(str::to_string).collect();
     for kernel in std::mem::take(&mut run.kernels) {
-        push(&mut into, &kernel);
+        push(&mut into, Seen { record: &kernel, alike: None });
     }
     Ok((run, into))
 }
 
 /// Reads in chunks; `None` for a file that must be read whole.
-fn streamed<A>(
+fn streamed<A: Send>(
     path: &Path,
     tuning: Tuning,
     new: &mut impl FnMut() -> A,
-    push: &mut impl FnMut(&mut A, &KernelRecord),
+    push: &mut (impl FnMut(&mut A, Seen<'_>) + Send),
 ) -> io::Result<Option<(Run, A)>> {
     let size = std::fs::metadata(path)?.len();
     if size < tuning.whole_below {
@@ -97,7 +95,8 @@ fn streamed<A>(
     for _ in 0..2 {
         plan.locale = Locale { decimal, assumed: false };
         let mut merged = Merged::new(&plan, new());
-        match parse(&plan, tuning.threads, &mut merged, push) {
+        let parsed = crew::parse(&plan, tuning.threads, plan.start, |chunk| merged.add(chunk, push));
+        match parsed {
             Ok(()) if merged.launches == 0 => return Ok(None),
             Ok(()) => {}
             Err(Stop::Irregular) => return Ok(None),
@@ -120,8 +119,7 @@ struct Merged<A> {
     messages: Vec<Message>,
     launches: usize,
     devices: Vec<String>,
-    /// Where the next chunk must begin, and on which line.
-    at: u64,
+    /// On which line the next chunk begins.
     line: usize,
     order: Order,
 }
@@ -136,28 +134,27 @@ impl<A> Merged<A> {
             messages: plan.messages.clone(),
             launches: 0,
             devices: Vec::new(),
-            at: plan.start,
             line: plan.line,
             order: Order::default(),
         }
     }
 
-    fn add(&mut self, chunk: Chunk, push: &mut impl FnMut(&mut A, &KernelRecord)) -> Result<(), Stop> {
+    fn add(&mut self, chunk: Chunk, push: &mut impl FnMut(&mut A, Seen<'_>)) -> Result<(), Stop> {
         self.votes.merge(&chunk.votes);
         self.assumptions.merge(chunk.assumptions);
         let line = self.line - 1;
         self.messages.extend(chunk.messages.into_iter().map(|m| Message { line: line + m.line, ..m }));
-        Chunk::each(chunk.launches, &chunk.texts, &chunk.results, line, |record| {
+        Chunk::each(chunk.launches, &chunk.texts, &chunk.results, line, |seen| {
+            let record = seen.record;
             self.order.check(record)?;
             self.counts.add(record);
             self.launches += 1;
             if let Some(name) = record.device.as_ref().filter(|name| !self.devices.contains(name)) {
                 self.devices.push(name.clone());
             }
-            push(&mut self.into, record);
+            push(&mut self.into, seen);
             Ok(())
         })?;
-        self.at = chunk.end;
         self.line += chunk.lines;
         Ok(())
     }
@@ -196,47 +193,6 @@ impl Order {
         self.current = Some((kernel.process.clone(), id));
         if grows { Ok(()) } else { Err(Stop::Irregular) }
     }
-}
-
-/// Parses all chunks; thread `t` of `n` has the chunks t, t + n, t + 2n, ...
-fn parse<A>(
-    plan: &Plan<'_>,
-    threads: usize,
-    merged: &mut Merged<A>,
-    push: &mut impl FnMut(&mut A, &KernelRecord),
-) -> Result<(), Stop> {
-    let chunks = (plan.size - plan.start).div_ceil(plan.chunk);
-    let threads = u64::try_from(threads).unwrap_or(1).clamp(1, chunks.max(1));
-    std::thread::scope(|scope| {
-        let receivers: Vec<Receiver<Result<Chunk, Stop>>> = (0..threads)
-            .map(|thread| {
-                let (sender, receiver) = sync_channel(WAITING);
-                scope.spawn(move || {
-                    let mut worker = Worker::new(plan);
-                    let all = (thread..chunks).step_by(usize::try_from(threads).unwrap_or(1));
-                    all.map(|index| worker.chunk(index)).try_for_each(|parsed| {
-                        let stop = parsed.is_err();
-                        match sender.send(parsed) {
-                            Ok(()) if !stop => ControlFlow::Continue(()),
-                            // The receiver is gone when another chunk ended the reading.
-                            _ => ControlFlow::Break(()),
-                        }
-                    })
-                });
-                receiver
-            })
-            .collect();
-        let mut again = Worker::new(plan);
-        for (index, receiver) in (0..chunks).zip(receivers.iter().cycle()) {
-            // OK to call a missing chunk irregular: its thread has ended, and only a stop ends one early.
-            let parsed = receiver.recv().unwrap_or(Err(Stop::Irregular))?;
-            let parsed = if parsed.start == merged.at { parsed } else { again.exactly(merged.at, index)? };
-            merged.add(parsed, push)?;
-        }
-        // Dropped before the scope waits for the threads, so that none waits to send.
-        drop(receivers);
-        if merged.at == plan.size { Ok(()) } else { Err(Stop::Irregular) }
-    })
 }
 
 #[cfg(test)]

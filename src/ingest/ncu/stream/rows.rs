@@ -16,6 +16,7 @@ use super::super::table;
 use super::chunk::{Chunk, Launched, Stop};
 use super::head::{Plan, first_of_metric};
 use super::shape::Shapes;
+use foldhash::fast::RandomState;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ struct Template {
 #[derive(Debug, Default)]
 pub(super) struct Templates {
     all: Vec<Template>,
-    index: HashMap<Box<[u8]>, usize>,
+    index: HashMap<Box<[u8]>, usize, RandomState>,
     last: usize,
     /// How the columns of a wide table are scaled.
     columns: Vec<Option<Scaling>>,
@@ -188,6 +189,10 @@ impl<'t, 'w> Rows<'t, 'w> {
         if self.expected_row(at) {
             self.closing |= begin + at as u64 >= end;
             return Ok(Step::Next);
+        }
+        // A row, unless it ends with the text, which `row` finds out itself: the line's end need not be looked for.
+        if let [b'0'..=b'9', ..] | [b'"', b'0'..=b'9', ..] = &self.text.as_bytes()[at..] {
+            return self.row(record, begin, end);
         }
         let Some(line) = self.records.peek_line() else { return Ok(Step::Next) };
         let unended = at + line.len() == self.text.len();
@@ -405,7 +410,7 @@ fn push(
     told: impl Iterator<Item = (u32, Option<Scaling>)>,
 ) -> Result<(), Stop> {
     let (assumptions, results) = (&mut chunk.assumptions, &mut chunk.results);
-    if let Some((shape, results)) = shapes.find(plan.name, launch, told, plan.locale, assumptions, results) {
+    if let Some((shape, results)) = shapes.find(plan, launch, told, assumptions, results) {
         let rule = launch.rule.as_deref().filter(|rule| checks::names_a_peak(rule)).unwrap_or_default();
         let (id, process) = (&launch.key.id, &launch.key.process);
         let own: [&str; 7] =

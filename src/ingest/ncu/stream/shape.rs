@@ -14,10 +14,14 @@ use super::super::metrics::{CLOCKS, CYCLES, Factor, Quantity, formulas};
 use super::super::readings::{self, Assumptions, Readings, Scaling};
 use super::super::tensor::{self, Form, TensorName};
 use super::super::{kernel_record, record};
+use super::head::Plan;
 use crate::hw::{Ceiling, CeilingKind, ComputeUnit};
+use crate::ingest::Seen;
 use crate::profile::{FindingCode, KernelRecord};
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What a sum is multiplied by.
@@ -76,7 +80,7 @@ struct Program {
 #[derive(Debug, Default)]
 pub(super) struct Shapes {
     /// By the length and the end of the kernel's name.
-    known: HashMap<(usize, [u8; 16]), Known>,
+    known: HashMap<(usize, [u8; 16]), Known, RandomState>,
     count: usize,
     numbers: Numbers,
     values: Vec<f64>,
@@ -98,15 +102,14 @@ impl Shapes {
     /// The shape of a launch and where its numbers are put in `results`; `None` for a launch to be read in full.
     pub(super) fn find<'c>(
         &mut self,
-        name: &str,
+        plan: &Plan<'_>,
         launch: &'c Launch<'c>,
         told: impl Iterator<Item = (u32, Option<Scaling>)>,
-        locale: Locale,
         assumptions: &mut Assumptions,
         results: &mut Vec<f64>,
     ) -> Option<(&Arc<Shape>, Range<usize>)> {
         let cells = launch.cells.iter().zip(told).map(|(cell, (id, scaling))| (id, cell, scaling));
-        if !self.numbers.read(cells, locale, assumptions) {
+        if !self.numbers.read(cells, plan.locale, assumptions) {
             return None;
         }
         let kernel = launch.key.kernel.as_bytes();
@@ -117,7 +120,8 @@ impl Shapes {
         let at = match known.shapes.iter().position(|shape| shape.is_of(launch, &self.numbers)) {
             Some(at) => at,
             None if known.failures + known.shapes.len() < MOST_ALIKE && self.count < MOST_SHAPES => {
-                let Some(shape) = Shape::learn(name, launch, &self.numbers, locale) else {
+                let Some(shape) = Shape::learn(plan.name, launch, &self.numbers, plan.locale, &plan.shapes)
+                else {
                     known.failures += 1;
                     return None;
                 };
@@ -141,6 +145,8 @@ impl Shapes {
 /// A kernel with the same metrics.
 #[derive(Debug)]
 pub(super) struct Shape {
+    /// A number that no other shape of this reading has.
+    number: usize,
     /// Which cells there are, and whether each has a value.
     cells: Vec<(u32, bool)>,
     kernel: String,
@@ -212,7 +218,13 @@ impl Numbers {
 
 impl Shape {
     /// Learns the shape of a launch; `None` for one that must be read in full each time.
-    fn learn(name: &str, launch: &Launch<'_>, numbers: &Numbers, locale: Locale) -> Option<Self> {
+    fn learn(
+        name: &str,
+        launch: &Launch<'_>,
+        numbers: &Numbers,
+        locale: Locale,
+        counter: &AtomicUsize,
+    ) -> Option<Self> {
         // A summary is scaled, and a capability told by counters is itself a number.
         let column = launch.capability.split_once('.');
         let is_number =
@@ -237,6 +249,7 @@ impl Shape {
             available.iter().map(|metric| cell_of(launch, &read, numbers, metric)).collect::<Option<_>>()?;
         let program = program(&read, &available, &record)?;
         let shape = Self {
+            number: counter.fetch_add(1, Ordering::Relaxed),
             cells: numbers.cells.clone(),
             kernel: launch.key.kernel.to_string(),
             capability: launch.capability.to_string(),
@@ -271,7 +284,7 @@ impl Shape {
     }
 
     /// Gives the record of one launch.
-    pub(super) fn with<R>(&self, own: &Own<'_>, results: &[f64], then: impl FnOnce(&KernelRecord) -> R) -> R {
+    pub(super) fn with<R>(&self, own: &Own<'_>, results: &[f64], then: impl FnOnce(Seen<'_>) -> R) -> R {
         // OK to go on with a poisoned record: everything that varies is set again.
         let mut record = self.record.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let place = [own.grid, own.block, own.context, own.stream];
@@ -289,7 +302,7 @@ impl Shape {
             findings.extend(checks::rule_against_flops(&about, own.rule, &record));
         }
         record.findings = findings;
-        let result = then(&record);
+        let result = then(Seen { record: &record, alike: Some(self.number) });
         record.findings.truncate(always);
         result
     }

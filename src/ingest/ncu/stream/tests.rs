@@ -6,7 +6,7 @@ use crate::profile::Finding;
 /// Every record, and the findings about the file.
 fn in_chunks(path: &Path, chunk: u64, threads: usize) -> (Vec<KernelRecord>, Vec<Finding>) {
     let tuning = Tuning { whole_below: 0, chunk, threads };
-    let push = |all: &mut Vec<KernelRecord>, kernel: &KernelRecord| all.push(kernel.clone());
+    let push = |all: &mut Vec<KernelRecord>, seen: Seen<'_>| all.push(seen.record.clone());
     let (run, kernels) = streamed(path, tuning, &mut Vec::new, &mut { push })
         .expect("the file is readable")
         .expect("the file is regular");
@@ -166,7 +166,7 @@ fn real_exports_give_in_chunks_what_they_give_whole() {
         let Ok(mut whole) = super::super::read(&path) else { continue };
         for chunk in [3000, 40_000] {
             let tuning = Tuning { whole_below: 0, chunk, threads: 2 };
-            let push = |all: &mut Vec<KernelRecord>, kernel: &KernelRecord| all.push(kernel.clone());
+            let push = |all: &mut Vec<KernelRecord>, seen: Seen<'_>| all.push(seen.record.clone());
             let read = streamed(&path, tuning, &mut Vec::new, &mut { push }).expect("the file is readable");
             let Some((run, kernels)) = read else { continue };
             in_chunks += 1;
@@ -201,7 +201,7 @@ fn damaged_files_give_in_chunks_what_they_give_whole() {
         }
         std::fs::write(file.path(), &bytes).expect("it can be written");
         let tuning = Tuning { whole_below: 0, chunk: 1 + next() as u64 % 700, threads: 2 };
-        let push = |all: &mut Vec<KernelRecord>, kernel: &KernelRecord| all.push(kernel.clone());
+        let push = |all: &mut Vec<KernelRecord>, seen: Seen<'_>| all.push(seen.record.clone());
         match (super::super::read(file.path()), fold_with(file.path(), tuning, Vec::new, push)) {
             (Ok(whole), Ok((run, kernels))) => {
                 let differs = kernels.iter().zip(&whole.kernels).find(|(a, b)| a != b);

@@ -7,10 +7,12 @@ mod ceiling;
 mod device;
 mod devices;
 mod measured;
+mod memory;
 mod topology;
 
 pub use ceiling::{Ceiling, CeilingKind, CeilingSource, ComputeUnit, MemoryLevel, Precision};
 pub use device::{DeviceSpec, DeviceSpecError, read_device_spec};
 pub use devices::{DeviceMatch, find_device, known_devices, match_device};
 pub use measured::{MeasuredCeiling, Operation};
+pub use memory::available_memory;
 pub use topology::{CpuCache, CpuTopology};

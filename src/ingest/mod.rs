@@ -9,6 +9,7 @@ mod rules;
 mod scan;
 mod sqlite;
 mod steps;
+mod tables;
 mod timeline;
 
 pub use rules::{Classifier, Meaning, Rules, RulesError};
@@ -105,15 +106,20 @@ fn kind(head: &[u8]) -> Kind {
         Kind::Trace(kineto::fold)
     } else if nsys::looks_like(head) {
         Kind::Trace(nsys::fold)
+    } else if tables::looks_like(head) {
+        Kind::Trace(tables::fold)
     } else {
         Kind::Ncu
     }
 }
 
+/// Tables of text may have lines of the program before their header.
+const HEAD: usize = 1 << 14;
+
 /// The first bytes of a file: enough to tell its kind.
 fn head(path: &Path) -> Result<Vec<u8>, IngestError> {
     let error = |source| IngestError::Read { path: path.to_path_buf(), source };
-    let mut head = Vec::with_capacity(64);
-    std::fs::File::open(path).map_err(error)?.take(64).read_to_end(&mut head).map_err(error)?;
+    let mut head = Vec::with_capacity(HEAD);
+    std::fs::File::open(path).map_err(error)?.take(HEAD as u64).read_to_end(&mut head).map_err(error)?;
     Ok(head)
 }

@@ -37,6 +37,18 @@ impl KvElement {
         }
     }
 
+    /// Its name in files and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+            Self::Fp8 => "fp8",
+            Self::Int8 => "int8",
+            Self::Int4 => "int4",
+        }
+    }
+
     /// The largest code, where elements are codes times a scale; `None` where they are stored as they are.
     pub const fn largest_code(self) -> Option<u8> {
         match self {

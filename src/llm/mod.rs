@@ -1,6 +1,7 @@
 //! What is being run, as data: models, stages, phases, ops with their analytic work, and KV-cache versions.
 
 mod activation;
+mod cache_size;
 mod communication;
 mod config;
 mod deployment;
@@ -15,6 +16,7 @@ mod model_ops;
 mod op;
 mod parameters;
 mod presets;
+mod slice;
 mod stage;
 mod step;
 mod version_file;
@@ -23,6 +25,7 @@ mod weights;
 mod work;
 
 pub use activation::Activation;
+pub use cache_size::{CacheSize, cache_sizes};
 pub use communication::Collective;
 pub use deployment::{Arithmetic, Deployment, DeploymentError};
 pub use dtype::DType;

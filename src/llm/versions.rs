@@ -1,8 +1,7 @@
-//! KV-cache versions: rows of `versions.toml`, their storage formats, and the theoretical size of a cache.
+//! KV-cache versions: rows of `versions.toml`, and finding them by name.
 
 use super::version_file::parse_versions;
-use super::{DType, KvElement, KvStorage, ModelSpec, ScaleGranularity, nearest_first};
-use crate::units::Bytes;
+use super::{DType, KvElement, KvStorage, ScaleGranularity, nearest_first};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -115,18 +114,6 @@ impl Version {
     pub fn owner(&self, layer: usize) -> usize {
         layer - layer % self.share_layers
     }
-
-    /// Theoretical KV cache bytes: 2 x caching layers x kv_heads x head_dim x element bits / 8 x tokens x batch,
-    /// plus the scales. 0 without a cache.
-    pub fn cache_bytes(&self, model: &ModelSpec, dtype: DType, tokens: usize, batch: usize) -> Bytes {
-        if !self.use_cache {
-            return Bytes(0.0);
-        }
-        let layers = model.num_hidden_layers.div_ceil(self.share_layers) as f64;
-        let kept = self.window.map_or(tokens, |w| tokens.min(w));
-        let per_token = self.storage(dtype).bytes_per_token(model.num_key_value_heads, model.head_dim);
-        Bytes(layers * per_token * (kept * batch) as f64)
-    }
 }
 
 /// Why a version could not be used.
@@ -165,6 +152,18 @@ pub enum VersionError {
         line: usize,
         /// What is wrong there.
         message: String,
+    },
+    /// 4-bit codes and heads that do not go together.
+    #[error(
+        "version '{name}' packs two 4-bit codes into a byte; the heads of {model} have {head_dim} channels, an odd number"
+    )]
+    OddHeads {
+        /// The version.
+        name: String,
+        /// The model.
+        model: String,
+        /// Its heads' width.
+        head_dim: usize,
     },
     /// A user's version has the name of a built-in one.
     #[error("{file}: version '{name}' is built into kprof; give yours another name")]

@@ -15,7 +15,7 @@ pub use model::{Logits, Model};
 pub type Gpt<B> = Model<B>;
 
 pub use recorder::{RecordError, Recorder};
-pub use safetensors::{SafetensorsWeights, read_model_dir, write_logits};
+pub use safetensors::{SafetensorsWeights, read_model_dir, read_model_spec, write_logits};
 pub use state::State;
 pub use weights::{MemoryWeights, RandomWeights, WeightError, Weights, prompt_ids};
 

@@ -31,34 +31,76 @@ pub struct SafetensorsWeights {
     entries: HashMap<String, Entry>,
 }
 
+/// Reads the shape of a model: of a directory with a config.json, or of such a file; named after the directory.
+///
+/// # Errors
+/// When it is missing, unreadable or not of a family whose shape is known.
+pub fn read_model_spec(path: &Path) -> Result<ModelSpec, WeightError> {
+    let is_file = path.extension().is_some_and(|e| e == "json");
+    let folder = if is_file { path.parent().unwrap_or(path) } else { path };
+    let config_path = if is_file { path.to_path_buf() } else { path.join("config.json") };
+    let text = std::fs::read_to_string(&config_path)
+        .map_err(|source| WeightError::Read { path: config_path, source })?;
+    let name = folder.file_name().map_or_else(|| "model".to_string(), |n| n.to_string_lossy().into_owned());
+    ModelSpec::from_config_json(&name, &text).map_err(|e| reject(folder, &e))
+}
+
+fn reject(folder: &Path, error: &SpecError) -> WeightError {
+    WeightError::Directory { path: folder.to_path_buf(), reason: error.to_string() }
+}
+
 /// Reads a model directory: the shape from config.json, the tensors' places from *.safetensors.
 ///
 /// # Errors
 /// When a file is missing or unreadable, or config.json asks for what no pass computes.
 pub fn read_model_dir(folder: &Path) -> Result<(ModelSpec, SafetensorsWeights), WeightError> {
-    let reject = |reason: String| WeightError::Directory { path: folder.to_path_buf(), reason };
-    let config_path = folder.join("config.json");
-    let text = std::fs::read_to_string(&config_path)
-        .map_err(|source| WeightError::Read { path: config_path, source })?;
-    let name = folder.file_name().map_or_else(|| "model".to_string(), |n| n.to_string_lossy().into_owned());
-    let spec = ModelSpec::from_config_json(&name, &text).map_err(|e: SpecError| reject(e.to_string()))?;
-    spec.require_pass().map_err(|e| reject(e.to_string()))?;
+    let spec = read_model_spec(folder)?;
+    spec.require_pass().map_err(|e| reject(folder, &e))?;
     Ok((spec, SafetensorsWeights::open(folder)?))
+}
+
+/// Which file each tensor of a sharded model is in.
+#[derive(serde::Deserialize)]
+struct ShardIndex {
+    weight_map: HashMap<String, String>,
+}
+
+/// The files that hold the tensors: those that the index of shards names, or all *.safetensors where there is none.
+fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, WeightError> {
+    let directory = |reason: String| WeightError::Directory { path: folder.to_path_buf(), reason };
+    let index_path = folder.join("model.safetensors.index.json");
+    let mut files: Vec<PathBuf> = match std::fs::read_to_string(&index_path) {
+        Ok(text) => {
+            let index: ShardIndex = serde_json::from_str(&text)
+                .map_err(|e| directory(format!("model.safetensors.index.json: {e}")))?;
+            index.weight_map.into_values().map(|file| folder.join(file)).collect()
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => std::fs::read_dir(folder)
+            .map_err(|source| WeightError::Read { path: folder.to_path_buf(), source })?
+            .filter_map(|entry| entry.ok().map(|e| e.path()))
+            .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
+            .collect(),
+        Err(source) => return Err(WeightError::Read { path: index_path, source }),
+    };
+    files.sort();
+    files.dedup();
+    if files.is_empty() {
+        let reason = "no *.safetensors file; kprof reads no pickled weights (*.bin, *.pt)".to_string();
+        return Err(directory(reason));
+    }
+    match files.iter().find(|file| !file.exists()) {
+        Some(file) => {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let named_by = "which model.safetensors.index.json names, is missing";
+            Err(directory(format!("the shard {name}, {named_by}")))
+        }
+        None => Ok(files),
+    }
 }
 
 impl SafetensorsWeights {
     fn open(folder: &Path) -> Result<Self, WeightError> {
-        let read = |source| WeightError::Read { path: folder.to_path_buf(), source };
-        let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-            .map_err(read)?
-            .filter_map(|entry| entry.ok().map(|e| e.path()))
-            .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
-            .collect();
-        files.sort();
-        if files.is_empty() {
-            let reason = "no *.safetensors file; kprof reads no pickled weights (*.bin, *.pt)".to_string();
-            return Err(WeightError::Directory { path: folder.to_path_buf(), reason });
-        }
+        let files = weight_files(folder)?;
         let mut entries = HashMap::new();
         for (file, path) in files.iter().enumerate() {
             let (data_at, metadata) = read_header(path)?;

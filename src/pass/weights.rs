@@ -9,6 +9,9 @@ use std::path::PathBuf;
 /// The standard deviation of GPT-2's initialisation (Radford et al. 2019; `initializer_range`).
 const STDDEV: f32 = 0.02;
 
+/// Elements that one seed fills: a tensor of billions is made of thousands of these, on every thread.
+const PIECE: usize = 1 << 20;
+
 /// Why a weight cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -100,20 +103,47 @@ impl RandomWeights {
 
 impl Weights for RandomWeights {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<HostTensor, WeightError> {
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(self.seed ^ fnv1a(name));
         // The only vectors called so are the gains of norms; other vectors are biases.
         let is_gain = shape.len() == 1 && name.ends_with("weight");
         let centre = if is_gain { 1.0 } else { 0.0 };
-        // A uniform on [-a, a) has standard deviation a / sqrt(3).
-        let amplitude = STDDEV * 3f32.sqrt();
-        let data = (0..shape.iter().product())
-            .map(|_| {
-                // The top 24 bits fill an f32's mantissa exactly.
-                let unit = (rng.next_u64() >> 40) as f32 / (1u32 << 24) as f32;
-                centre + amplitude * (2.0 * unit - 1.0)
-            })
-            .collect();
+        let mut data = vec![0.0; shape.iter().product()];
+        fill_in_parallel(&mut data, self.seed ^ fnv1a(name), centre);
         Ok(HostTensor { shape: shape.to_vec(), data })
+    }
+}
+
+/// Fills whole pieces on all threads: what a piece holds depends on its place and not on who fills it.
+fn fill_in_parallel(data: &mut [f32], seed: u64, centre: f32) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let pieces = data.len().div_ceil(PIECE);
+    let share = pieces.div_ceil(threads).max(1) * PIECE;
+    let fill_share = |first: usize, share: &mut [f32]| {
+        for (i, piece) in share.chunks_mut(PIECE).enumerate() {
+            fill(piece, seed.wrapping_add((first + i) as u64), centre);
+        }
+    };
+    std::thread::scope(|scope| {
+        for (i, part) in data.chunks_mut(share).enumerate() {
+            let first = i * share / PIECE;
+            // A small tensor is not worth a thread.
+            if pieces > 1 {
+                scope.spawn(move || fill_share(first, part));
+            } else {
+                fill_share(first, part);
+            }
+        }
+    });
+}
+
+fn fill(piece: &mut [f32], seed: u64, centre: f32) {
+    // A uniform on [-a, a) has standard deviation a / sqrt(3).
+    let amplitude = STDDEV * 3f32.sqrt();
+    // Neighbouring seeds give unrelated streams: the generator spreads them by SplitMix64.
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    for x in piece {
+        // The top 24 bits fill an f32's mantissa exactly.
+        let unit = (rng.next_u64() >> 40) as f32 / (1u32 << 24) as f32;
+        *x = centre + amplitude * (2.0 * unit - 1.0);
     }
 }
 
@@ -165,6 +195,21 @@ mod tests {
         let gain = RandomWeights::new(1).tensor("ln_f.weight", &[1000]).unwrap();
         let mean = gain.data.iter().sum::<f32>() / 1000.0;
         assert!((mean - 1.0).abs() < 0.01, "{mean}");
+    }
+
+    #[test]
+    fn a_large_tensor_is_the_same_on_any_number_of_threads_and_its_pieces_differ() {
+        let length = 2 * PIECE + 5;
+        let large = RandomWeights::new(1).tensor("x.weight", &[length, 1]).unwrap();
+        let mut alone = vec![0.0; length];
+        for (i, piece) in alone.chunks_mut(PIECE).enumerate() {
+            fill(piece, (1 ^ fnv1a("x.weight")).wrapping_add(i as u64), 0.0);
+        }
+        assert_eq!(large.data, alone);
+        assert_ne!(large.data[..5], large.data[PIECE..PIECE + 5]);
+        // What is small is what the first piece of it is.
+        let small = RandomWeights::new(1).tensor("x.weight", &[5, 1]).unwrap();
+        assert_eq!(small.data, large.data[..5]);
     }
 
     #[test]

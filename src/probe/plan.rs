@@ -1,6 +1,6 @@
 //! What is measured, with which working sets: from the sizes of the caches.
 
-use crate::hw::{CpuTopology, MemoryLevel, Operation};
+use crate::hw::{CpuTopology, MemoryLevel, Operation, available_memory};
 
 /// The unit of DRAM streams that threads claim.
 pub(super) const CHUNK: usize = 1 << 20;
@@ -63,7 +63,9 @@ fn working_set(topology: &CpuTopology, level: MemoryLevel, threads: usize, thoro
             let beyond_l2 = 2 * size(2)?;
             (beyond_l2 <= share).then_some(beyond_l2)
         }
-        MemoryLevel::Dram => Some(dram_bytes(topology, thorough, free_memory())),
+        MemoryLevel::Dram => {
+            Some(dram_bytes(topology, thorough, available_memory().map(|bytes| bytes as usize)))
+        }
     }
 }
 
@@ -76,13 +78,6 @@ fn dram_bytes(topology: &CpuTopology, thorough: bool, free: Option<usize>) -> us
     let affordable = free.map_or(wanted, |free| wanted.min(free / 4));
     // Whole chunks for each of a triad's three arrays, and at least one.
     (affordable / (3 * CHUNK)).max(1) * (3 * CHUNK)
-}
-
-/// `MemAvailable` of Linux' `/proc/meminfo`, in bytes; the kernel's `kB` are KiB.
-fn free_memory() -> Option<usize> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let value = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    value.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kib| kib << 10)
 }
 
 #[cfg(test)]

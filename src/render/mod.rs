@@ -4,6 +4,7 @@ pub mod ceilings;
 mod explain;
 mod findings;
 mod footer;
+mod join;
 mod launches;
 mod phases;
 pub mod plot;
@@ -11,11 +12,13 @@ mod roofline;
 mod roofline_export;
 mod table;
 mod timeline;
+mod versions;
 mod versus;
 
 pub use explain::explain;
 pub use findings::findings;
 pub use footer::footer;
+pub use join::{JOIN_NOTE, gap_table, join_heading, join_table};
 pub use launches::{
     ConvertError, LAUNCHES_SCHEMA_VERSION, Launches, launches_csv, launches_json, launches_jsonl,
     launches_parquet,
@@ -25,4 +28,8 @@ pub use roofline::{roofline_notes, roofline_table};
 pub use roofline_export::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json};
 pub use table::{Align, Column, Table};
 pub use timeline::{DEVICE_NOTE, class_table, copy_table, device_table, timeline_heading};
+pub use versions::{
+    VERSIONS_SCHEMA_VERSION, VersionsOf, versions_csv, versions_heading, versions_json, versions_notes,
+    versions_table,
+};
 pub use versus::{changes_table, one_sided_notes, savings_list};

@@ -108,7 +108,7 @@ pub fn roofline_notes(roofline: &Roofline, top: usize) -> Vec<String> {
                 .into(),
         );
     }
-    if roofline.points.iter().any(|p| p.traced && p.total_flops().is_none()) {
+    if roofline.joins.is_empty() && roofline.points.iter().any(|p| p.traced && p.total_flops().is_none()) {
         notes.push(
             "a trace has times and no counters: for FLOPs, bytes and bounds add --model config.json --batch B --prompt P"
                 .into(),

@@ -4,7 +4,8 @@ use crate::hw::{Ceiling, MemoryLevel};
 use crate::llm::{Phase, Stage};
 use crate::profile::{Finding, Measured};
 use crate::roofline::{
-    Bound, Change, Level, Origin, Point, PointSources, Roofline, Saving, TimelineReport, changes, savings,
+    Bound, Change, JoinReport, Level, Origin, Point, PointSources, Roofline, Saving, TimelineReport, changes,
+    savings,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ struct Document<'a> {
     files: &'a [String],
     points: Vec<PointJson<'a>>,
     timelines: &'a [TimelineReport],
+    joins: &'a [JoinReport],
     changes: Vec<Change>,
     savings: Vec<Saving>,
     findings: &'a [Finding],
@@ -94,6 +96,7 @@ pub fn roofline_json(roofline: &Roofline) -> String {
         files: &roofline.files,
         points: roofline.points.iter().map(point_json).collect(),
         timelines: &roofline.timelines,
+        joins: &roofline.joins,
         changes: changes(roofline),
         savings: savings(roofline),
         findings: &roofline.findings,

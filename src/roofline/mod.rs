@@ -8,6 +8,7 @@ mod attainable;
 mod ceilings;
 mod findings;
 mod intervals;
+mod join;
 mod kernels;
 mod launches;
 mod only;
@@ -24,6 +25,9 @@ mod versus;
 
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
+pub use join::{
+    ClassWork, Counters, GapSplit, JoinReport, LAUNCH_GAP_S, PortionReport, Served, StepCounts, join,
+};
 pub use kernels::{By, Place, kernel_points};
 pub use launches::Launches;
 pub use only::Only;
@@ -54,6 +58,8 @@ pub struct Roofline {
     pub labels: Vec<String>,
     /// Where the time of timeline traces goes, one for each.
     pub timelines: Vec<TimelineReport>,
+    /// Timeline traces joined to a model, one for each.
+    pub joins: Vec<JoinReport>,
     /// How many points were left out because their share of the time is too small.
     pub too_small: usize,
 }

@@ -14,6 +14,7 @@
 
 use super::Place;
 use super::intervals::{Interval, difference, gaps, length, union};
+use crate::llm::Stage;
 use crate::profile::{CopyKind, CopyRecord, KernelRecord, Run, TraceInfo};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -23,12 +24,23 @@ pub const COMMUNICATION: &str = "communication";
 
 /// One kernel on the timeline.
 #[derive(Clone, Copy, Debug)]
-struct Ran {
-    from: f64,
-    to: f64,
+pub(super) struct Ran {
+    pub(super) from: f64,
+    pub(super) to: f64,
     /// NaN where the call is not known.
-    called: f64,
-    communication: bool,
+    pub(super) called: f64,
+    pub(super) communication: bool,
+    /// As ranges around the call say; names of kernels tell too little to divide a timeline by.
+    pub(super) stage: Option<Stage>,
+}
+
+/// Launches and time of one kernel in one stage and class.
+#[derive(Clone, Debug)]
+pub(super) struct OfKernel {
+    pub(super) stage: Option<Stage>,
+    pub(super) class: Option<String>,
+    pub(super) launches: u64,
+    pub(super) time_s: f64,
 }
 
 /// Sums over the kernels of a class.
@@ -126,6 +138,8 @@ type DeviceKey = (String, Option<u32>, Option<String>);
 #[derive(Debug, Default)]
 pub struct TimelineBuilder {
     devices: BTreeMap<DeviceKey, Vec<Ran>>,
+    /// By file and kernel.
+    kernels: HashMap<(String, String), Vec<OfKernel>>,
     /// By file and class: launches and time.
     classes: HashMap<(String, Option<String>), (u64, f64)>,
 }
@@ -136,8 +150,10 @@ impl TimelineBuilder {
         let (Some(timeline), Some(time)) = (&kernel.timeline, &kernel.time) else { return };
         let sum = self.classes.entry((kernel.file.clone(), place.class.clone())).or_default();
         *sum = (sum.0 + kernel.launches, sum.1 + time.value);
+        self.push_kernel(kernel, place, time.value);
         let Some(from) = timeline.start_s else { return };
         let ran = Ran {
+            stage: kernel.stage,
             from,
             to: from + time.value,
             called: timeline.launch_start_s.unwrap_or(f64::NAN),
@@ -145,6 +161,37 @@ impl TimelineBuilder {
         };
         let key = (kernel.file.clone(), timeline.device, kernel.device.clone());
         self.devices.entry(key).or_default().push(ran);
+    }
+
+    fn push_kernel(&mut self, kernel: &KernelRecord, place: &Place, time_s: f64) {
+        let of_name = self.kernels.entry((kernel.file.clone(), kernel.kernel.clone())).or_default();
+        let same = |k: &&mut OfKernel| k.stage == kernel.stage && k.class == place.class;
+        match of_name.iter_mut().find(same) {
+            Some(of) => (of.launches, of.time_s) = (of.launches + kernel.launches, of.time_s + time_s),
+            None => of_name.push(OfKernel {
+                stage: kernel.stage,
+                class: place.class.clone(),
+                launches: kernel.launches,
+                time_s,
+            }),
+        }
+    }
+
+    /// The kernels of each device in a file, in the order they began.
+    pub(super) fn devices(&self, file: &str) -> Vec<Vec<Ran>> {
+        let of_file = self.devices.iter().filter(|((of, ..), _)| of == file);
+        let sorted = of_file.map(|(_, ran)| {
+            let mut ran = ran.clone();
+            ran.sort_by(|a, b| a.from.total_cmp(&b.from));
+            ran
+        });
+        sorted.collect()
+    }
+
+    /// Kernels by name in a file.
+    pub(super) fn kernels(&self, file: &str) -> impl Iterator<Item = (&str, &OfKernel)> {
+        let of_file = self.kernels.iter().filter(move |((of, _), _)| of == file);
+        of_file.flat_map(|((_, name), of)| of.iter().map(move |o| (name.as_str(), o)))
     }
 
     /// What became of the time in each trace of `run`, whose kernels were added.

@@ -1,9 +1,11 @@
 //! Running benchmarks: a scenario and a backend in, records out. Nothing here prints.
 
 mod generate;
+mod memory_need;
 mod phase;
 mod scenario;
 
 pub use generate::{TimedStep, generate};
+pub use memory_need::{MemoryNeed, MemoryShape, NoRoom, check_memory};
 pub use phase::{Outcome, measure_phases};
 pub use scenario::{Progress, RunnerError, Scenario, Sink};

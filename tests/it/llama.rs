@@ -335,6 +335,21 @@ fn a_pass_over_sharded_safetensors_equals_one_over_the_same_numbers_in_memory() 
 }
 
 #[test]
+fn a_shard_that_the_index_names_and_the_folder_lacks_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path(), &llama(), &in_memory(&llama()));
+    // Files beside those of the index are none of the model's.
+    std::fs::write(folder.path().join("adapter.safetensors"), "no such format").unwrap();
+    read_model_dir(folder.path()).unwrap();
+    std::fs::remove_file(folder.path().join("model-00002-of-00002.safetensors")).unwrap();
+    let message = read_model_dir(folder.path()).err().unwrap().to_string();
+    assert!(message.contains("the shard model-00002-of-00002.safetensors, which model.saf"), "{message}");
+    std::fs::write(folder.path().join("model.safetensors.index.json"), "{}").unwrap();
+    let message = read_model_dir(folder.path()).err().unwrap().to_string();
+    assert!(message.contains("model.safetensors.index.json: missing field `weight_map`"), "{message}");
+}
+
+#[test]
 fn a_missing_or_misshapen_tensor_is_named_with_its_shapes() {
     let spec = qwen2();
     let backend = CandleBackend::new(DType::F32);

@@ -7,6 +7,7 @@ mod cli;
 mod cpu_backend;
 mod damaged_runs;
 mod llama;
+mod models_cli;
 mod ncu;
 mod passes;
 mod reference_gpt;

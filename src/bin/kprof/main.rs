@@ -9,6 +9,7 @@ mod interrupt;
 mod model;
 mod output;
 mod progress;
+mod versions;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -4,9 +4,12 @@ use crate::args::ModelArgs;
 use crate::exit::usage;
 use crate::progress::Line;
 use kprof::backend::{Backend, CandleBackend, CpuBackend, CpuOptions, fake_backend};
-use kprof::llm::{ModelSpec, nearest_first, preset};
+use kprof::hw::available_memory;
+use kprof::llm::{ModelSpec, Version, nearest_first, preset};
 use kprof::pass::{Model, RandomWeights, Weights, read_model_dir};
 use kprof::profile::WeightSource;
+use kprof::runner::{MemoryShape, check_memory};
+use kprof::units::Bytes;
 
 const DEVICES: [&str; 3] = ["auto", "cpu", "fake"];
 const IMPLEMENTATIONS: [&str; 2] = ["cpu", "candle"];
@@ -56,12 +59,14 @@ pub(crate) fn choose(args: &ModelArgs) -> anyhow::Result<Chosen> {
     let implementation = implementation(args, device)?;
     if let Some(folder) = &args.model {
         let (spec, weights) = read_model_dir(folder)?;
+        let spec = sliced(spec, args.layers)?;
         let source = WeightSource::Directory { path: folder.display().to_string() };
         return Ok(Chosen { device, implementation, spec, source, weights: Box::new(weights) });
     }
     let default = if device == Device::Fake { "tiny" } else { "gpt2" };
     let spec = preset(args.preset.as_deref().unwrap_or(default)).map_err(usage)?;
     spec.require_pass().map_err(usage)?;
+    let spec = sliced(spec, args.layers)?;
     let source = WeightSource::Random { seed: args.seed };
     Ok(Chosen { device, implementation, spec, source, weights: Box::new(RandomWeights::new(args.seed)) })
 }
@@ -88,6 +93,11 @@ fn implementation(args: &ModelArgs, device: Device) -> anyhow::Result<Implementa
     }
 }
 
+/// The first layers of a model, where only those are to run.
+fn sliced(spec: ModelSpec, layers: Option<usize>) -> anyhow::Result<ModelSpec> {
+    layers.map_or(Ok(spec.clone()), |n| spec.first_layers(n)).map_err(usage)
+}
+
 fn known(what: &str, given: &str, known: &[&str]) -> anyhow::Result<()> {
     if known.contains(&given) {
         return Ok(());
@@ -97,6 +107,23 @@ fn known(what: &str, given: &str, known: &[&str]) -> anyhow::Result<()> {
 }
 
 impl Chosen {
+    /// Whether attention keeps all scores in memory.
+    pub(crate) fn keeps_scores(&self) -> bool {
+        self.implementation == Implementation::Candle
+    }
+
+    /// Says what memory has no room for, before anything is allocated; nothing where the system does not say how much
+    /// there is.
+    pub(crate) fn check_memory(
+        &self,
+        args: &ModelArgs,
+        versions: &[Version],
+        shape: &MemoryShape,
+    ) -> anyhow::Result<()> {
+        let Some(available) = available_memory() else { return Ok(()) };
+        Ok(check_memory(&self.spec, args.dtype, versions, shape, Bytes(available))?)
+    }
+
     /// Runs `task` on the backend that the flags name.
     pub(crate) fn on_backend<T: Task>(&self, args: &ModelArgs, task: T) -> anyhow::Result<T::Output> {
         let threads = args.threads.map(usize::from);

@@ -2,7 +2,9 @@
 
 use super::paths::{PathId, Paths, Question, attribute};
 use super::{Activity, Call, Collected, Kernel, Name};
+use crate::ingest::rules::Rules;
 use crate::ingest::steps::step_mark;
+use crate::llm::Stage;
 use crate::profile::{
     CopyRecord, Finding, FindingCode, KernelRecord, Measured, RangeRecord, Run, StepMark, Timeline,
 };
@@ -10,6 +12,16 @@ use std::collections::HashMap;
 
 /// What takes the kernels.
 pub(in crate::ingest) type Sink<'a> = &'a mut dyn FnMut(&KernelRecord);
+
+/// The stage that ranges tell: of the innermost that encloses a step, or by the built-in rules for ranges. A step of
+/// both stages has none, whatever else its ranges are called.
+fn with_stage(ranges: Vec<String>) -> (Vec<String>, Option<Stage>) {
+    let stage = match ranges.iter().rev().find_map(|range| step_mark(range)) {
+        Some(mark) => mark.stage,
+        None => Rules::builtin().meaning("", &ranges).stage,
+    };
+    (ranges, stage)
+}
 
 /// Nanoseconds in seconds.
 fn seconds(ns: i64) -> f64 {
@@ -37,11 +49,11 @@ impl Collected {
             complete: true,
             ..Run::default()
         };
-        let mut nvtx: HashMap<PathId, Vec<String>> = HashMap::new();
+        let mut nvtx: HashMap<PathId, (Vec<String>, Option<Stage>)> = HashMap::new();
         for (kernel, path) in self.kernels.iter().zip(of_kernel) {
             let texts = || paths.of(path).iter().map(|n| self.names.text(*n).to_string()).collect();
-            let nvtx = nvtx.entry(path).or_insert_with(texts).clone();
-            push(&self.kernel_record(kernel, file, origin_ns, nvtx));
+            let (nvtx, stage) = nvtx.entry(path).or_insert_with(|| with_stage(texts()));
+            push(&self.kernel_record(kernel, file, origin_ns, nvtx.clone(), *stage));
         }
         run
     }
@@ -106,7 +118,14 @@ impl Collected {
         }
     }
 
-    fn kernel_record(&self, kernel: &Kernel, file: &str, origin_ns: i64, nvtx: Vec<String>) -> KernelRecord {
+    fn kernel_record(
+        &self,
+        kernel: &Kernel,
+        file: &str,
+        origin_ns: i64,
+        nvtx: Vec<String>,
+        stage: Option<Stage>,
+    ) -> KernelRecord {
         let at = &kernel.at;
         KernelRecord {
             file: file.to_string(),
@@ -119,6 +138,7 @@ impl Collected {
             context: self.text(at.context),
             stream: self.text(at.stream),
             nvtx,
+            stage,
             timeline: Some(self.timeline(at, origin_ns)),
             time: Some(Measured::new(seconds(at.time_ns), self.time_source)),
             ..KernelRecord::default()

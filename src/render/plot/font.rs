@@ -40,6 +40,19 @@ pub(super) fn fit(text: &str, size: f64, limit: f64) -> String {
     super::super::table::elide(text, low)
 }
 
+/// `text` on one line where that is at most `limit` pixels wide, else on two, broken at the last ` · ` that leaves the
+/// first within the limit; what is still too wide is shortened.
+pub(super) fn one_or_two_lines(text: &str, size: f64, limit: f64) -> Vec<String> {
+    let fits = |at: &usize| width(&text[..*at], size, false) <= limit;
+    if fits(&text.len()) {
+        return vec![fit(text, size, limit)];
+    }
+    match text.match_indices(" · ").map(|(at, _)| at).filter(fits).last() {
+        Some(at) => vec![fit(&text[..at], size, limit), fit(&text[at + " · ".len()..], size, limit)],
+        None => vec![fit(text, size, limit)],
+    }
+}
+
 /// Every name shortened to `limit`, so that names which are told apart by their middle still are: where two come out
 /// the same, the beginning that they share is left out instead.
 pub(super) fn fit_apart(names: &[String], size: f64, limit: f64) -> Vec<String> {
@@ -67,6 +80,15 @@ mod tests {
         assert!((width("i", 2048.0, false) - 569.0).abs() < 0.5);
         assert!((width("W0", 2048.0, false) - (2025.0 + 1303.0)).abs() < 0.5);
         assert!(width("iii", 12.0, true) > width("iii", 12.0, false));
+    }
+
+    #[test]
+    fn what_is_too_wide_for_a_line_stands_on_two() {
+        let limit = width("aaa · bbb", 10.0, false) + 1.0;
+        let lines = |text: &str| one_or_two_lines(text, 10.0, limit);
+        assert_eq!(lines("aaa · bbb"), ["aaa · bbb"]);
+        assert_eq!(lines("aaa · bbb · ccc"), ["aaa · bbb", "ccc"]);
+        assert_eq!(lines("aaaaaaaaaaaaaaaa").len(), 1);
     }
 
     #[test]

@@ -41,8 +41,11 @@ pub fn phase_figure(report: &PhaseReport, options: &ChartOptions) -> Figure {
     legend::draw(&mut canvas, &[legend_section()], plots + 4.0, TOP, PANEL_WIDTH);
     let title = options.title.as_deref().unwrap_or("Time per step by phase");
     canvas.text(Text::new(font::fit(title, 16.0, width - 100.0), 20.0, 26.0, 16.0).bold());
-    let footer = font::fit(&options.footer, 10.0, width - 40.0);
-    canvas.text(Text::new(footer, 20.0, f64::from(HEIGHT) - 14.0, 10.0).colored(GREY));
+    let footer = font::one_or_two_lines(&options.footer, 10.0, width - 40.0);
+    for (line, text) in footer.iter().rev().enumerate() {
+        let y = f64::from(HEIGHT) - 14.0 - 13.0 * line as f64;
+        canvas.text(Text::new(text.clone(), 20.0, y, 10.0).colored(GREY));
+    }
     canvas.finish()
 }
 

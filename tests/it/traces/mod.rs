@@ -4,6 +4,7 @@ mod golden;
 mod kineto;
 mod mutations;
 mod nsys;
+mod tables;
 
 use kprof::ingest::{IngestError, read_any};
 use kprof::profile::Run;

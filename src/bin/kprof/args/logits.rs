@@ -1,6 +1,7 @@
 //! The flags of `kprof logits`.
 
 use super::model::ModelArgs;
+use super::versions::VersionsFileArgs;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -32,6 +33,8 @@ pub(crate) struct LogitsArgs {
     /// The KV-cache version
     #[arg(long, value_name = "VERSION", default_value = "v1")]
     pub(crate) version: String,
+    #[command(flatten)]
+    pub(crate) versions_file: VersionsFileArgs,
     /// How the tokens go through the model
     #[arg(long, value_enum, value_name = "HOW", default_value = "prefill")]
     pub(crate) feed: FeedArg,

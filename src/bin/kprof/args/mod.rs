@@ -9,6 +9,8 @@ mod model;
 mod ncu;
 mod phase;
 mod roofline;
+mod served;
+mod versions;
 
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
@@ -19,6 +21,8 @@ pub(crate) use model::ModelArgs;
 pub(crate) use ncu::NcuArgs;
 pub(crate) use phase::PhaseArgs;
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
+pub(crate) use served::ServedArgs;
+pub(crate) use versions::{VersionsArgs, VersionsFileArgs};
 
 use clap::{Parser, Subcommand};
 
@@ -42,6 +46,7 @@ pub(crate) enum Command {
     Import(ImportArgs),
     Ceilings(CeilingsArgs),
     Logits(LogitsArgs),
+    Versions(VersionsArgs),
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::export::TableExportArgs;
 use super::model::ModelArgs;
+use super::versions::VersionsFileArgs;
 use clap::Args;
 use kprof::units::Seconds;
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ pub(crate) struct PhaseArgs {
     /// KV-cache versions: `v0 v1`, `v0,v1` or `v0-v4`
     #[arg(long = "version", value_name = "VERSION", num_args = 1.., default_values = ["v0", "v1"])]
     pub(crate) versions: Vec<String>,
+    #[command(flatten)]
+    pub(crate) versions_file: VersionsFileArgs,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// Prompt tokens per sequence

@@ -1,6 +1,6 @@
 //! The flags of `kprof roofline`.
 
-use super::ExportArgs;
+use super::{ExportArgs, ServedArgs};
 use clap::{Args, ValueEnum};
 use regex::Regex;
 use std::path::PathBuf;
@@ -114,6 +114,8 @@ pub(crate) struct RooflineArgs {
     /// The chart's title, e.g. `--title 'GPT-2 prefill'`
     #[arg(long, value_name = "TEXT")]
     pub(crate) title: Option<String>,
+    #[command(flatten)]
+    pub(crate) served: ServedArgs,
     #[command(flatten)]
     pub(crate) export: ExportArgs,
 }

@@ -61,7 +61,10 @@ fn import(file: &Path, rules: &mut Classifier, writer: &mut RunWriter) -> anyhow
     let new = || (0, writer_of().take_back(begin));
     let push = |(count, result): &mut (u64, Result<(), ProfileError>), seen: Seen<'_>| {
         let mut kernel = seen.record.clone();
+        // What names of kernels tell of a stage is told again when the run is read; it is no fact of the trace.
+        let stage = kernel.stage;
         rules.apply(&mut kernel);
+        kernel.stage = stage;
         *count += 1;
         if result.is_ok() {
             *result = writer_of().append(&Record::Kernel(Box::new(kernel)));

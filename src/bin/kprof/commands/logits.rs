@@ -5,22 +5,39 @@ use crate::exit::usage;
 use crate::model::{Chosen, Task, choose};
 use crate::output;
 use crate::progress::Line;
+<<<<<<< HEAD
 use kprof::backend::{Backend, HostTensor};
+=======
+use crate::versions::named;
+use kprof::backend::{Backend, CandleBackend, HostTensor};
+>>>>>>> main
 use kprof::host;
-use kprof::llm::{LinearRows, Version, builtin_versions, find_version};
+use kprof::llm::{LinearRows, Version};
 use kprof::pass::{Model, PassError, State, write_logits};
 use kprof::profile::write_atomically;
+use kprof::runner::MemoryShape;
 use std::collections::HashMap;
 use std::path::Path;
 
 pub(crate) fn run(args: &LogitsArgs) -> anyhow::Result<()> {
-    let version = find_version(&builtin_versions(), &args.version).map_err(usage)?.clone();
+    let version = named(&args.versions_file, std::slice::from_ref(&args.version))?.remove(0);
     let chosen = choose(&args.model)?;
+    version.check_model(&chosen.spec).map_err(usage)?;
     check_ids(&args.ids, chosen.spec.vocab_size, chosen.spec.max_position_embeddings)?;
     if args.out == Path::new("-") {
         return Err(usage("--out is a file: a binary format does not go to stdout"));
     }
     output::check_writable([args.out.as_path()])?;
+    let tokens = args.ids.len();
+    let all_at_once = args.feed == FeedArg::Prefill;
+    let shape = MemoryShape {
+        batch: 1,
+        new_tokens: if all_at_once { tokens } else { 1 },
+        capacity: tokens,
+        all_logits: all_at_once,
+        keeps_scores: chosen.keeps_scores(),
+    };
+    chosen.check_memory(&args.model, std::slice::from_ref(&version), &shape)?;
     let mut line = Line::new(false);
     let task = Logits { chosen: &chosen, version: &version, args, line: &mut line };
     let logits = chosen.on_backend(&args.model, task)?;

@@ -7,6 +7,8 @@ mod logits;
 mod ncu;
 mod phase;
 mod roofline;
+mod served;
+mod versions;
 
 use crate::args::{Cli, Command};
 
@@ -19,5 +21,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Import(args) => import::run(&args),
         Command::Ceilings(args) => ceilings::run(&args),
         Command::Logits(args) => logits::run(&args),
+        Command::Versions(args) => versions::run(&args),
     }
 }

@@ -1,6 +1,7 @@
 //! `kprof roofline`.
 
 use crate::args::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
+use crate::commands::served;
 use crate::exit::{Strict, usage};
 use crate::output::{self, Export};
 use anyhow::Context as _;
@@ -12,8 +13,8 @@ use kprof::profile::{Finding, FindingCode, Run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::roofline::{
-    By, Ceilings, Launches, Only, Place, Point, Roofline, Selection, TimelineBuilder, TimelineReport,
-    analyse_launches, changes, one_sided, savings,
+    By, Ceilings, Counters, JoinReport, Launches, Only, Place, Point, Roofline, Selection, TimelineBuilder,
+    TimelineReport, analyse_launches, changes, one_sided, savings,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -48,15 +49,23 @@ pub(crate) fn run_with(args: &RooflineArgs, given: Given) -> anyhow::Result<()> 
         let (labels, files) = (args.label.len(), args.files.len());
         return Err(usage(format!("--label gives {labels} names to {files} files; give one to each")));
     }
+    let model = served::model(&args.served)?;
     let mut ceilings = Ceilings { chosen: chosen(args)?, by_device: Vec::new() };
     let mut rules = Classifier::new(args.rules.as_deref().map(Rules::read).transpose()?);
     let read = |file: &PathBuf| read(args, &given, file, &mut ceilings, &mut rules);
     let read: Vec<Read> = args.files.iter().map(read).collect::<Result<_, _>>()?;
     let (mut runs, mut launches, mut timelines) = (Vec::new(), Vec::new(), Vec::new());
+    let mut counters = Counters::default();
+    read.iter().for_each(|read| counters.merge(&read.taken.counters));
+    let mut joins = Vec::new();
     for read in read {
-        timelines.extend(read.timeline.finish(&read.run));
+        if let Some(model) = &model {
+            let (run, timeline) = (&read.run, &read.taken.timeline);
+            joins.extend(served::joined(&args.served, model, run, timeline, &counters, &ceilings));
+        }
+        timelines.extend(read.taken.timeline.finish(&read.run));
         runs.push(read.run);
-        launches.push(read.launches);
+        launches.push(read.taken.launches);
     }
     let unmatched = unmatched(args, &launches);
     let mut roofline = analyse_launches(runs.iter().zip(launches), &ceilings);
@@ -69,7 +78,12 @@ pub(crate) fn run_with(args: &RooflineArgs, given: Given) -> anyhow::Result<()> 
              kernels, with --rules"
         );
     }
+    if model.is_some() && joins.is_empty() {
+        return Err(usage("--model is for traces; none of the files is one"));
+    }
+    roofline.findings.extend(joins.iter().flat_map(|j| j.findings.clone()));
     roofline.timelines = timelines;
+    roofline.joins = joins;
     roofline.set_labels(&args.label);
     if args.full_names {
         roofline.use_full_names();
@@ -89,8 +103,14 @@ pub(crate) fn run_with(args: &RooflineArgs, given: Given) -> anyhow::Result<()> 
 /// A file that was read.
 struct Read {
     run: Run,
+    taken: Taken,
+}
+
+/// What is taken from a file's launches as they go by.
+struct Taken {
     launches: Launches,
     timeline: TimelineBuilder,
+    counters: Counters,
 }
 
 /// Reads a file; the ceilings of the devices that it names are added.
@@ -101,34 +121,42 @@ fn read(
     ceilings: &mut Ceilings,
     rules: &mut Classifier,
 ) -> Result<Read, IngestError> {
-    let empty =
-        || (Launches::new(by(args.by), selection(args), only(args.precision)), TimelineBuilder::default());
-    let mut add =
-        |(launches, timeline): &mut (Launches, TimelineBuilder), seen: Seen<'_>, of_run: &[Ceiling]| {
-            let kernel = seen.record;
-            kernel.device.iter().for_each(|name| add_device(ceilings, name));
-            let mut place = || {
-                let Meaning { stage, phase, version, class } = rules.meaning(kernel);
-                Place { version, stage: given.stage.or(stage), phase, class }
-            };
-            if kernel.timeline.is_none() && given.only_stage.is_none() {
-                return launches.push_alike(kernel, seen.alike, place, ceilings, of_run);
-            }
-            let place = place();
-            if given.only_stage.is_some_and(|only| place.stage != Some(only)) {
-                return;
-            }
-            timeline.push(kernel, &place);
-            launches.push_alike(kernel, seen.alike, || place, ceilings, of_run);
+    let empty = || Taken {
+        launches: Launches::new(by(args.by), selection(args), only(args.precision)),
+        timeline: TimelineBuilder::default(),
+        counters: Counters::default(),
+    };
+    let joined = args.served.model.is_some();
+    let mut add = |taken: &mut Taken, seen: Seen<'_>, of_run: &[Ceiling]| {
+        let kernel = seen.record;
+        kernel.device.iter().for_each(|name| add_device(ceilings, name));
+        let mut place = || {
+            let Meaning { stage, phase, version, class } = rules.meaning(kernel);
+            Place { version, stage: given.stage.or(stage), phase, class }
         };
-    let (mut run, mut read) = fold_any(file, empty, |all, seen| add(all, seen, &[]))?;
+        if kernel.timeline.is_none() && given.only_stage.is_none() {
+            if joined {
+                taken.counters.push(kernel);
+            }
+            return taken.launches.push_alike(kernel, seen.alike, place, ceilings, of_run);
+        }
+        let place = place();
+        if given.only_stage.is_some_and(|only| place.stage != Some(only)) {
+            return;
+        }
+        if joined {
+            taken.counters.push(kernel);
+        }
+        taken.timeline.push(kernel, &place);
+        taken.launches.push_alike(kernel, seen.alike, || place, ceilings, of_run);
+    };
+    let (mut run, mut taken) = fold_any(file, empty, |taken, seen| add(taken, seen, &[]))?;
     let kept = std::mem::take(&mut run.kernels);
-    kept.iter().for_each(|record| add(&mut read, Seen { record, alike: None }, &run.ceilings));
+    kept.iter().for_each(|record| add(&mut taken, Seen { record, alike: None }, &run.ceilings));
     run.devices.extend(kept.into_iter().filter_map(|k| k.device));
     run.devices.dedup();
     run.device_names().into_iter().for_each(|name| add_device(ceilings, name));
-    let (launches, timeline) = read;
-    Ok(Read { run, launches, timeline })
+    Ok(Read { run, taken })
 }
 
 fn add_device(ceilings: &mut Ceilings, name: &str) {
@@ -303,6 +331,9 @@ fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
     for timeline in &roofline.timelines {
         out += &format!("\n{}", timeline_text(roofline, timeline));
     }
+    for join in &roofline.joins {
+        out += &format!("\n{}", join_text(join));
+    }
     let changes = changes(roofline);
     if !changes.is_empty() {
         let first = roofline.label_of(&roofline.files[0]);
@@ -339,6 +370,16 @@ fn timeline_text(roofline: &Roofline, timeline: &TimelineReport) -> String {
         out += &format!("\n{}", copies.to_terminal(output::width()));
     }
     out
+}
+
+/// A trace's times beside the model's work.
+fn join_text(join: &JoinReport) -> String {
+    let table = |table: render::Table| table.to_terminal(output::width());
+    let mut out = format!("{}\n{}", render::join_heading(join), table(render::join_table(join)));
+    if let Some(gaps) = render::gap_table(join) {
+        out += &format!("\n{}", table(gaps));
+    }
+    out + render::JOIN_NOTE + "\n"
 }
 
 fn markdown(roofline: &Roofline) -> String {

@@ -64,7 +64,7 @@ fn create(args: &PhaseArgs, plan: &Plan, started: &str) -> Result<RunWriter, Pro
         return RunWriter::create(path);
     }
     let stamp: String = started.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
-    let (device, model) = (plan.chosen.device.kind(), &plan.chosen.spec.name);
+    let (device, model) = (plan.chosen.device.kind(), file_part(&plan.chosen.spec.name));
     let name = |suffix: &str| format!("{stamp}-phase-{model}-{}-{device}{suffix}.jsonl", args.model.dtype);
     let folder = Path::new("profiles").join("runs");
     // Two runs may begin in one second: the second takes the next free name.
@@ -75,6 +75,13 @@ fn create(args: &PhaseArgs, plan: &Plan, started: &str) -> Result<RunWriter, Pro
         .find(|path| !path.exists())
         .unwrap_or_else(|| folder.join(name("")));
     RunWriter::create(&free)
+}
+
+/// A name as a part of a file's name: what is no letter, digit, dot or underscore becomes a dash.
+fn file_part(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || c == '.' || c == '_';
+    let words = name.split(|c| !plain(c)).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-")
 }
 
 fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: String) -> Manifest {

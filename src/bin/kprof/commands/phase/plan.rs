@@ -3,8 +3,9 @@
 use crate::args::PhaseArgs;
 use crate::exit::usage;
 use crate::model::{Chosen, choose};
-use kprof::llm::{Version, builtin_versions, expand_names, find_version};
-use kprof::runner::Scenario;
+use crate::versions::named;
+use kprof::llm::expand_names;
+use kprof::runner::{MemoryShape, Scenario};
 
 /// A model and a scenario that fit each other.
 pub(super) struct Plan {
@@ -13,7 +14,8 @@ pub(super) struct Plan {
 }
 
 pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
-    let versions = versions(&args.versions)?;
+    let names = expand_names(&args.versions).map_err(usage)?;
+    let versions = named(&args.versions_file, &names)?;
     for (flag, value) in [
         ("--prompt-length", args.prompt_length),
         ("--tokens", args.tokens),
@@ -25,6 +27,7 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
         }
     }
     let chosen = choose(&args.model)?;
+    versions.iter().try_for_each(|version| version.check_model(&chosen.spec)).map_err(usage)?;
     let scenario = Scenario {
         versions,
         prompt_length: args.prompt_length,
@@ -42,14 +45,13 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
             args.prompt_length, args.tokens, chosen.spec.name
         )));
     }
+    let shape = MemoryShape {
+        batch: scenario.batch,
+        new_tokens: scenario.prompt_length,
+        capacity: scenario.cached_tokens(),
+        all_logits: false,
+        keeps_scores: chosen.keeps_scores(),
+    };
+    chosen.check_memory(&args.model, &scenario.versions, &shape)?;
     Ok(Plan { chosen, scenario })
-}
-
-fn versions(values: &[String]) -> anyhow::Result<Vec<Version>> {
-    let known = builtin_versions();
-    expand_names(values)
-        .map_err(usage)?
-        .iter()
-        .map(|name| find_version(&known, name).cloned().map_err(usage))
-        .collect()
 }

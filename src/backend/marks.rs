@@ -1,6 +1,8 @@
 //! Marks around ops, and the clock they are taken with.
 
-use crate::llm::{Op, Phase, StepShape};
+use super::ranges::{RangeObserver, Ranges};
+use crate::llm::{Op, Phase, Stage, StepShape};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Where in a pass an op stands.
@@ -57,11 +59,12 @@ pub struct Marks {
     on: bool,
     spans: Vec<OpSpan>,
     clock: Clock,
+    ranges: Ranges,
 }
 
 impl Marks {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { on: false, spans: Vec::new(), clock }
+        Self { on: false, spans: Vec::new(), clock, ranges: Ranges::default() }
     }
 
     /// Turns marking on or off, and forgets earlier marks.
@@ -73,6 +76,26 @@ impl Marks {
     /// The marks since the last call, in the order the ops began.
     pub fn take(&mut self) -> Vec<OpSpan> {
         std::mem::take(&mut self.spans)
+    }
+
+    /// Tells `observer` of the ranges of passes from now on, or nobody.
+    pub fn observe(&mut self, observer: Option<Arc<dyn RangeObserver>>) {
+        self.ranges.observe(observer);
+    }
+
+    /// A step of `version` begins: the range `kprof/<version>/<stage>` opens.
+    pub fn begin_step(&mut self, version: &str, stage: Stage) {
+        self.ranges.begin_step(version, stage);
+    }
+
+    /// The pass comes to a phase, of a layer where it has one; what was open of the one before closes.
+    pub fn enter(&mut self, layer: Option<usize>, phase: Phase) {
+        self.ranges.enter(layer, phase);
+    }
+
+    /// The step is over.
+    pub fn end_step(&mut self) {
+        self.ranges.end_step();
     }
 
     /// The time on this clock, in seconds.

@@ -8,6 +8,7 @@ mod candle;
 mod cpu;
 mod fake;
 mod marks;
+mod ranges;
 
 pub use candle::CandleBackend;
 #[cfg(target_arch = "x86_64")]
@@ -15,6 +16,7 @@ pub(crate) use cpu::tiles_are_usable;
 pub use cpu::{CpuBackend, CpuOptions, Isa};
 pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend, fake_ceilings};
 pub use marks::{Marks, OpSpan, Site};
+pub use ranges::RangeObserver;
 
 use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, StepShape};
 

@@ -96,12 +96,14 @@ impl<B: Backend> Model<B> {
         self.check(state, ids)?;
         let shape = state.advance(ids);
         let ids = state.ids();
+        backend.marks().enter(None, Phase::Embedding);
         let site = Site { phase: Phase::Embedding, layer: None, label: "embed" };
         let mut x = backend.embed(site, &shape, ids, &self.tokens, self.positions.as_ref())?;
         for layer in 0..self.blocks.len() {
             x = self.attention(backend, state, &shape, layer, &x)?;
             x = self.mlp(backend, &shape, layer, &x)?;
         }
+        backend.marks().enter(None, Phase::Head);
         let site = |label| Site { phase: Phase::Head, layer: None, label };
         let sites = [site("head.norm"), site("head.logits")];
         let tensor = backend.norm_linear(sites, &shape, &x, &self.norm, &self.head, rows)?;
@@ -142,6 +144,7 @@ impl<B: Backend> Model<B> {
         layer: usize,
         x: &B::Tensor,
     ) -> Result<B::Tensor, PassError> {
+        backend.marks().enter(Some(layer), Phase::Attention);
         let site = |label| Site { phase: Phase::Attention, layer: Some(layer), label };
         let block = &self.blocks[layer];
         let attention = state.attention(&self.spec, layer);
@@ -199,6 +202,7 @@ impl<B: Backend> Model<B> {
         layer: usize,
         x: &B::Tensor,
     ) -> Result<B::Tensor, PassError> {
+        backend.marks().enter(Some(layer), Phase::Mlp);
         let site = |label| Site { phase: Phase::Mlp, layer: Some(layer), label };
         let block = &self.blocks[layer];
         let norm = &block.mlp_norm;

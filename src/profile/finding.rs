@@ -24,6 +24,8 @@ pub enum FindingCode {
     LaunchInvalid,
     /// The profiler reported an error or warning of its own.
     ProfilerMessage,
+    /// A profiler was attached while kprof timed its own passes.
+    ProfilerAttached,
     /// How a file had to be read: locale guessed, units absent.
     ReadingAssumption,
     /// The run ended before it was complete.

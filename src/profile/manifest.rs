@@ -1,6 +1,6 @@
 //! What was run, where and how: the first record of every run.
 
-use crate::llm::{DType, ModelSpec, Version, WeightFormat};
+use crate::llm::{DType, ModelSpec, Stage, Version, WeightFormat};
 use serde::{Deserialize, Serialize};
 
 /// The version of the run format that this kprof writes.
@@ -24,6 +24,22 @@ pub struct Manifest {
     /// What was measured; `None` for imports.
     #[serde(default)]
     pub config: Option<RunConfig>,
+    /// The profiler that was attached, whose cost is in every time; `None` where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profiled: Option<Profiled>,
+}
+
+/// What a profiler had to do with a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profiled {
+    /// Its name, as far as it could be told; `None` where steps were marked for one and none was attached.
+    pub tool: Option<String>,
+    /// The stages of which one step each was marked for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<Stage>,
+    /// The output token that the marked decode step ended with, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode_step: Option<usize>,
 }
 
 /// The program's own identity.

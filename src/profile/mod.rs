@@ -17,7 +17,7 @@ pub use finding::{Finding, FindingCode};
 pub use kernel::{ComputeCapability, KernelFlops, KernelRates, KernelRecord, Measured};
 pub use kernel_name::{base_name, short_name, short_names, suggests_matrix_units};
 pub use manifest::{
-    CpuInfo, DeviceInfo, FORMAT_VERSION, HostInfo, KprofInfo, Manifest, RunConfig, WeightSource,
+    CpuInfo, DeviceInfo, FORMAT_VERSION, HostInfo, KprofInfo, Manifest, Profiled, RunConfig, WeightSource,
 };
 pub use profiler::ProfilerInfo;
 pub use reader::{ProfileError, looks_like_run, read_run};

@@ -22,6 +22,9 @@ pub fn footer(runs: &[Run], drawn_by: &KprofInfo) -> String {
                 add(format!("{} {} on {}", config.model.name, config.dtype, config.implementation));
             }
             add(manifest.started.clone());
+            if let Some(tool) = manifest.profiled.as_ref().and_then(|p| p.tool.as_ref()) {
+                add(format!("timed under {tool}"));
+            }
         }
         if let Some(profiler) = &run.profiler {
             add(recorder(profiler));

@@ -14,6 +14,8 @@ pub fn phase_heading(report: &PhaseReport) -> String {
         Some(threads) => format!("{}, {threads} threads", manifest.device.name),
         None => manifest.device.name.clone(),
     };
+    let tool = manifest.profiled.as_ref().and_then(|p| p.tool.as_ref());
+    let device = tool.map_or(device.clone(), |tool| format!("{device}\nPROFILED: timed under {tool}"));
     let Some(c) = &manifest.config else { return format!("kprof phase  {device}") };
     format!(
         "kprof phase  {} {} {}  batch {} prompt {} tokens {}\n{device}",

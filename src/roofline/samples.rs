@@ -93,6 +93,7 @@ fn manifest() -> Manifest {
             max_time_s: None,
             versions: builtin_versions().into_iter().filter(|v| named(&v.name)).collect(),
         }),
+        profiled: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! One generation, timed step by step: a prefill, then decode steps, greedy.
 
-use super::RunnerError;
+use super::{ProfiledSteps, RunnerError};
 use crate::backend::{Backend, OpSpan};
 use crate::llm::{LinearRows, Stage, StepShape};
 use crate::pass::{Model, State};
@@ -23,7 +23,20 @@ pub struct TimedStep {
     pub spans: Vec<OpSpan>,
 }
 
-/// Generates `tokens` tokens after `prompt` (`batch x length` ids), timing each step after the device is done.
+/// What is to be generated.
+#[derive(Clone, Copy, Debug)]
+pub struct Generation<'a> {
+    /// The version's name, for ranges.
+    pub version: &'a str,
+    /// `batch x length` ids.
+    pub prompt: &'a [u32],
+    /// Output tokens per sequence.
+    pub tokens: usize,
+    /// The steps that a profiler is to look at.
+    pub profiled: Option<&'a ProfiledSteps>,
+}
+
+/// Generates, timing each step after the device is done.
 ///
 /// # Errors
 /// When the pass fails, or `stop` is set.
@@ -31,10 +44,10 @@ pub fn generate<B: Backend>(
     backend: &mut B,
     model: &Model<B>,
     state: &mut State<B>,
-    prompt: &[u32],
-    tokens: usize,
+    generation: Generation<'_>,
     stop: &AtomicBool,
 ) -> Result<Vec<TimedStep>, RunnerError> {
+    let Generation { version, prompt, tokens, profiled } = generation;
     state.reset();
     let mut steps = Vec::with_capacity(tokens);
     let mut ids = prompt.to_vec();
@@ -42,11 +55,16 @@ pub fn generate<B: Backend>(
         if stop.load(Ordering::Relaxed) {
             return Err(RunnerError::Interrupted);
         }
+        let stage = if step == 0 { Stage::Prefill } else { Stage::Decode };
+        // The profiled part holds what the device does in this step: it was idle before, and is waited for at the end.
         let start_s = backend.now();
+        let part = profiled.and_then(|p| p.begin(step, tokens));
+        backend.marks().begin_step(version, stage);
         let logits = model.forward(backend, state, &ids, LinearRows::Last)?;
         model.choose(backend, &logits, &mut ids)?;
         let time_s = backend.now() - start_s;
-        let stage = if step == 0 { Stage::Prefill } else { Stage::Decode };
+        backend.marks().end_step();
+        drop(part);
         let spans = backend.marks().take();
         steps.push(TimedStep { stage, step, shape: logits.shape, start_s, time_s, spans });
     }

@@ -3,9 +3,11 @@
 mod generate;
 mod memory_need;
 mod phase;
+mod profiled;
 mod scenario;
 
-pub use generate::{TimedStep, generate};
+pub use generate::{Generation, TimedStep, generate};
 pub use memory_need::{MemoryNeed, MemoryShape, NoRoom, check_memory};
 pub use phase::{Outcome, measure_phases};
+pub use profiled::ProfiledSteps;
 pub use scenario::{Progress, RunnerError, Scenario, Sink};

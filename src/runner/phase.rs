@@ -1,6 +1,7 @@
 //! `kprof phase`: every version's plain and instrumented twin, interleaved, until enough or out of time.
 
-use super::{Progress, RunnerError, Scenario, Sink, TimedStep, generate};
+use super::profiled::observer;
+use super::{Generation, ProfiledSteps, Progress, RunnerError, Scenario, Sink, TimedStep, generate};
 use crate::backend::Backend;
 use crate::llm::Version;
 use crate::pass::{Model, Recorder, State, prompt_ids};
@@ -67,7 +68,10 @@ pub fn measure_phases<B: Backend>(
     };
     measurement.record_caches(&lanes)?;
     measurement.warm_up(&mut lanes)?;
+    measurement.tell_profiler()?;
+    measurement.profile(&mut lanes)?;
     let repetitions = measurement.repeat(&mut lanes)?;
+    measurement.backend.marks().observe(None);
     measurement.note_repetitions(repetitions)?;
     Ok(Outcome { repetitions })
 }
@@ -79,17 +83,27 @@ impl<B: Backend> Measurement<'_, '_, B> {
 
     fn report(&mut self, version: &str, twin: Option<Twin>) {
         let lanes = self.scenario.versions.len();
-        let total = lanes * (self.scenario.warmup + 2 * self.scenario.repetitions);
+        let profiled = usize::from(self.scenario.profiled.is_some());
+        let total = lanes * (self.scenario.warmup + profiled + 2 * self.scenario.repetitions);
         let progress = Progress { version, twin, done: self.done, total, elapsed_s: self.elapsed_s() };
         (self.sink.progress)(progress);
     }
 
     fn run(&mut self, lane: &mut Lane<'_, B>, twin: Option<Twin>) -> Result<Vec<TimedStep>, RunnerError> {
+        self.generate(lane, twin, None)
+    }
+
+    fn generate(
+        &mut self,
+        lane: &mut Lane<'_, B>,
+        twin: Option<Twin>,
+        profiled: Option<&ProfiledSteps>,
+    ) -> Result<Vec<TimedStep>, RunnerError> {
         self.report(&lane.version.name, twin);
         self.backend.marks().instrument(twin == Some(Twin::Instrumented));
-        let tokens = self.scenario.tokens;
-        let steps =
-            generate(self.backend, self.model, &mut lane.state, &self.prompt, tokens, self.sink.stop)?;
+        let (version, tokens) = (lane.version.name.as_str(), self.scenario.tokens);
+        let generation = Generation { version, prompt: &self.prompt, tokens, profiled };
+        let steps = generate(self.backend, self.model, &mut lane.state, generation, self.sink.stop)?;
         self.done += 1;
         Ok(steps)
     }
@@ -98,6 +112,33 @@ impl<B: Backend> Measurement<'_, '_, B> {
         for _ in 0..self.scenario.warmup {
             for lane in lanes.iter_mut() {
                 self.run(lane, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// From here on, a profiler that is attached is told of ranges: warm-ups are nothing to look at.
+    fn tell_profiler(&mut self) -> Result<(), RunnerError> {
+        match observer() {
+            Ok(observer) => self.backend.marks().observe(observer),
+            Err(why) => {
+                let message = format!("the profiler gets no ranges: {why}");
+                (self.sink.record)(Record::Finding(Finding::new(
+                    FindingCode::ProfilerMessage,
+                    "NVTX",
+                    message,
+                )))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One generation of each version in which the profiler looks at one step per stage.
+    fn profile(&mut self, lanes: &mut [Lane<'_, B>]) -> Result<(), RunnerError> {
+        let scenario = self.scenario;
+        if let Some(profiled) = &scenario.profiled {
+            for lane in lanes.iter_mut() {
+                self.generate(lane, None, Some(profiled))?;
             }
         }
         Ok(())

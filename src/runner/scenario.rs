@@ -1,5 +1,6 @@
 //! What is to be measured, and how a run reports while it goes on.
 
+use super::ProfiledSteps;
 use crate::llm::Version;
 use crate::pass::{PassError, RecordError};
 use crate::profile::{ProfileError, Record, Twin};
@@ -24,6 +25,9 @@ pub struct Scenario {
     pub repetitions: usize,
     /// No repetition is begun that would, by the last one's time, end after this many seconds.
     pub max_time_s: Option<f64>,
+    /// The steps that a profiler is to look at, of one more generation of each version after the warm-up; `None` for no
+    /// such generation.
+    pub profiled: Option<ProfiledSteps>,
 }
 
 impl Scenario {

@@ -1,6 +1,7 @@
-//! Other people's programs: `kprof ncu`.
+//! Other people's programs: `kprof ncu`, and ranges for the profiler that is attached.
 
 #[cfg(unix)]
 mod ncu;
 #[cfg(unix)]
 mod ncu_script;
+mod nvtx;

@@ -258,3 +258,32 @@ fn a_stage_that_no_launch_is_known_to_be_of_is_an_error_that_says_how_to_tell() 
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("name the NVTX range"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn without_a_program_kprof_s_own_passes_are_profiled_one_step_per_stage() {
+    let place = Place::new("ok");
+    let output = place.run(&[
+        "--output", "kept", "--stage", "decode", "--", "phase", "--device", "fake", "-n", "3", "-r", "1",
+    ]);
+    let err = text(&output.stderr);
+    assert!(output.status.success(), "{err}");
+    let call = place.call();
+    assert!(call.windows(2).any(|w| w == ["--profile-from-start", "off"]), "{call:?}");
+    assert!(call.contains(&"--profile-step=decode".to_string()));
+    assert!(err.contains("passes run on 'fake' here, where Nsight Compute has nothing to count"), "{err}");
+    let run = std::fs::read_to_string(place.folder.path().join("kept/report.run.jsonl")).expect("a run file");
+    assert!(run.contains(r#""decode_step":2"#), "{}", &run[..400]);
+    // The report of the stand-in and the run, in one table.
+    let out = text(&output.stdout);
+    assert!(out.contains("first") && out.contains("v1"), "{out}");
+}
+
+#[test]
+fn mistakes_in_the_flags_of_our_own_passes_are_found_before_ncu_starts() {
+    let place = Place::new("ok");
+    for flags in [&["phase", "--nonsense"][..], &["phase", "--load", "x.jsonl"]] {
+        let output = place.run(&[&["--"][..], flags].concat());
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    }
+    assert!(!place.folder.path().join("call").exists());
+}

@@ -23,6 +23,7 @@ Examples:
                                                      launches in a range, and of which stage
   kprof ncu --kernel 'gemm|flash' --metrics memory -- ./app
                                                      bytes of every level, in one or two passes
+  kprof ncu --stage decode -- phase --version v1 v2  kprof's own passes: one decode step of each
   kprof ncu --dry-run --device-chip 9.0 -- ./app     only show the command
   kprof ncu -o profiles/a --export-svg a.svg -- ./app
                                                      keep report and log; draw the chart
@@ -80,8 +81,9 @@ pub(crate) struct NcuArgs {
     pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) roofline: RooflineFlags,
-    /// The program and its arguments
-    #[arg(last = true, required = true, value_name = "PROGRAM")]
+    /// The program and its arguments; `phase` and its flags, or nothing, for kprof's own passes, of which one step per
+    /// stage is profiled
+    #[arg(last = true, value_name = "PROGRAM")]
     pub(crate) program: Vec<OsString>,
 }
 

@@ -4,6 +4,8 @@ use super::export::TableExportArgs;
 use super::model::ModelArgs;
 use super::versions::VersionsFileArgs;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use kprof::llm::Stage;
 use kprof::units::Seconds;
 use std::path::PathBuf;
 
@@ -50,6 +52,11 @@ pub(crate) struct PhaseArgs {
     /// Begin no repetition that would end later than this after the start of measuring, e.g. 50s or 500ms
     #[arg(long, value_name = "TIME", default_value = "50s", value_parser = positive_time, help_heading = "Measurement")]
     pub(crate) max_time: Seconds,
+    /// After the warm-up, run one more generation in which cuProfilerStart and cuProfilerStop stand around one prefill
+    /// and the last decode step, or of one stage: for `ncu --profile-from-start off` and `nsys --capture-range`
+    #[arg(long, value_name = "STAGE", num_args = 0..=1, require_equals = true, value_parser = stages(),
+        default_missing_value = "both", help_heading = "Measurement")]
+    pub(crate) profile_step: Option<ProfileStages>,
     /// The run file to write [default: a new file under profiles/runs/]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
@@ -81,6 +88,19 @@ pub(crate) struct FigureArgs {
     /// Write the roofline chart as PNG
     #[arg(long, value_name = "FILE")]
     pub(crate) export_roofline_png: Option<PathBuf>,
+}
+
+/// The stages that a profiler is to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProfileStages(pub(crate) Vec<Stage>);
+
+fn stages() -> impl TypedValueParser<Value = ProfileStages> {
+    // Anything but a stage's name is `both`: nothing else is possible.
+    let named = |name: String| match Stage::ALL.into_iter().find(|s| s.name() == name) {
+        Some(stage) => ProfileStages(vec![stage]),
+        None => ProfileStages(Stage::ALL.to_vec()),
+    };
+    PossibleValuesParser::new(Stage::ALL.map(Stage::name).into_iter().chain(["both"])).map(named)
 }
 
 fn positive_time(text: &str) -> Result<Seconds, String> {

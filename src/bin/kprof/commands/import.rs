@@ -101,5 +101,6 @@ fn manifest() -> Manifest {
         host: HostInfo::default(),
         device: DeviceInfo { kind: "import".to_string(), name: "n/a".to_string(), threads: None },
         config: None,
+        profiled: None,
     }
 }

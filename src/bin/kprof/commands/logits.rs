@@ -5,12 +5,8 @@ use crate::exit::usage;
 use crate::model::{Chosen, Task, choose};
 use crate::output;
 use crate::progress::Line;
-<<<<<<< HEAD
-use kprof::backend::{Backend, HostTensor};
-=======
 use crate::versions::named;
-use kprof::backend::{Backend, CandleBackend, HostTensor};
->>>>>>> main
+use kprof::backend::{Backend, HostTensor};
 use kprof::host;
 use kprof::llm::{LinearRows, Version};
 use kprof::pass::{Model, PassError, State, write_logits};

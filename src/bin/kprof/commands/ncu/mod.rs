@@ -1,5 +1,6 @@
 //! `kprof ncu`: prepare, run, look at what happened, and hand the results to `kprof roofline`.
 
+mod own;
 mod prepare;
 
 use super::roofline::{self, Given};
@@ -124,14 +125,16 @@ fn keep_log(args: &NcuArgs, plan: &Plan) {
 /// The table and chart of what was profiled.
 fn report(args: &NcuArgs, plan: &Plan, problems: &[Problem]) -> anyhow::Result<()> {
     let results = plan.output.results().to_path_buf();
-    let files = std::iter::once(results).chain(args.roofline.0.files.iter().cloned()).collect();
+    let own = plan.run.iter().filter(|run| run.exists()).cloned();
+    let files = std::iter::once(results).chain(own).chain(args.roofline.0.files.iter().cloned()).collect();
     // What was filtered by ncu is not filtered again.
     let view = RooflineArgs { files, kernel: None, nvtx: None, ..args.roofline.0.clone() };
     let ranges = args.roofline.0.nvtx.is_some() || !args.nvtx_include.is_empty();
     let given = Given {
         findings: plan.findings.iter().cloned().chain(problems.iter().map(Problem::finding)).collect(),
         stage: args.stage.filter(|_| ranges),
-        only_stage: args.stage.filter(|_| !ranges),
+        // Of kprof's own passes, only that stage was profiled.
+        only_stage: args.stage.filter(|_| !ranges && plan.run.is_none()),
     };
     roofline::run_with(&view, given)
 }

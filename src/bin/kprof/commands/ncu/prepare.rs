@@ -1,5 +1,6 @@
 //! From the flags to a command: which ncu, whether it may, which metrics, where the results go.
 
+use super::own::own;
 use crate::args::NcuArgs;
 use anyhow::Context as _;
 use kprof::attach::ncu::{
@@ -16,6 +17,8 @@ pub(super) struct Plan {
     pub(super) permission: Permission,
     pub(super) arguments: Vec<OsString>,
     pub(super) output: Output,
+    /// The run file of kprof's own passes, if they are what is profiled.
+    pub(super) run: Option<PathBuf>,
     pub(super) findings: Vec<Finding>,
     /// What keeps the command from being run; only a dry run goes on with one.
     pub(super) obstacle: Option<AttachError>,
@@ -30,8 +33,11 @@ pub(super) fn plan(args: &NcuArgs) -> anyhow::Result<Plan> {
         Err(error) if args.dry_run => (None, Some(error)),
         Err(error) => return Err(error.into()),
     };
+    let (output, temporary) = output(args)?;
+    let own = own(args, &output)?;
+    let program = own.as_ref().map_or(&args.program, |own| &own.program).clone();
     if obstacle.is_none() {
-        obstacle = missing_program(&args.program[0]);
+        obstacle = program.first().and_then(|p| missing_program(p));
     }
     let permission = Permission::read(Path::new("/"));
     if obstacle.is_none() && permission.is_forbidden() && !args.no_check {
@@ -39,7 +45,6 @@ pub(super) fn plan(args: &NcuArgs) -> anyhow::Result<Plan> {
     }
     let Choice { metrics, mut findings } = ncu::choose(&args.metrics, &offer(args, ncu.as_ref())?)?;
     findings.extend(doubts(&permission));
-    let (output, temporary) = output(args)?;
     let more = args.ncu_arg.clone();
     let nvtx = args.roofline.0.nvtx.iter().map(|name| ncu::push_pop_range(name));
     let profile = Profile {
@@ -48,14 +53,15 @@ pub(super) fn plan(args: &NcuArgs) -> anyhow::Result<Plan> {
         nvtx: nvtx.chain(args.nvtx_include.iter().cloned()).collect(),
         launch_skip: args.launch_skip,
         launch_count: args.launch_count,
-        from_profiler_start: args.from_profiler_start,
+        from_profiler_start: args.from_profiler_start || own.is_some(),
         more,
-        program: args.program.clone(),
+        program,
     };
     let arguments = ncu::arguments(&profile, &output);
     // Shown, never run: a dry run may be made where there is no ncu.
     let ncu = ncu.unwrap_or(Ncu { path: PathBuf::from("ncu"), version: OLDEST });
-    Ok(Plan { ncu, permission, arguments, output, findings, obstacle, _temporary: temporary })
+    let run = own.map(|own| own.run);
+    Ok(Plan { ncu, permission, arguments, output, run, findings, obstacle, _temporary: temporary })
 }
 
 /// A program that is nowhere: ncu would say so on the stdout that is the program's.

@@ -5,14 +5,17 @@ use crate::args::PhaseArgs;
 use crate::interrupt;
 use crate::model::{Device, Task};
 use crate::progress::Line;
+use kprof::attach::Presence;
 use kprof::backend::{Backend, fake_ceilings};
 use kprof::host;
 use kprof::hw::Ceiling;
+use kprof::llm::Stage;
 use kprof::probe::{Depth, ProbeOptions, bounds, measure_cpu};
 use kprof::profile::{
-    DeviceInfo, FORMAT_VERSION, HostInfo, Manifest, ProfileError, Record, Run, RunConfig, RunWriter, Twin,
+    DeviceInfo, FORMAT_VERSION, Finding, FindingCode, HostInfo, Manifest, ProfileError, Profiled, Record,
+    Run, RunConfig, RunWriter, Twin,
 };
-use kprof::runner::{Progress, RunnerError, Sink, measure_phases};
+use kprof::runner::{Progress, RunnerError, Scenario, Sink, measure_phases};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -44,6 +47,9 @@ impl Task for Measurement<'_> {
             Ok(())
         };
         record(Record::Manifest(Box::new(manifest(args, plan, &backend, started))))?;
+        if let Some(tool) = Presence::of_process().tool {
+            record(Record::Finding(under(&tool)))?;
+        }
         for ceiling in ceilings(plan.chosen.device, backend.threads(), line) {
             record(Record::Ceiling(ceiling))?;
         }
@@ -111,7 +117,26 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
             max_time_s: scenario.max_time_s,
             versions: scenario.versions.clone(),
         }),
+        profiled: profiled(scenario),
     }
+}
+
+/// Who looks on, and at what.
+fn profiled(scenario: &Scenario) -> Option<Profiled> {
+    let tool = Presence::of_process().tool;
+    let stages = scenario.profiled.as_ref().map(|p| p.stages.clone()).unwrap_or_default();
+    if tool.is_none() && stages.is_empty() {
+        return None;
+    }
+    let decode = scenario.tokens > 1 && stages.contains(&Stage::Decode);
+    Some(Profiled { tool, decode_step: decode.then(|| scenario.tokens - 1), stages })
+}
+
+/// Times under a profiler are not those without it.
+fn under(tool: &str) -> Finding {
+    let message = format!("{tool} was attached while this was timed: its cost is in every time");
+    Finding::new(FindingCode::ProfilerAttached, "kprof phase", message)
+        .with_remedy("take times from a run without it, and kernels from its own report")
 }
 
 /// The command line, with the program by its name: where it is installed matters to nobody else.

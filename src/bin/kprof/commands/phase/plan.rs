@@ -4,8 +4,8 @@ use crate::args::PhaseArgs;
 use crate::exit::usage;
 use crate::model::{Chosen, choose};
 use crate::versions::named;
-use kprof::llm::expand_names;
-use kprof::runner::{MemoryShape, Scenario};
+use kprof::llm::{Stage, expand_names};
+use kprof::runner::{MemoryShape, ProfiledSteps, Scenario};
 
 /// A model and a scenario that fit each other.
 pub(super) struct Plan {
@@ -26,6 +26,7 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
             return Err(usage(format!("{flag} is at least 1")));
         }
     }
+    let profiled = profiled(args)?;
     let chosen = choose(&args.model)?;
     versions.iter().try_for_each(|version| version.check_model(&chosen.spec)).map_err(usage)?;
     let scenario = Scenario {
@@ -37,6 +38,7 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
         warmup: args.warmup,
         repetitions: args.repetitions,
         max_time_s: Some(args.max_time.0),
+        profiled,
     };
     let (needed, limit) = (scenario.cached_tokens(), chosen.spec.max_position_embeddings);
     if needed > limit {
@@ -54,4 +56,16 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
     };
     chosen.check_memory(&args.model, &scenario.versions, &shape)?;
     Ok(Plan { chosen, scenario })
+}
+
+/// The steps for a profiler: they must exist, and be warmed up.
+fn profiled(args: &PhaseArgs) -> anyhow::Result<Option<ProfiledSteps>> {
+    let Some(stages) = &args.profile_step else { return Ok(None) };
+    if args.warmup == 0 {
+        return Err(usage("--profile-step marks a step that is warmed up: --warmup is at least 1 with it"));
+    }
+    if stages.0 == [Stage::Decode] && args.tokens < 2 {
+        return Err(usage("--profile-step=decode needs a decode step: --tokens is at least 2 with it"));
+    }
+    Ok(Some(ProfiledSteps { stages: stages.0.clone() }))
 }

@@ -1,6 +1,7 @@
 //! Turning results into text and pictures: tables, Markdown, CSV, JSON and charts. Nothing is computed here.
 
 pub mod ceilings;
+mod estimate;
 mod explain;
 mod findings;
 mod footer;
@@ -15,6 +16,10 @@ mod timeline;
 mod versions;
 mod versus;
 
+pub use estimate::{
+    ESTIMATE_SCHEMA_VERSION, estimate_csv, estimate_heading, estimate_json, estimate_markdown,
+    estimate_notes, estimate_phases, estimate_table, phases_title,
+};
 pub use explain::explain;
 pub use findings::findings;
 pub use footer::footer;

@@ -352,7 +352,7 @@ fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
     if !savings.is_empty() {
         out += &format!("\n{savings}");
     }
-    let findings = render::findings(&roofline.labelled_findings(), output::color());
+    let findings = render::findings(&roofline.labelled_findings(), output::color(), output::wrap_width());
     if !findings.is_empty() {
         out += &format!("\n{findings}");
     }

@@ -1,6 +1,7 @@
 //! Turning results into text and pictures: tables, Markdown, CSV, JSON and charts. Nothing is computed here.
 
 pub mod ceilings;
+mod checked;
 mod explain;
 mod findings;
 mod footer;
@@ -15,6 +16,7 @@ mod timeline;
 mod versions;
 mod versus;
 
+pub use checked::{CHECK_NOTE, check_heading, check_table};
 pub use explain::explain;
 pub use findings::findings;
 pub use footer::footer;

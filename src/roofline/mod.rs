@@ -6,6 +6,7 @@
 
 mod attainable;
 mod ceilings;
+mod checked;
 mod findings;
 mod intervals;
 mod join;
@@ -25,6 +26,7 @@ mod versus;
 
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
+pub use checked::{CheckLevel, CheckRow, CounterCheck, CounterSums, Expected, check_counters};
 pub use join::{
     ClassWork, Counters, GapSplit, JoinReport, LAUNCH_GAP_S, PortionReport, Served, StepCounts, join,
 };
@@ -60,6 +62,8 @@ pub struct Roofline {
     pub timelines: Vec<TimelineReport>,
     /// Timeline traces joined to a model, one for each.
     pub joins: Vec<JoinReport>,
+    /// Counters of exports against analytic work, by file, version and stage.
+    pub counter_checks: Vec<CounterCheck>,
     /// How many points were left out because their share of the time is too small.
     pub too_small: usize,
 }

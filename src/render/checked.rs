@@ -32,13 +32,29 @@ pub fn check_table(check: &CounterCheck) -> Table {
         Column::number("analytic", &bytes.unit).dispensable(1),
         Column::number("differ", "%"),
     ]);
-    for row in &check.rows {
+    let scales = [&time, &flops, &bytes];
+    for row in check.rows.iter().filter(|r| r.launches > 0.0) {
         let unknown = || format!("(no known {})", check.level.name());
-        table.push(cells(row.name.clone().unwrap_or_else(unknown), row, [&time, &flops, &bytes]));
+        table.push(cells(row.name.clone().unwrap_or_else(unknown), row, scales));
+    }
+    let without: Vec<&CheckRow> = check.rows.iter().filter(|r| r.launches == 0.0).collect();
+    match without[..] {
+        [] => {}
+        [row] => table.push(cells(row.name.clone().unwrap_or_default(), row, scales)),
+        _ => {
+            let name = format!("{} without kernels", without.len());
+            table.push(cells(name, &together(&without), scales));
+        }
     }
     table.space();
     table.push(cells("total".into(), &check.total, [&time, &flops, &bytes]));
     table
+}
+
+/// Work that has no kernels of its own, in one row: exports have it in as many as there are.
+fn together(rows: &[&CheckRow]) -> CheckRow {
+    let sum = |value: fn(&CheckRow) -> Option<f64>| rows.iter().map(|r| value(r)).sum();
+    CheckRow { flops: sum(|r| r.flops), bytes: sum(|r| r.bytes), ..CheckRow::default() }
 }
 
 fn cells(name: String, row: &CheckRow, [time, flops, bytes]: [&Scale; 3]) -> Vec<String> {
@@ -68,4 +84,4 @@ fn difference(fraction: Option<f64>, at_least: bool) -> String {
 
 /// What the tables' numbers mean.
 pub const CHECK_NOTE: &str = "differ = counted / analytic - 1; counted bytes are DRAM's, analytic ones each op's inputs and outputs once; \
-     counted FLOPs\ninclude the padding of matrix units' tiles; an op without launches runs inside another's kernel";
+     counted FLOPs\ninclude the padding of matrix units' tiles; what has no kernels of its own may run inside those of others";

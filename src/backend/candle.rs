@@ -53,6 +53,20 @@ impl CandleBackend {
         Self::with_marks(dtype, Marks::new(Clock::Host(Instant::now())), 0.0)
     }
 
+    /// The same on `threads` threads: of the pool that candle uses, which is one for the whole process.
+    ///
+    /// # Errors
+    /// When that pool was used before: its size is fixed then.
+    pub fn with_threads(self, threads: usize) -> Result<Self, BackendError> {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|error| {
+            BackendError::System {
+                what: format!("{threads} threads for candle"),
+                source: std::io::Error::other(error),
+            }
+        })?;
+        Ok(self)
+    }
+
     pub(super) fn with_marks(dtype: DType, marks: Marks, gap_s: f64) -> Self {
         Self { dtype, marks, gap_s, mask: None }
     }
@@ -131,7 +145,7 @@ impl CandleBackend {
         if kv == KvStorage::plain(self.dtype) {
             return cache.read(from, visible, self.candle_dtype());
         }
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site.labelled("cache_dequantise"));
         let read = cache.read(from, visible, self.candle_dtype())?;
         let (kv_heads, head_dim, dtype, window) = (spec.kv_heads, spec.head_dim, self.dtype, spec.window);
         let op = || Op::CacheDequantise { kv_heads, head_dim, dtype, kv, window };
@@ -178,7 +192,7 @@ impl Backend for CandleBackend {
     fn threads(&self) -> Option<usize> {
         // candle counts physical cores; this process may be allowed fewer.
         let allowed = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
-        Some(candle_core::utils::get_num_threads().min(allowed))
+        Some(candle_core::utils::get_num_threads().min(allowed).min(rayon::current_num_threads()))
     }
 
     fn load_table(&self, table: HostTensor) -> Result<Tensor, BackendError> {
@@ -242,7 +256,7 @@ impl Backend for CandleBackend {
         tokens: &Tensor,
         positions: Option<&Tensor>,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let hidden = tokens.dim(1)?;
         let ids = Tensor::from_slice(ids, ids.len(), &Device::Cpu)?;
         let mut x = tokens.index_select(&ids, 0)?;
@@ -264,7 +278,7 @@ impl Backend for CandleBackend {
         norm: &CandleNorm,
         rows: LinearRows,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let hidden = x.dim(D::Minus1)?;
         let x = match rows {
             LinearRows::All => x.clone(),
@@ -292,20 +306,21 @@ impl Backend for CandleBackend {
         linear: &CandleLinear,
         rows: LinearRows,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let y = x.matmul(&linear.weight.t()?)?;
         let y = match &linear.bias {
             Some(bias) => y.broadcast_add(bias)?,
             None => y,
         };
         let (output, input) = linear.weight.dims2()?;
-        let (bias, dtype) = (linear.bias.is_some(), self.dtype);
-        self.marks.end(site, || Op::Linear { input, output, bias, rows, dtype }, step, start);
+        let (bias, dtype, weights) = (linear.bias.is_some(), self.dtype, None);
+        let op = || Op::Linear { input, output, bias, rows, dtype, weights };
+        self.marks.end(site, op, step, start);
         Ok(y)
     }
 
     fn gelu(&mut self, site: Site, step: &StepShape, x: &Tensor) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let y = x.gelu()?;
         let (width, dtype) = (x.dim(D::Minus1)?, self.dtype);
         self.marks.end(site, || Op::Gelu { width, dtype }, step, start);
@@ -321,7 +336,7 @@ impl Backend for CandleBackend {
         first_head: usize,
         heads: usize,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let head_dim = norm.gain.dim(0)?;
         let y = Self::change_heads(&x, step, (first_head * head_dim, heads, head_dim), |part| {
             let normed = ops::rms_norm(&part.to_dtype(CandleDType::F32)?, &norm.gain, norm.eps)?;
@@ -341,7 +356,7 @@ impl Backend for CandleBackend {
         heads: usize,
         head_dim: usize,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let rows = |table: &Tensor| table.narrow(0, step.context - step.new_tokens, step.new_tokens);
         let (cos, sin) = (rows(&rope.cos)?, rows(&rope.sin)?);
         let y = Self::change_heads(&x, step, (0, heads, head_dim), |part| ops::rotate(part, &cos, &sin))?;
@@ -357,7 +372,7 @@ impl Backend for CandleBackend {
         x: &Tensor,
         activation: Activation,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let y = ops::gate(x, activation)?;
         let (width, dtype) = (y.dim(D::Minus1)?, self.dtype);
         self.marks.end(site, || Op::Gate { width, activation, dtype }, step, start);
@@ -371,7 +386,7 @@ impl Backend for CandleBackend {
         x: &Tensor,
         branch: &Tensor,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let y = (x + branch)?;
         let (hidden, dtype) = (x.dim(D::Minus1)?, self.dtype);
         self.marks.end(site, || Op::Residual { hidden, dtype }, step, start);
@@ -386,7 +401,7 @@ impl Backend for CandleBackend {
         spec: &AttentionSpec,
         cache: &mut CandleCache,
     ) -> Result<(), BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let (k, v) = Self::split_keys_values(qkv, step, spec)?;
         cache.append(&k, &v, step.context - step.new_tokens)?;
         let (dtype, kv) = (self.dtype, cache.spec.storage);
@@ -404,7 +419,7 @@ impl Backend for CandleBackend {
         keys_values: KeysValues<'_, Self>,
     ) -> Result<Tensor, BackendError> {
         let (k, v) = self.keys_values(site, step, q, spec, &keys_values)?;
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let mask = self.mask(step, spec.window)?;
         let q = Self::heads(q, step, 0, spec.heads, spec.head_dim)?;
         let y = ops::attend(&q, &k, &v, mask.as_ref())?;
@@ -422,13 +437,19 @@ impl Backend for CandleBackend {
         Ok(y)
     }
 
-    fn argmax(&mut self, site: Site, step: &StepShape, logits: &Tensor) -> Result<Vec<u32>, BackendError> {
-        let start = self.marks.begin();
-        let ids = logits.argmax(D::Minus1)?.to_vec1()?;
+    fn argmax(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        logits: &Tensor,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), BackendError> {
+        let start = self.marks.begin(&site);
+        *ids = logits.argmax(D::Minus1)?.to_vec1()?;
         let (vocab, dtype) = (logits.dim(D::Minus1)?, self.dtype);
         self.marks.end(site, || Op::Argmax { vocab, dtype }, step, start);
         self.marks.advance(self.gap_s);
-        Ok(ids)
+        Ok(())
     }
 
     fn to_host(&mut self, x: &Tensor) -> Result<HostTensor, BackendError> {

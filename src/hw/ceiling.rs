@@ -157,6 +157,11 @@ pub enum CeilingSource {
         /// The file.
         file: String,
     },
+    /// Another device than that of the measurement, whose ceilings the user asked to see instead (`--sim`).
+    Simulated {
+        /// That device.
+        device: String,
+    },
 }
 
 impl CeilingSource {
@@ -167,6 +172,7 @@ impl CeilingSource {
             Self::Probe { .. } => "probe",
             Self::Report { .. } => "report",
             Self::User { .. } => "user",
+            Self::Simulated { .. } => "SIMULATED",
         }
     }
 }

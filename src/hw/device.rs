@@ -28,6 +28,12 @@ pub struct DeviceSpec {
 }
 
 impl DeviceSpec {
+    /// Its ceilings, to be drawn in the place of those of the device that something was measured on.
+    pub fn simulated_ceilings(&self) -> Vec<Ceiling> {
+        let source = CeilingSource::Simulated { device: self.name.clone() };
+        self.ceilings.iter().map(|c| Ceiling { source: source.clone(), ..c.clone() }).collect()
+    }
+
     /// The bandwidth of a memory level in B/s, if it is given.
     pub fn bandwidth(&self, level: MemoryLevel) -> Option<ByteRate> {
         let wanted = CeilingKind::Bandwidth { level };

@@ -37,7 +37,7 @@ impl KvElement {
         }
     }
 
-    /// Its name in files and tables.
+    /// The name used on the command line and in files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -55,6 +55,38 @@ impl KvElement {
             Self::F32 | Self::Bf16 | Self::F16 | Self::Fp8 => None,
             Self::Int8 => Some(127),
             Self::Int4 => Some(7),
+        }
+    }
+}
+
+impl FromStr for KvStorage {
+    type Err = String;
+
+    /// `bf16`, `fp8`, `int8`, and `int8:64` for a scale per 64 channels instead of one per head.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [
+            KvElement::F32,
+            KvElement::Bf16,
+            KvElement::F16,
+            KvElement::Fp8,
+            KvElement::Int8,
+            KvElement::Int4,
+        ];
+        let (name, group) = text.split_once(':').map_or((text, None), |(name, rest)| (name, Some(rest)));
+        let plain = || name.parse::<DType>().ok().map(KvElement::from);
+        let element =
+            all.into_iter().find(|element| element.name() == name).or_else(plain).ok_or_else(|| {
+                let known = super::nearest_first(name, all.map(KvElement::name)).join(", ");
+                format!("unknown KV cache dtype '{name}'; known: {known}")
+            })?;
+        let Some(group) = group else { return Ok(Self { element, group: None }) };
+        let channels = group.parse().ok().filter(|n: &usize| *n > 0);
+        match channels {
+            Some(channels) if element.largest_code().is_some() => Ok(Self { element, group: Some(channels) }),
+            Some(_) => {
+                Err(format!("a cache of {name} has no scales, so '{text}' means nothing; write {name}"))
+            }
+            None => Err(format!("'{group}' is no group; write how many channels, int8:64")),
         }
     }
 }
@@ -225,6 +257,17 @@ mod tests {
         ] {
             assert_eq!(storage.bytes_per_token(2, 64), bytes, "{storage:?}");
         }
+    }
+
+    #[test]
+    fn storages_parse_from_the_command_line_and_mistakes_are_named() {
+        let parse = |text: &str| text.parse::<KvStorage>();
+        assert_eq!(parse("fp8"), Ok(KvStorage::FP8));
+        assert_eq!(parse("bfloat16"), Ok(KvStorage::plain(DType::Bf16)));
+        assert_eq!(parse("int8:64"), Ok(KvStorage::int8(Some(64))));
+        assert!(parse("int9").unwrap_err().starts_with("unknown KV cache dtype 'int9'; known: int8, int4"));
+        assert!(parse("bf16:64").unwrap_err().contains("has no scales"));
+        assert!(parse("int8:x").unwrap_err().contains("'x' is no group"));
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod work;
 pub use activation::Activation;
 pub use cache_size::{CacheSize, cache_sizes};
 pub use communication::Collective;
+pub use config::stored_weights;
 pub use deployment::{Arithmetic, Deployment, DeploymentError};
 pub use dtype::DType;
 pub use experts::{ExpertLinear, expected_experts};

@@ -42,6 +42,10 @@ pub enum FindingCode {
     Outliers,
     /// No ceiling is known for the device or precision.
     NoCeiling,
+    /// More tokens than the model has positions for.
+    BeyondPositions,
+    /// The ceilings are those of another device than the measurement's.
+    Simulated,
     /// A device was matched by guess.
     DeviceGuessed,
 }

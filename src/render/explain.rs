@@ -126,6 +126,7 @@ fn source(ceiling: &Ceiling) -> String {
         CeilingSource::Probe { method } => format!("probe: {method}"),
         CeilingSource::Report { metric } => format!("the report's own: {metric}"),
         CeilingSource::User { file } => format!("from {file}"),
+        CeilingSource::Simulated { device } => format!("SIMULATED: that of {device}"),
     }
 }
 

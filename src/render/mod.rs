@@ -2,6 +2,7 @@
 
 pub mod ceilings;
 mod checked;
+mod estimate;
 mod explain;
 mod findings;
 mod footer;
@@ -17,6 +18,10 @@ mod versions;
 mod versus;
 
 pub use checked::{CHECK_NOTE, check_heading, check_table};
+pub use estimate::{
+    ESTIMATE_SCHEMA_VERSION, estimate_csv, estimate_heading, estimate_json, estimate_markdown,
+    estimate_notes, estimate_phases, estimate_table, phases_title,
+};
 pub use explain::explain;
 pub use findings::findings;
 pub use footer::footer;

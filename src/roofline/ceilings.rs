@@ -1,7 +1,7 @@
 //! Choosing among the ceilings that are known for a point, and ridge points.
 
 use super::attainable::Demand;
-use crate::hw::{Ceiling, CeilingKind, ComputeUnit, MemoryLevel, Precision};
+use crate::hw::{Ceiling, CeilingKind, CeilingSource, ComputeUnit, MemoryLevel, Precision};
 use crate::units::{ArithmeticIntensity, ByteRate, FlopRate};
 
 /// Ceilings in the order of preference: of one kind, the first is taken.
@@ -26,16 +26,29 @@ impl CeilingSet {
         Self { ceilings: ceilings.iter().filter(keep).cloned().collect() }
     }
 
-    /// This set, and `others` where it has nothing.
+    /// This set, and `others` where it has nothing. A simulated device has its own ceilings and no others.
     #[must_use]
     pub fn or(mut self, others: &[Ceiling]) -> Self {
-        self.ceilings.extend(others.iter().cloned());
+        if self.simulated().is_none() {
+            self.ceilings.extend(others.iter().cloned());
+        }
         self
+    }
+
+    /// The device whose ceilings stand in the place of those of the measurement's, if one does.
+    pub fn simulated(&self) -> Option<&str> {
+        self.ceilings.iter().find_map(|ceiling| match &ceiling.source {
+            CeilingSource::Simulated { device } => Some(device.as_str()),
+            _ => None,
+        })
     }
 
     /// Sets the values of the ceilings from `from` on to those of `others`; false, with nothing useful set, when
     /// those are of other kinds or sources.
     pub(super) fn update(&mut self, from: usize, others: &[Ceiling]) -> bool {
+        if self.simulated().is_some() {
+            return true;
+        }
         let Some(own) = self.ceilings.get_mut(from..from + others.len()) else { return false };
         own.iter_mut().zip(others).all(|(own, other)| {
             own.value = other.value;
@@ -111,6 +124,17 @@ mod tests {
         let set = CeilingSet::new(report).or(&sheet);
         assert_eq!(set.dram().unwrap().value, 90e9);
         assert_eq!(set.distinct().len(), 2);
+    }
+
+    #[test]
+    fn a_simulated_device_has_its_own_ceilings_and_no_others() {
+        let source = CeilingSource::Simulated { device: "other".into() };
+        let mut set = CeilingSet::new(vec![Ceiling { source, ..bandwidth(500e9) }])
+            .or(&[bandwidth(90e9), vector(Precision::Fp32, 1e12)]);
+        assert_eq!((set.distinct().len(), set.dram().unwrap().value), (1, 500e9));
+        assert_eq!(set.simulated(), Some("other"));
+        assert!(set.update(1, &[bandwidth(80e9)]) && set.dram().unwrap().value == 500e9);
+        assert_eq!(CeilingSet::new(vec![bandwidth(1.0)]).simulated(), None);
     }
 
     #[test]

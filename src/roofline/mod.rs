@@ -7,6 +7,7 @@
 mod attainable;
 mod ceilings;
 mod checked;
+mod estimate;
 mod findings;
 mod intervals;
 mod join;
@@ -27,6 +28,10 @@ mod versus;
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
 pub use checked::{CheckLevel, CheckRow, CounterCheck, CounterSums, Expected, check_counters};
+pub use estimate::{
+    Estimate, EstimateError, EstimatePoint, EstimateRequest, OpEstimate, PhaseEstimate, StageEstimate,
+    WorkEstimate, estimate, estimate_points,
+};
 pub use join::{
     ClassWork, Counters, GapSplit, JoinReport, LAUNCH_GAP_S, PortionReport, Served, StepCounts, join,
 };

@@ -11,6 +11,9 @@ mod keys;
 mod llama;
 mod phi;
 mod rope;
+mod stored;
+
+pub use stored::stored_weights;
 
 use super::{Activation, Family, ModelSpec, SpecError};
 use keys::Keys;

@@ -128,7 +128,12 @@ mod tests {
     #[test]
     fn the_figure_is_as_before_and_its_labels_do_not_overlap() {
         let report = PhaseReport::new(&phase_run(), &[]);
-        let options = ChartOptions { title: None, footer: "kprof 0.1.0, run.jsonl".into(), levels: vec![] };
+        let options = ChartOptions {
+            title: None,
+            footer: "kprof 0.1.0, run.jsonl".into(),
+            levels: vec![],
+            ..ChartOptions::default()
+        };
         let figure = phase_figure(&report, &options);
         save(&figure);
         assert_eq!(overlapping(&figure), None);

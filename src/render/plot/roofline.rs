@@ -22,6 +22,9 @@ pub struct ChartOptions {
     pub footer: String,
     /// The levels of memory to draw a point for, joined by a line; none is DRAM alone, with every ceiling known.
     pub levels: Vec<MemoryLevel>,
+    /// Whether rates are what ceilings allow and nothing was measured. Then groups of one file and stage are joined
+    /// by a line, in their order.
+    pub analytic: bool,
 }
 
 const WIDTH: u32 = 1200;
@@ -47,13 +50,19 @@ pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
     let plain = Chart::new(frame(f64::from(HEIGHT)), &marks, &ceilings);
     let numbered = marks.len() > NAMED || !plain.names_fit(&marks, &ceilings);
     let outside = marks.iter().any(|m| plain.position(m).1);
-    let sections = sections(roofline, &marks, &ceilings, numbered, outside);
+    let mut sections = sections(roofline, &marks, &ceilings, numbered, outside);
+    if let Some(points) = sections.last_mut().filter(|_| numbered && options.analytic) {
+        points.title = "Points";
+    }
     let height = f64::from(HEIGHT).max(TOP + legend::height(&sections) + 40.0);
     let chart = Chart::new(frame(height), &marks, &ceilings);
     let mut canvas = Canvas::new(WIDTH, height as u32);
     chart.grid(&mut canvas);
     chart.ceilings(&mut canvas, &ceilings);
     chart.changes(&mut canvas, roofline, &marks);
+    if options.analytic {
+        chart.trajectories(&mut canvas, &marks);
+    }
     for mark in &marks {
         chart.mark(&mut canvas, mark);
     }
@@ -234,6 +243,16 @@ impl Chart {
         }
     }
 
+    /// Lines from each point to the next of its file and stage.
+    fn trajectories(&self, canvas: &mut Canvas, marks: &[Mark<'_>]) {
+        for (i, mark) in marks.iter().enumerate().filter(|(_, m)| m.point.level == Level::Group) {
+            let next = |m: &&Mark<'_>| m.point.file == mark.point.file && m.point.stage == mark.point.stage;
+            if let Some(next) = marks[i + 1..].iter().find(next) {
+                canvas.line(self.position(mark).0, self.position(next).0, mark.color, 1);
+            }
+        }
+    }
+
     /// Where the points of deeper levels are.
     fn deeper(&self, mark: &Mark<'_>) -> Vec<(f64, f64)> {
         let f = self.frame;
@@ -382,7 +401,8 @@ fn titles(canvas: &mut Canvas, options: &ChartOptions, chart: &Chart, height: f6
     canvas.text(Text::new(font::fit(title, 18.0, f64::from(WIDTH) - LEFT - 80.0), f.x0, 28.0, 18.0).bold());
     let x = "arithmetic intensity [FLOP/B]";
     canvas.text(Text::new(x, middle, f.y1 + 38.0, 12.0).anchored(Anchor::Middle));
-    let y = format!("achieved rate [{}]", chart.scale.unit);
+    let rate = if options.analytic { "ANALYTIC: attainable rate" } else { "achieved rate" };
+    let y = format!("{rate} [{}]", chart.scale.unit);
     let text = Text::new(y, 22.0, f64::midpoint(f.y0, f.y1), 12.0);
     canvas.text(text.anchored(Anchor::Middle).vertical());
     let footer = font::fit(&options.footer, 10.0, f64::from(WIDTH) - 2.0 * 20.0);

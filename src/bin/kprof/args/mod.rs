@@ -2,6 +2,8 @@
 
 mod ceilings;
 mod convert;
+mod counts;
+mod estimate;
 mod export;
 mod import;
 mod logits;
@@ -14,6 +16,7 @@ mod versions;
 
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
+pub(crate) use estimate::EstimateArgs;
 pub(crate) use export::ExportArgs;
 pub(crate) use import::ImportArgs;
 pub(crate) use logits::{FeedArg, LogitsArgs};
@@ -40,6 +43,7 @@ pub(crate) enum Command {
     /// Turn Nsight Compute reports and exports and kprof runs into a roofline table and chart
     Roofline(Box<RooflineArgs>),
     Ncu(Box<NcuArgs>),
+    Estimate(Box<EstimateArgs>),
     /// Write the kernel launches of reports and exports as CSV, JSON or Parquet
     Convert(ConvertArgs),
     /// Turn traces of other profilers (PyTorch, vLLM, nsys, rocprofv3) and exports of ncu into a run file

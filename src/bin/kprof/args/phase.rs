@@ -63,6 +63,9 @@ pub(crate) struct PhaseArgs {
     /// Report this run file again, instead of measuring
     #[arg(long, value_name = "RUN", conflicts_with_all = ["output", "versions"], help_heading = "Output")]
     pub(crate) load: Option<PathBuf>,
+    /// Hold the results against the ceilings of another device, marked SIMULATED, e.g. `--load run.jsonl --sim h100-sxm`
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub(crate) sim: Option<String>,
     /// No progress on stderr
     #[arg(short = 'q', long, help_heading = "Output")]
     pub(crate) quiet: bool,

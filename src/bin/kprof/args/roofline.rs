@@ -108,6 +108,9 @@ pub(crate) struct RooflineArgs {
     /// Take the ceilings of a device described in this file, e.g. `--device-spec my-gpu.toml`
     #[arg(long, value_name = "FILE")]
     pub(crate) device_spec: Option<PathBuf>,
+    /// Hold the results against the ceilings of another device instead, marked SIMULATED, e.g. `--sim h200`
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["device", "device_spec"])]
+    pub(crate) sim: Option<String>,
     /// Rows of the table, e.g. `--top 50`; exports have them all
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) top: usize,

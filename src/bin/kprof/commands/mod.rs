@@ -2,6 +2,7 @@
 
 mod ceilings;
 mod convert;
+mod estimate;
 mod import;
 mod logits;
 mod ncu;
@@ -17,6 +18,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Phase(args) => phase::run(&args),
         Command::Roofline(args) => roofline::run(&args),
         Command::Ncu(args) => ncu::run(&args),
+        Command::Estimate(args) => estimate::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Ceilings(args) => ceilings::run(&args),

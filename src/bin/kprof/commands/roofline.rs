@@ -2,11 +2,12 @@
 
 use crate::args::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
 use crate::commands::served;
+use crate::device;
 use crate::exit::{Strict, usage};
 use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
-use kprof::hw::{self, Ceiling, DeviceMatch, DeviceSpec, MemoryLevel};
+use kprof::hw::{self, Ceiling, DeviceMatch, MemoryLevel};
 use kprof::ingest::{Classifier, IngestError, Meaning, Rules, Seen, fold_any, is_run};
 use kprof::llm::Stage;
 use kprof::profile::{Finding, FindingCode, Run, short_name};
@@ -93,11 +94,17 @@ pub(crate) fn run_with(args: &RooflineArgs, given: Given) -> anyhow::Result<()> 
     }
     roofline.findings.extend(ambiguous_devices(&runs));
     roofline.findings.extend(given.findings);
-    let options = ChartOptions {
+    let mut options = ChartOptions {
         title: args.title.clone(),
         footer: render::footer(&runs, &host::kprof_info()) + &precision_note(args),
         levels: args.levels.iter().map(|l| level(*l)).collect(),
+        ..ChartOptions::default()
     };
+    if let Some(name) = &args.sim {
+        let simulated = &device::named(name)?.name;
+        roofline.findings.insert(0, device::simulation(simulated));
+        device::mark_simulated(&mut options, simulated);
+    }
     write(args, &roofline, &options)?;
     let findings = roofline.findings.len();
     if args.strict && findings > 0 { Err(Strict(findings).into()) } else { Ok(()) }
@@ -237,46 +244,15 @@ fn unmatched(args: &RooflineArgs, launches: &[Launches]) -> Option<String> {
 
 /// The ceilings that the user chose.
 fn chosen(args: &RooflineArgs) -> anyhow::Result<Vec<Ceiling>> {
-    Ok(match (&args.device, &args.device_spec) {
-        (Some(name), _) => device_named(name)?.ceilings.clone(),
-        (None, Some(file)) => hw::read_device_spec(file)?.ceilings,
-        (None, None) => Vec::new(),
-    })
+    if let Some(name) = &args.sim {
+        return Ok(device::named(name)?.simulated_ceilings());
+    }
+    let device = device::chosen(args.device.as_deref(), args.device_spec.as_deref())?;
+    Ok(device.map(|spec| spec.ceilings).unwrap_or_default())
 }
 
 fn device_names(runs: &[Run]) -> BTreeSet<&str> {
     runs.iter().flat_map(Run::device_names).collect()
-}
-
-fn device_named(name: &str) -> anyhow::Result<&'static DeviceSpec> {
-    let quoted = |names: Vec<&str>| names.iter().map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", ");
-    match hw::match_device(name) {
-        DeviceMatch::Exact(spec) => Ok(spec),
-        DeviceMatch::Ambiguous(specs) => {
-            let which = quoted(specs.iter().map(|s| s.name.as_str()).collect());
-            Err(usage(format!("device '{name}' could be any of: {which}")))
-        }
-        DeviceMatch::Unknown => {
-            let known = quoted(nearest_devices(name));
-            Err(usage(format!(
-                "unknown device '{name}'; known: {known}; or describe it with --device-spec FILE"
-            )))
-        }
-    }
-}
-
-/// The known devices, those first that have a word like one of `name`: whole names differ mostly in length.
-fn nearest_devices(name: &str) -> Vec<&'static str> {
-    let distance = |device: &str| -> usize {
-        let like = |word: &str| {
-            let words = device.split_whitespace().map(str::to_lowercase);
-            words.map(|w| strsim::damerau_levenshtein(&w, &word.to_lowercase())).min().unwrap_or(usize::MAX)
-        };
-        name.split_whitespace().map(like).sum()
-    };
-    let mut names: Vec<&str> = hw::known_devices().iter().map(|s| s.name.as_str()).collect();
-    names.sort_by_key(|n| distance(n));
-    names
 }
 
 /// A name in a file that fits several devices gives no ceilings, and says so.

@@ -45,6 +45,7 @@ fn chart(kernels: Vec<KernelRecord>) -> (Roofline, Figure) {
         title: None,
         footer: "kprof 0.1.0 (abc1234), Example GPU, x.csv, 2026-01-02".into(),
         levels: vec![],
+        ..ChartOptions::default()
     };
     let figure = roofline_chart(&roofline, &options);
     save(&figure);
@@ -136,7 +137,12 @@ fn phases_show_version_stage_and_phase() {
     let roofline = analyse(&[run], By::Kernel, &Ceilings::default());
     let figure = roofline_chart(
         &roofline,
-        &ChartOptions { title: None, footer: "kprof, run.jsonl".into(), levels: vec![] },
+        &ChartOptions {
+            title: None,
+            footer: "kprof, run.jsonl".into(),
+            levels: vec![],
+            ..ChartOptions::default()
+        },
     );
     save(&figure);
     assert_eq!(overlapping(&figure), None);
@@ -165,8 +171,10 @@ fn levels_of_memory_are_joined_by_a_line() {
     let run = Run { kernels, file: "x.csv".into(), ..Run::default() };
     let roofline = analyse(&[run], By::Kernel, &Ceilings { chosen, by_device: vec![] });
     let levels = vec![MemoryLevel::Dram, MemoryLevel::L2, MemoryLevel::L1];
-    let figure =
-        roofline_chart(&roofline, &ChartOptions { title: None, footer: "kprof, x.csv".into(), levels });
+    let figure = roofline_chart(
+        &roofline,
+        &ChartOptions { title: None, footer: "kprof, x.csv".into(), levels, ..ChartOptions::default() },
+    );
     save(&figure);
     assert_eq!(overlapping(&figure), None);
     let has = |part: &str| figure.texts.iter().any(|t| t.text.contains(part));
@@ -188,7 +196,12 @@ fn arrows_lead_from_a_kernel_s_old_point_to_its_new_one() {
     let runs = [run("v0.csv", 2.0), run("v1.csv", 0.6)];
     let mut roofline = analyse(&runs, By::Kernel, &Ceilings { chosen, by_device: vec![] });
     roofline.set_labels(&["before".into(), "after".into()]);
-    let options = ChartOptions { title: None, footer: "kprof, v0.csv, v1.csv".into(), levels: vec![] };
+    let options = ChartOptions {
+        title: None,
+        footer: "kprof, v0.csv, v1.csv".into(),
+        levels: vec![],
+        ..ChartOptions::default()
+    };
     let figure = roofline_chart(&roofline, &options);
     save(&figure);
     assert_eq!(overlapping(&figure), None);

@@ -1,9 +1,11 @@
 //! The reporting half of `kprof phase`: table on stdout, exports, and two figures beside the run file.
 
 use crate::args::PhaseArgs;
+use crate::device;
 use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
+use kprof::hw::DeviceSpec;
 use kprof::profile::Run;
 use kprof::render;
 use kprof::render::plot::{ChartOptions, phase_figure, roofline_chart, to_png};
@@ -20,7 +22,8 @@ pub(super) fn check(args: &PhaseArgs) -> anyhow::Result<()> {
         &figures.export_roofline_png,
     ];
     let all = args.tables.paths().into_iter().chain(figures.into_iter().filter_map(|p| p.as_deref()));
-    output::check_writable(all)
+    output::check_writable(all)?;
+    args.sim.as_deref().map_or(Ok(()), |name| device::named(name).map(drop))
 }
 
 /// Prints and exports; of a `fresh` run, two figures are written beside its file.
@@ -31,12 +34,22 @@ pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result
             run.file
         );
     }
-    let report = PhaseReport::new(run, &[]);
+    let simulated = args.sim.as_deref().map(device::named).transpose()?;
+    let chosen = simulated.map(DeviceSpec::simulated_ceilings).unwrap_or_default();
+    let mut report = PhaseReport::new(run, &chosen);
     let footer = render::footer(std::slice::from_ref(run), &host::kprof_info());
-    let options = ChartOptions { footer, ..ChartOptions::default() };
+    let mut options = ChartOptions { footer, ..ChartOptions::default() };
+    if let Some(spec) = simulated {
+        report.findings.insert(0, device::simulation(&spec.name));
+        device::mark_simulated(&mut options, &spec.name);
+    }
     let phases = || phase_figure(&report, &options).svg;
     let roofline = || {
-        let points = analyse(std::slice::from_ref(run), By::Kernel, &Ceilings::default());
+        let points = analyse(
+            std::slice::from_ref(run),
+            By::Kernel,
+            &Ceilings { chosen: chosen.clone(), by_device: Vec::new() },
+        );
         roofline_chart(&points, &options).svg
     };
     let text = |text: String| Ok(text.into_bytes());

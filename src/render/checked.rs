@@ -12,7 +12,8 @@ pub fn check_heading(check: &CounterCheck) -> String {
         1.0 => String::new(),
         steps => format!(", mean of {steps} steps"),
     };
-    format!("{version}{stage}{steps}: COUNTED by hardware against ANALYTIC of {}", check.against)
+    let against = check.against.rsplit(['/', '\\']).next().unwrap_or(&check.against);
+    format!("{version}{stage}{steps}: COUNTED by hardware against ANALYTIC of {against}")
 }
 
 /// A row per op, phase or class, and one for all.
@@ -83,5 +84,7 @@ fn difference(fraction: Option<f64>, at_least: bool) -> String {
 }
 
 /// What the tables' numbers mean.
-pub const CHECK_NOTE: &str = "differ = counted / analytic - 1; counted bytes are DRAM's, analytic ones each op's inputs and outputs once; \
-     counted FLOPs\ninclude the padding of matrix units' tiles; what has no kernels of its own may run inside those of others";
+pub const CHECK_NOTE: &str = "\
+differ = counted / analytic - 1. Counted bytes are DRAM's, analytic ones are
+each op's inputs and outputs once. Counted FLOPs include the padding of matrix
+units' tiles. What has no kernels of its own may run inside those of others.";

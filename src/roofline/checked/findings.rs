@@ -12,6 +12,9 @@ const BYTES_ABOVE: f64 = 0.25;
 /// So are bytes below it by more: weights and cache have to come from DRAM, and are most of a model's bytes.
 const BYTES_BELOW: f64 = -0.1;
 
+/// What is off by less than this part of the step changes no conclusion.
+const MATTERS: f64 = 0.05;
+
 /// The largest disagreement of FLOPs and that of bytes, if they are findings.
 pub(super) fn disagreements(check: &CounterCheck) -> Vec<Finding> {
     [flops(check), bytes(check)].into_iter().flatten().collect()
@@ -30,8 +33,7 @@ fn worst(
     let total: f64 = numbers(&check.total).2?;
     let rows = check.rows.iter().filter_map(off);
     let largest = rows.max_by(|a, b| a.2.total_cmp(&b.2))?;
-    // What is off by less than a hundredth of the step changes nothing.
-    (largest.2 > 0.01 * total).then_some(largest)
+    (largest.2 > MATTERS * total).then_some(largest)
 }
 
 fn flops(check: &CounterCheck) -> Option<Finding> {

@@ -81,20 +81,18 @@ impl CounterSums {
         self.0.keys().any(|place| place.stage.is_some())
     }
 
-    /// The kernels that `expected` is of, version by version; of an export that knows no stages, all of them where
-    /// `alone` nothing else is expected.
+    /// The kernels that `expected` is of, version by version; of an export that knows no stages, all of them where a
+    /// user said that its steps are of one stage, and so `alone` nothing else is expected.
     pub(super) fn of(&self, expected: &Expected, alone: bool) -> Vec<(Option<String>, Chosen<'_>)> {
-        let unmarked = alone && !self.has_stages();
+        let unmarked = alone && expected.version.is_none() && !self.has_stages();
         let of_stage = |place: &Place| unmarked || expected.stage.is_none() || place.stage == expected.stage;
         let versions: BTreeSet<&Option<String>> =
             self.0.keys().filter(|p| of_stage(p)).map(|p| &p.version).collect();
-        let wanted = |version: &Option<String>| {
-            expected.version.is_none() || *version == expected.version || (unmarked && version.is_none())
-        };
+        let wanted = |version: &Option<String>| expected.version.is_none() || *version == expected.version;
         let of = |version: &Option<String>| {
             let chosen: Chosen<'_> =
                 self.0.iter().filter(|(place, _)| of_stage(place) && place.version == *version).collect();
-            (version.clone().or_else(|| expected.version.clone()), chosen)
+            (version.clone(), chosen)
         };
         versions.into_iter().filter(|v| wanted(v)).map(of).collect()
     }

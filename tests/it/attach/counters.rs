@@ -61,7 +61,7 @@ fn export(kernels: &[(String, f64, f64)]) -> String {
         BYTES => "byte",
         _ => "inst",
     };
-    out += &format!("\n{}", vec!["\"\""; 12].join(","));
+    out += &format!("\n{}", ["\"\""; 12].join(","));
     counts.iter().for_each(|m| write!(out, ",\"{}\"", unit(&m)).expect("a string"));
     for (id, (nvtx, flops, bytes)) in kernels.iter().enumerate() {
         let place = "\"k\",\"1\",\"7\",\"(1, 1, 1)\",\"(1, 1, 1)\",\"0\",\"8.6\"";

@@ -10,7 +10,7 @@ use kprof::host;
 use kprof::hw::{self, Ceiling, DeviceMatch, MemoryLevel};
 use kprof::ingest::{Classifier, IngestError, Meaning, Rules, Seen, fold_any, is_run};
 use kprof::llm::Stage;
-use kprof::profile::{Finding, FindingCode, Run, short_name};
+use kprof::profile::{Finding, FindingCode, Run, read_run, short_name};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::roofline::{
@@ -29,6 +29,9 @@ pub(crate) struct Given {
     pub(crate) stage: Option<Stage>,
     /// The stage that launches must be known to be of.
     pub(crate) only_stage: Option<Stage>,
+    /// A run that marked the steps that were profiled: counters are checked against it. Its times are a profiler's, so
+    /// it is no point.
+    pub(crate) marked: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
@@ -54,11 +57,13 @@ pub(crate) fn run_with(args: &RooflineArgs, given: Given) -> anyhow::Result<()> 
     let mut ceilings = Ceilings { chosen: chosen(args)?, by_device: Vec::new() };
     let mut rules = Classifier::new(args.rules.as_deref().map(Rules::read).transpose()?);
     // To say of every launch what it is for takes longer than to read it, so that is done where it is asked for.
-    let checked = model.is_some() || args.files.iter().any(|file| is_run(file));
+    let marked = given.marked.as_deref().map(read_run).transpose()?;
+    let checked = model.is_some() || marked.is_some() || args.files.iter().any(|file| is_run(file));
     let read = |file: &PathBuf| read(args, &given, checked, file, &mut ceilings, &mut rules);
     let read: Vec<Read> = args.files.iter().map(read).collect::<Result<_, _>>()?;
-    let files: Vec<(&Run, &CounterSums)> = read.iter().map(|r| (&r.run, &r.taken.sums)).collect();
-    let (checks, check_findings) = served::checked(&args.served, model.as_ref(), &files);
+    let runs_marked = read.iter().map(|r| &r.run).chain(&marked);
+    let exports = read.iter().map(|r| (&r.run, &r.taken.sums));
+    let (checks, check_findings) = served::checked(&args.served, model.as_ref(), runs_marked, exports);
     let (mut runs, mut launches, mut timelines) = (Vec::new(), Vec::new(), Vec::new());
     let mut counters = Counters::default();
     read.iter().for_each(|read| counters.merge(&read.taken.counters));
@@ -330,7 +335,8 @@ fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
         out += &format!("\nChanges against {first}\n{table}");
     }
     let alone = render::one_sided_notes(roofline, &one_sided(roofline, &changes));
-    if !alone.is_empty() {
+    // An export and the run that it is of have no kernels in common, and are compared above.
+    if !alone.is_empty() && roofline.counter_checks.is_empty() {
         out += &format!("\n{alone}");
     }
     let savings = render::savings_list(roofline, &savings(roofline), SAVINGS);

@@ -82,17 +82,17 @@ pub(crate) fn joined(
     run.traces.iter().map(|trace| join(run, trace, timeline, counters, &served, &set)).collect()
 }
 
-/// Checks the counters of every export against the steps that a run among the files marked for a profiler, else
-/// against the model.
-pub(crate) fn checked(
+/// Checks the counters of every export against the steps that one of `runs` marked for a profiler, else against the
+/// model.
+pub(crate) fn checked<'a>(
     args: &ServedArgs,
     model: Option<&Model>,
-    files: &[(&Run, &CounterSums)],
+    runs: impl Iterator<Item = &'a Run>,
+    exports: impl Iterator<Item = (&'a Run, &'a CounterSums)>,
 ) -> (Vec<CounterCheck>, Vec<Finding>) {
-    let marked = files.iter().flat_map(|(run, _)| Expected::of_run(run)).collect();
-    let (marked, mut findings) = Expected::without_repeats(marked);
+    let (marked, mut findings) = Expected::without_repeats(runs.flat_map(Expected::of_run).collect());
     let mut checks = Vec::new();
-    for (run, sums) in files.iter().filter(|(_, sums)| !sums.is_empty()) {
+    for (run, sums) in exports.filter(|(_, sums)| !sums.is_empty()) {
         let of_model = || match model {
             Some(model) => Expected::of_model(&model.served(args), sums.has_stages()),
             None => Vec::new(),

@@ -7,8 +7,11 @@
 mod attainable;
 mod ceilings;
 mod checked;
+mod demands;
 mod estimate;
 mod findings;
+mod group;
+mod grouping;
 mod intervals;
 mod join;
 mod kernels;
@@ -22,6 +25,7 @@ mod report;
 pub(crate) mod samples;
 mod selection;
 mod steps;
+mod sums;
 mod timeline;
 mod versus;
 
@@ -32,10 +36,11 @@ pub use estimate::{
     Estimate, EstimateError, EstimatePoint, EstimateRequest, OpEstimate, PhaseEstimate, StageEstimate,
     WorkEstimate, estimate, estimate_points,
 };
+pub use grouping::{By, Place, grid_name};
 pub use join::{
     ClassWork, Counters, GapSplit, JoinReport, LAUNCH_GAP_S, PortionReport, Served, StepCounts, join,
 };
-pub use kernels::{By, Place, kernel_points};
+pub use kernels::kernel_points;
 pub use launches::Launches;
 pub use only::Only;
 pub use point::{FlopCounts, Level, Origin, Point, PointSources};

@@ -15,12 +15,12 @@
 mod checks;
 mod classes;
 mod portions;
-mod work;
+pub(super) mod work;
 
 use super::attainable::{Bound, Floor};
 use super::ceilings::CeilingSet;
 use super::timeline::TimelineBuilder;
-use crate::llm::{Deployment, ModelSpec, Stage};
+use crate::llm::{Deployment, ModelSpec, Stage, StepShape};
 use crate::profile::{Finding, FindingCode, KernelRecord, Run, TraceInfo, short_name};
 use portions::Portion;
 use serde::Serialize;
@@ -44,6 +44,17 @@ pub struct Served<'a> {
     pub prompt: usize,
     /// How many steps the trace holds, where its ranges do not tell.
     pub steps: Option<StepCounts>,
+}
+
+impl Served<'_> {
+    /// The tokens of the `step`-th step of `stage`, from 1: decode steps are taken to follow the prompt.
+    pub(super) fn shape(&self, stage: Stage, step: usize) -> StepShape {
+        let (batch, prompt) = (self.batch, self.prompt);
+        match stage {
+            Stage::Prefill => StepShape { batch, new_tokens: prompt, context: prompt },
+            Stage::Decode => StepShape { batch, new_tokens: 1, context: prompt + step },
+        }
+    }
 }
 
 /// Numbers of steps.

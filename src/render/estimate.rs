@@ -1,7 +1,7 @@
 //! An [`Estimate`] as tables, Markdown, JSON and CSV; every one of them says ANALYTIC.
 
 use super::roofline_export::{to_csv, to_json};
-use super::table::{Column, Table, in_scale, or_na, percent, significant};
+use super::table::{Column, Table, in_scale, in_wide_scale, or_na, percent, significant};
 use crate::llm::{Arithmetic, Stage};
 use crate::roofline::{Bound, Estimate, EstimatePoint, WorkEstimate};
 use crate::units::{Bytes, Flops, Scale, Seconds, format_si};
@@ -92,13 +92,13 @@ pub fn estimate_table(e: &Estimate) -> Table {
             p.context.to_string(),
             p.batch.to_string(),
             p.prompt.to_string(),
-            in_scale(&ttft, p.ttft_floor_s),
+            in_wide_scale(&ttft, p.ttft_floor_s),
             p.prefill.total.bound.to_string(),
-            in_scale(&tpot, p.tpot_floor_s),
+            in_wide_scale(&tpot, p.tpot_floor_s),
             p.decode.total.bound.to_string(),
             significant(Some(p.max_tokens_per_s)),
-            in_scale(&bytes, p.kv_bytes),
-            in_scale(&bytes, p.needed_bytes),
+            in_wide_scale(&bytes, p.kv_bytes),
+            in_wide_scale(&bytes, p.needed_bytes),
             or_na(p.fits.map(|fits| if fits { "yes" } else { "no" }.to_string())),
             or_na(p.largest_batch.map(|batch| batch.to_string())),
         ]);
@@ -116,7 +116,7 @@ pub fn estimate_phases(point: &EstimatePoint) -> Table {
     let mut table = Table::new(vec![
         Column::text("stage"),
         Column::text("phase"),
-        Column::number("matrix FLOPs", &flops.unit),
+        Column::number("FLOPs", &flops.unit),
         Column::number("weights", &bytes.unit),
         Column::number("KV cache", &bytes.unit),
         Column::number("activations", &bytes.unit).dispensable(1),
@@ -154,8 +154,8 @@ pub fn estimate_notes(e: &Estimate) -> Vec<String> {
             "memory: weights {} and the cache, of {memory}; activations and workspace come on top",
             format_si(e.weight_bytes, Bytes::UNIT)
         ),
-        "floors: weights and cache once per step at the bandwidth, or matrix FLOPs at the peak, op by op; \
-         activations, elementwise work, launches and the host are left out"
+        "floors: weights and cache once per step at the bandwidth, or matrix FLOPs (the column FLOPs) at the peak, op \
+         by op; activations, elementwise work, launches and the host are left out"
             .to_string(),
     ];
     if let Some(first) = e.points.first().filter(|p| !p.decode.collectives.is_empty()) {

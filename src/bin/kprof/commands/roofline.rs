@@ -141,10 +141,7 @@ fn read(
             let Meaning { stage, phase, version, class } = rules.meaning(kernel);
             Place { version, stage: given.stage.or(stage), phase, class }
         };
-        if kernel.timeline.is_none() && given.only_stage.is_none() {
-            if joined {
-                taken.counters.push(kernel);
-            }
+        if kernel.timeline.is_none() && given.only_stage.is_none() && !joined {
             return taken.launches.push_alike(kernel, seen.alike, place, ceilings, of_run);
         }
         let place = place();
@@ -152,7 +149,7 @@ fn read(
             return;
         }
         if joined {
-            taken.counters.push(kernel);
+            taken.counters.push(kernel, place.stage);
         }
         taken.timeline.push(kernel, &place);
         taken.launches.push_alike(kernel, seen.alike, || place, ceilings, of_run);

@@ -53,6 +53,20 @@ impl CandleBackend {
         Self::with_marks(dtype, Marks::new(Clock::Host(Instant::now())), 0.0)
     }
 
+    /// The same on `threads` threads: of the pool that candle uses, which is one for the whole process.
+    ///
+    /// # Errors
+    /// When that pool was used before: its size is fixed then.
+    pub fn with_threads(self, threads: usize) -> Result<Self, BackendError> {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|error| {
+            BackendError::System {
+                what: format!("{threads} threads for candle"),
+                source: std::io::Error::other(error),
+            }
+        })?;
+        Ok(self)
+    }
+
     pub(super) fn with_marks(dtype: DType, marks: Marks, gap_s: f64) -> Self {
         Self { dtype, marks, gap_s, mask: None }
     }
@@ -178,7 +192,7 @@ impl Backend for CandleBackend {
     fn threads(&self) -> Option<usize> {
         // candle counts physical cores; this process may be allowed fewer.
         let allowed = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
-        Some(candle_core::utils::get_num_threads().min(allowed))
+        Some(candle_core::utils::get_num_threads().min(allowed).min(rayon::current_num_threads()))
     }
 
     fn load_table(&self, table: HostTensor) -> Result<Tensor, BackendError> {
@@ -299,8 +313,9 @@ impl Backend for CandleBackend {
             None => y,
         };
         let (output, input) = linear.weight.dims2()?;
-        let (bias, dtype) = (linear.bias.is_some(), self.dtype);
-        self.marks.end(site, || Op::Linear { input, output, bias, rows, dtype }, step, start);
+        let (bias, dtype, weights) = (linear.bias.is_some(), self.dtype, None);
+        let op = || Op::Linear { input, output, bias, rows, dtype, weights };
+        self.marks.end(site, op, step, start);
         Ok(y)
     }
 
@@ -422,13 +437,19 @@ impl Backend for CandleBackend {
         Ok(y)
     }
 
-    fn argmax(&mut self, site: Site, step: &StepShape, logits: &Tensor) -> Result<Vec<u32>, BackendError> {
+    fn argmax(
+        &mut self,
+        site: Site,
+        step: &StepShape,
+        logits: &Tensor,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), BackendError> {
         let start = self.marks.begin();
-        let ids = logits.argmax(D::Minus1)?.to_vec1()?;
+        *ids = logits.argmax(D::Minus1)?.to_vec1()?;
         let (vocab, dtype) = (logits.dim(D::Minus1)?, self.dtype);
         self.marks.end(site, || Op::Argmax { vocab, dtype }, step, start);
         self.marks.advance(self.gap_s);
-        Ok(ids)
+        Ok(())
     }
 
     fn to_host(&mut self, x: &Tensor) -> Result<HostTensor, BackendError> {

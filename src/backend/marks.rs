@@ -118,6 +118,11 @@ impl Marks {
         matches!(self.clock, Clock::Scripted { .. })
     }
 
+    /// Whether ops are marked.
+    pub(super) fn is_on(&self) -> bool {
+        self.on
+    }
+
     /// When the op that now begins began; 0 when marking is off.
     pub(super) fn begin(&self) -> f64 {
         if self.on { self.now() } else { 0.0 }

@@ -5,11 +5,15 @@
 //! methods made of finer ones: a backend that can fuse overrides them.
 
 mod candle;
+mod cpu;
 mod fake;
 mod marks;
 mod ranges;
 
 pub use candle::CandleBackend;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use cpu::tiles_are_usable;
+pub use cpu::{CpuBackend, CpuOptions, Isa};
 pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend, fake_ceilings};
 pub use marks::{Marks, OpSpan, Site};
 pub use ranges::RangeObserver;
@@ -23,6 +27,14 @@ pub enum BackendError {
     /// candle refused an operation.
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),
+    /// Memory or threads that the system refuses.
+    #[error("cannot get {what}: {source}")]
+    System {
+        /// What was asked of it.
+        what: String,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A cache is full.
     #[error("the KV cache holds {capacity} tokens per sequence, and {needed} are needed")]
     CacheFull {
@@ -122,6 +134,11 @@ pub trait Backend: Sized {
 
     /// How many threads compute; `None` off the CPU.
     fn threads(&self) -> Option<usize>;
+
+    /// The instructions it computes with, where it chose among several, e.g. `avx512`.
+    fn instructions(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Takes a table of `[entries, width]`.
     ///
@@ -307,7 +324,7 @@ pub trait Backend: Sized {
         keys_values: KeysValues<'_, Self>,
     ) -> Result<Self::Tensor, BackendError>;
 
-    /// The index of the largest logit of each row, on the host.
+    /// Puts the index of the largest logit of each row into `ids`, in place of what was there.
     ///
     /// # Errors
     /// When the backend fails.
@@ -316,7 +333,58 @@ pub trait Backend: Sized {
         site: Site,
         step: &StepShape,
         logits: &Self::Tensor,
-    ) -> Result<Vec<u32>, BackendError>;
+        ids: &mut Vec<u32>,
+    ) -> Result<(), BackendError>;
+
+    /// `norm(x) W + b`, of every row or of each sequence's last.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn norm_linear(
+        &mut self,
+        sites: [Site; 2],
+        step: &StepShape,
+        x: &Self::Tensor,
+        norm: &Self::Norm,
+        linear: &Self::Linear,
+        rows: LinearRows,
+    ) -> Result<Self::Tensor, BackendError> {
+        let normed = self.norm(sites[0], step, x, norm, rows)?;
+        self.linear(sites[1], step, &normed, linear, rows)
+    }
+
+    /// `gelu(norm(x) W + b)`.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn norm_linear_gelu(
+        &mut self,
+        sites: [Site; 3],
+        step: &StepShape,
+        x: &Self::Tensor,
+        norm: &Self::Norm,
+        linear: &Self::Linear,
+    ) -> Result<Self::Tensor, BackendError> {
+        let normed = self.norm(sites[0], step, x, norm, LinearRows::All)?;
+        self.linear_gelu([sites[1], sites[2]], step, &normed, linear)
+    }
+
+    /// The gate of `norm(x) W + b`, whose outputs are both halves.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn norm_linear_gate(
+        &mut self,
+        sites: [Site; 3],
+        step: &StepShape,
+        x: &Self::Tensor,
+        norm: &Self::Norm,
+        linear: &Self::Linear,
+        activation: Activation,
+    ) -> Result<Self::Tensor, BackendError> {
+        let normed = self.norm(sites[0], step, x, norm, LinearRows::All)?;
+        self.linear_gate([sites[1], sites[2]], step, &normed, linear, activation)
+    }
 
     /// `gelu(x W + b)`.
     ///

@@ -176,7 +176,7 @@ impl Builder<'_> {
     fn linear(&mut self, phase: Phase, linear: LinearShape) {
         let LinearShape { label, input, output, bias } = linear;
         let (dtype, format) = (self.deployment.activations, self.deployment.weights);
-        let op = Op::Linear { input, output, bias, rows: LinearRows::All, dtype };
+        let op = Op::Linear { input, output, bias, rows: LinearRows::All, dtype, weights: None };
         let biases = if bias { output as f64 * dtype.bytes() } else { 0.0 };
         let stored = Bytes((format.bytes(input, output) + biases) * self.layers as f64);
         self.ops.push(ModelOp { phase, label, layers: self.layers, op, weights: Some(format), stored });
@@ -185,7 +185,8 @@ impl Builder<'_> {
     /// Adds a linear that keeps the activations' type.
     fn unquantised(&mut self, phase: Phase, linear: LinearShape, rows: LinearRows, stored: bool) {
         let LinearShape { label, input, output, bias } = linear;
-        let op = Op::Linear { input, output, bias, rows, dtype: self.deployment.activations };
+        let dtype = self.deployment.activations;
+        let op = Op::Linear { input, output, bias, rows, dtype, weights: None };
         let biases = if bias { output } else { 0 };
         self.push(phase, label, op, biases + if stored { input * output } else { 0 });
     }

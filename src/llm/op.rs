@@ -4,7 +4,9 @@
 //! so that one op describes every step of a run.
 
 use super::latent::cached_bytes;
-use super::{Activation, DType, ExpertLinear, KvStorage, LatentAttention, LinearRows, StepShape, Work};
+use super::{
+    Activation, DType, ExpertLinear, KvStorage, LatentAttention, LinearRows, StepShape, WeightFormat, Work,
+};
 use crate::units::{Bytes, Flops};
 use serde::{Deserialize, Serialize};
 
@@ -52,8 +54,11 @@ pub enum Op {
         bias: bool,
         /// Which positions.
         rows: LinearRows,
-        /// Storage type of weights and activations.
+        /// Storage type of activations and bias.
         dtype: DType,
+        /// How the weights are stored, where not in the activations' type.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weights: Option<WeightFormat>,
     },
     /// GELU by its tanh approximation, on `[batch x new, width]`.
     Gelu {
@@ -169,6 +174,11 @@ pub enum Op {
         /// Storage type of the logits.
         dtype: DType,
     },
+    /// Ops that an implementation runs as one, in their order: each works on what the one before it gives.
+    Fused {
+        /// What it is made of; at least one.
+        ops: Vec<Op>,
+    },
 }
 
 /// Elementwise FLOPs per element; a function such as exp, tanh or a square root counts as one.
@@ -213,6 +223,7 @@ impl Op {
             Self::LatentAppend { .. } => "latent_append",
             Self::LatentAttention(_) => "latent_attention",
             Self::Argmax { .. } => "argmax",
+            Self::Fused { .. } => "fused",
         }
     }
 
@@ -235,6 +246,7 @@ impl Op {
             | Self::LatentAppend { dtype, .. }
             | Self::LatentAttention(LatentAttention { dtype, .. })
             | Self::Argmax { dtype, .. } => *dtype,
+            Self::Fused { ops } => ops.first().map_or(DType::F32, Self::dtype),
         }
     }
 
@@ -268,7 +280,21 @@ impl Op {
             | Self::LatentAppend { .. }
             | Self::LatentAttention(_)
             | Self::Argmax { .. } => 0.0,
+            Self::Fused { ops } => ops.iter().map(|op| op.weight_elements(step)).sum(),
         }
+    }
+
+    /// The bytes of those weights as they are stored.
+    pub fn weight_bytes(&self, step: &StepShape) -> Bytes {
+        let b = self.dtype().bytes();
+        Bytes(match self {
+            Self::Linear { input, output, bias, dtype, weights, .. } => {
+                let bias = if *bias { *output as f64 * b } else { 0.0 };
+                weights.unwrap_or(WeightFormat::plain(*dtype)).bytes(*input, *output) + bias
+            }
+            Self::Fused { ops } => ops.iter().map(|op| op.weight_bytes(step).0).sum(),
+            _ => self.weight_elements(step) * b,
+        })
     }
 
     /// Bytes of the KV cache that a step of shape `step` reads and writes.
@@ -287,6 +313,10 @@ impl Op {
                 (Bytes(0.0), Bytes(tokens * cached_bytes(kv, *elements)))
             }
             Self::LatentAttention(latent) => (Bytes(latent.cache_read(step)), Bytes(0.0)),
+            Self::Fused { ops } => {
+                let all = ops.iter().map(|op| op.cache_bytes(step));
+                all.fold((Bytes(0.0), Bytes(0.0)), |sum, (r, w)| (sum.0 + r, sum.1 + w))
+            }
             _ => (Bytes(0.0), Bytes(0.0)),
         }
     }
@@ -307,7 +337,7 @@ impl Op {
     pub fn work(&self, step: &StepShape) -> Work {
         let tokens = step.rows(LinearRows::All);
         let b = self.dtype().bytes();
-        let weights = self.weight_elements(step) * b;
+        let Bytes(weights) = self.weight_bytes(step);
         let (Bytes(cache_read), Bytes(cache_written)) = self.cache_bytes(step);
         match self {
             Self::Embed { hidden, positions, .. } => {
@@ -400,7 +430,21 @@ impl Op {
                 let sequences = step.batch as f64;
                 elementwise(0.0, sequences * *vocab as f64 * b, sequences * 4.0)
             }
+            Self::Fused { ops } => fused(ops, step),
         }
+    }
+}
+
+/// FLOPs are the sum; bytes are what crosses the border: all that is read and written but each op's result, which
+/// the next one reads where it was left.
+fn fused(ops: &[Op], step: &StepShape) -> Work {
+    let works: Vec<Work> = ops.iter().map(|op| op.work(step)).collect();
+    let inner: f64 = works.iter().rev().skip(1).map(|w| w.bytes_written.0).sum();
+    let sum: Work = works.into_iter().sum();
+    Work {
+        bytes_read: Bytes(sum.bytes_read.0 - inner),
+        bytes_written: Bytes(sum.bytes_written.0 - inner),
+        ..sum
     }
 }
 

@@ -94,28 +94,34 @@ impl<B: Backend> Model<B> {
         rows: LinearRows,
     ) -> Result<Logits<B::Tensor>, PassError> {
         self.check(state, ids)?;
-        let (shape, ids) = state.advance(ids);
+        let shape = state.advance(ids);
+        let ids = state.ids();
         backend.marks().enter(None, Phase::Embedding);
         let site = Site { phase: Phase::Embedding, layer: None, label: "embed" };
-        let mut x = backend.embed(site, &shape, &ids, &self.tokens, self.positions.as_ref())?;
+        let mut x = backend.embed(site, &shape, ids, &self.tokens, self.positions.as_ref())?;
         for layer in 0..self.blocks.len() {
             x = self.attention(backend, state, &shape, layer, &x)?;
             x = self.mlp(backend, &shape, layer, &x)?;
         }
         backend.marks().enter(None, Phase::Head);
         let site = |label| Site { phase: Phase::Head, layer: None, label };
-        let x = backend.norm(site("head.norm"), &shape, &x, &self.norm, rows)?;
-        let tensor = backend.linear(site("head.logits"), &shape, &x, &self.head, rows)?;
+        let sites = [site("head.norm"), site("head.logits")];
+        let tensor = backend.norm_linear(sites, &shape, &x, &self.norm, &self.head, rows)?;
         Ok(Logits { tensor, shape })
     }
 
-    /// The most likely next token of each sequence.
+    /// Puts the most likely next token of each sequence into `ids`, in place of what was there.
     ///
     /// # Errors
     /// When the backend fails.
-    pub fn choose(&self, backend: &mut B, logits: &Logits<B::Tensor>) -> Result<Vec<u32>, PassError> {
+    pub fn choose(
+        &self,
+        backend: &mut B,
+        logits: &Logits<B::Tensor>,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), PassError> {
         let site = Site { phase: Phase::Head, layer: None, label: "head.argmax" };
-        Ok(backend.argmax(site, &logits.shape, &logits.tensor)?)
+        Ok(backend.argmax(site, &logits.shape, &logits.tensor, ids)?)
     }
 
     fn check(&self, state: &State<B>, ids: &[u32]) -> Result<(), PassError> {
@@ -142,16 +148,15 @@ impl<B: Backend> Model<B> {
         let site = |label| Site { phase: Phase::Attention, layer: Some(layer), label };
         let block = &self.blocks[layer];
         let attention = state.attention(&self.spec, layer);
-        let normed = backend.norm(site("attn.norm"), shape, x, &block.attention_norm, LinearRows::All)?;
         let y = if let Some(cache) = state.caches[layer].as_mut() {
-            let qkv = self.project(backend, shape, layer, &normed, &attention, Columns::All)?;
+            let qkv = self.project(backend, shape, layer, x, &attention, Columns::All)?;
             backend.cache_append(site("cache_append"), shape, &qkv, &attention, cache)?;
             backend.attention(site("attention"), shape, &qkv, &attention, KeysValues::Cache(cache))?
         } else if let Some(cache) = state.caches[state.version.owner(layer)].as_ref() {
-            let q = self.project(backend, shape, layer, &normed, &attention, Columns::Queries)?;
+            let q = self.project(backend, shape, layer, x, &attention, Columns::Queries)?;
             backend.attention(site("attention"), shape, &q, &attention, KeysValues::Cache(cache))?
         } else {
-            let qkv = self.project(backend, shape, layer, &normed, &attention, Columns::All)?;
+            let qkv = self.project(backend, shape, layer, x, &attention, Columns::All)?;
             backend.attention(site("attention"), shape, &qkv, &attention, KeysValues::Activations)?
         };
         let sites = [site("attn.proj"), site("attn.residual")];
@@ -164,7 +169,7 @@ impl<B: Backend> Model<B> {
         backend: &mut B,
         shape: &StepShape,
         layer: usize,
-        normed: &B::Tensor,
+        x: &B::Tensor,
         attention: &AttentionSpec,
         columns: Columns,
     ) -> Result<B::Tensor, PassError> {
@@ -175,7 +180,9 @@ impl<B: Backend> Model<B> {
             Columns::All => ("attn.qkv", &block.qkv, kv_heads),
             Columns::Queries => ("attn.q", &block.q, 0),
         };
-        let mut x = backend.linear(site(label), shape, normed, linear, LinearRows::All)?;
+        let sites = [site("attn.norm"), site(label)];
+        let norm = &block.attention_norm;
+        let mut x = backend.norm_linear(sites, shape, x, norm, linear, LinearRows::All)?;
         if let Some([q_norm, k_norm]) = &block.head_norms {
             x = backend.head_norm(site("attn.q_norm"), shape, x, q_norm, 0, heads)?;
             if keys > 0 {
@@ -198,15 +205,15 @@ impl<B: Backend> Model<B> {
         backend.marks().enter(Some(layer), Phase::Mlp);
         let site = |label| Site { phase: Phase::Mlp, layer: Some(layer), label };
         let block = &self.blocks[layer];
-        let normed = backend.norm(site("mlp.norm"), shape, x, &block.mlp_norm, LinearRows::All)?;
+        let norm = &block.mlp_norm;
         let (inner, down) = match &block.mlp {
             Mlp::Plain { up, down } => {
-                let sites = [site("mlp.up"), site("mlp.gelu")];
-                (backend.linear_gelu(sites, shape, &normed, up)?, down)
+                let sites = [site("mlp.norm"), site("mlp.up"), site("mlp.gelu")];
+                (backend.norm_linear_gelu(sites, shape, x, norm, up)?, down)
             }
             Mlp::Gated { gate_up, activation, down } => {
-                let sites = [site("mlp.gate_up"), site("mlp.gate")];
-                (backend.linear_gate(sites, shape, &normed, gate_up, *activation)?, down)
+                let sites = [site("mlp.norm"), site("mlp.gate_up"), site("mlp.gate")];
+                (backend.norm_linear_gate(sites, shape, x, norm, gate_up, *activation)?, down)
             }
         };
         Ok(backend.linear_residual([site("mlp.down"), site("mlp.residual")], shape, &inner, down, x)?)

@@ -13,6 +13,8 @@ pub struct State<B: Backend> {
     pub(super) caches: Vec<Option<B::Cache>>,
     /// Tokens of each sequence so far, kept only where they must be computed again.
     pub(super) history: Vec<Vec<u32>>,
+    /// The tokens of the pass that runs.
+    ids: Vec<u32>,
     /// Tokens per sequence so far.
     pub(super) tokens: usize,
 }
@@ -44,21 +46,29 @@ impl<B: Backend> State<B> {
             .map(|layer| version.owns_cache(layer).then(|| backend.new_cache(cache_spec)).transpose())
             .collect::<Result<_, _>>()?;
         let history = vec![Vec::new(); if version.use_cache { 0 } else { batch }];
-        Ok(Self { version: version.clone(), batch, caches, history, tokens: 0 })
+        Ok(Self { version: version.clone(), batch, caches, history, ids: Vec::new(), tokens: 0 })
     }
 
-    /// Takes `ids` in: the shape of the pass to run and the ids it runs over.
-    pub(super) fn advance(&mut self, ids: &[u32]) -> (StepShape, Vec<u32>) {
+    /// Takes `ids` in and gives the shape of the pass to run over [`Self::ids`].
+    pub(super) fn advance(&mut self, ids: &[u32]) -> StepShape {
         let (batch, new_tokens) = (self.batch, ids.len() / self.batch);
         self.tokens += new_tokens;
         let context = self.tokens;
+        self.ids.clear();
         if self.version.use_cache {
-            return (StepShape { batch, new_tokens, context }, ids.to_vec());
+            self.ids.extend_from_slice(ids);
+            return StepShape { batch, new_tokens, context };
         }
         for (sequence, new) in self.history.iter_mut().zip(ids.chunks(new_tokens.max(1))) {
             sequence.extend_from_slice(new);
+            self.ids.extend_from_slice(sequence);
         }
-        (StepShape { batch, new_tokens: context, context }, self.history.concat())
+        StepShape { batch, new_tokens: context, context }
+    }
+
+    /// The tokens of the pass to run, sequence by sequence.
+    pub(super) fn ids(&self) -> &[u32] {
+        &self.ids
     }
 
     /// The attention of layer `layer`: of two windows, the model's and the version's, the narrower one.

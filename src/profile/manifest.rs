@@ -1,6 +1,6 @@
 //! What was run, where and how: the first record of every run.
 
-use crate::llm::{DType, ModelSpec, Stage, Version};
+use crate::llm::{DType, ModelSpec, Stage, Version, WeightFormat};
 use serde::{Deserialize, Serialize};
 
 /// The version of the run format that this kprof writes.
@@ -125,6 +125,12 @@ pub struct RunConfig {
     pub weights: WeightSource,
     /// Storage type of weights and activations.
     pub dtype: DType,
+    /// How the weights of linears are stored, where not as `dtype`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_format: Option<WeightFormat>,
+    /// The instructions that an implementation chose, e.g. `avx512`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
     /// Prompt tokens per sequence.
     pub prompt_length: usize,
     /// Output tokens per sequence (T*): one prefill step and T* - 1 decode steps.

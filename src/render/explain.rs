@@ -7,18 +7,36 @@ use crate::roofline::{Bound, LATENCY_BOUND_BELOW, Level, Origin, Point};
 use crate::units::{ByteRate, Bytes, FlopRate, Flops, Seconds, format_si};
 use std::fmt::Write;
 
-/// Explains every point, one after the other.
-pub fn explain(points: &[&Point]) -> String {
-    points.iter().map(|p| point(p)).collect::<Vec<_>>().join("\n")
+/// A metric behind a point: its name, its base unit, and its values over the launches that have one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricRow {
+    /// The profiler's name for it.
+    pub metric: String,
+    /// Its base unit; empty for counts.
+    pub unit: String,
+    /// How many launches have a value.
+    pub launches: u64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+    /// Their sum.
+    pub sum: f64,
 }
 
-fn point(point: &Point) -> String {
+/// Explains every point, one after the other, each with the metrics behind it as far as they are known.
+pub fn explain(points: &[(&Point, Vec<MetricRow>)]) -> String {
+    points.iter().map(|(p, metrics)| point(p, metrics)).collect::<Vec<_>>().join("\n")
+}
+
+fn point(point: &Point, metrics: &[MetricRow]) -> String {
     let mut out = format!("{}\n", point.label());
     if point.label() != point.name() {
         row(&mut out, "whole name", &point.name());
     }
     row(&mut out, "from", &origin(point));
     counts(&mut out, point);
+    values(&mut out, metrics);
     derived(&mut out, point);
     ceilings(&mut out, point);
     verdict(&mut out, point);
@@ -78,6 +96,31 @@ fn counts(out: &mut String, point: &Point) {
                 &format!("{} % of its peak throughput, as the export says", significant(Some(percent))),
             );
         }
+    }
+}
+
+/// The metrics in base units: of one launch the value itself, of several their sum and range.
+fn values(out: &mut String, metrics: &[MetricRow]) {
+    let width = metrics.iter().map(|m| m.metric.len()).max().unwrap_or(0);
+    for (i, m) in metrics.iter().enumerate() {
+        let many = match m.launches {
+            1 => String::new(),
+            n => format!("  (sum of {n}, {} to {})", plain(m.min), plain(m.max)),
+        };
+        let text = format!("{:width$}  {} {}", m.metric, plain(m.sum), m.unit);
+        row(out, if i == 0 { "metrics" } else { "" }, &format!("{}{many}", text.trim_end()));
+    }
+}
+
+/// A number that can be calculated with: whole ones in full, others with nine digits.
+fn plain(value: f64) -> String {
+    match value {
+        v if v.fract() == 0.0 && v.abs() < 1e15 => format!("{v:.0}"),
+        v if (1e-3..1e9).contains(&v.abs()) => {
+            let text = format!("{v:.9}");
+            text.trim_end_matches('0').trim_end_matches('.').to_string()
+        }
+        v => format!("{v:.8e}"),
     }
 }
 
@@ -205,11 +248,26 @@ mod tests {
     use crate::roofline::samples::{bandwidth, kernel, reference_prefill, vector};
     use crate::roofline::{By, Ceilings, analyse};
 
+    fn rows() -> Vec<MetricRow> {
+        let row = |metric: &str, unit: &str, launches, min, max, sum| MetricRow {
+            metric: metric.into(),
+            unit: unit.into(),
+            launches,
+            min,
+            max,
+            sum,
+        };
+        vec![
+            row("gpu__time_duration.sum", "s", 1, 2e-6, 2e-6, 2e-6),
+            row("dram__bytes.sum", "byte", 3, 1.0, 123456789012.0, 123456789014.5),
+        ]
+    }
+
     fn text(record: crate::profile::KernelRecord) -> String {
         let run = Run { kernels: vec![record], file: "x.csv".into(), ..Run::default() };
         let chosen = vec![bandwidth(100e9), vector(Precision::Fp32, 1e12)];
         let roofline = analyse(&[run], By::Kernel, &Ceilings { chosen, by_device: vec![] });
-        explain(&roofline.points.iter().collect::<Vec<_>>())
+        explain(&roofline.points.iter().map(|p| (p, rows())).collect::<Vec<_>>())
     }
 
     #[test]
@@ -218,6 +276,8 @@ mod tests {
         for part in [
             "gemm<4>\n  whole name        void n::gemm<(int)4>(int)",
             "20.0 ms = gpu__time_duration.sum",
+            "metrics           gpu__time_duration.sum  2.00000000e-6 s\n",
+            "dram__bytes.sum         1.23456789e11 byte  (sum of 3, 1 to 123456789012)",
             "1.00 GB = dram__bytes.sum",
             "FLOPs / bytes = 10.0 GFLOP / 1.00 GB = 10.0 FLOP/B",
             "FLOPs / time = 10.0 GFLOP / 20.0 ms = 500 GFLOP/s",

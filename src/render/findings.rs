@@ -7,8 +7,8 @@ use std::fmt::Write;
 /// Names of at most this many characters are given in a finding.
 const NAME: usize = 90;
 
-/// Writes each finding with its remedy under it; `color` marks the word.
-pub fn findings(findings: &[Finding], color: bool) -> String {
+/// Writes each finding with its remedy under it; `color` marks the word, and lines are broken at `width` columns, if any.
+pub fn findings(findings: &[Finding], color: bool, width: Option<usize>) -> String {
     let mut groups: Vec<(&Finding, Vec<&str>)> = Vec::new();
     for finding in findings {
         let same = |g: &&mut (&Finding, Vec<&str>)| same(g.0, finding);
@@ -25,12 +25,26 @@ pub fn findings(findings: &[Finding], color: bool) -> String {
     };
     let mut out = String::new();
     for (finding, about) in groups {
-        let _ = writeln!(out, "{on}Finding{off}  {}: {}", subject(&about), finding.message);
+        let message = broken(&format!("{}: {}", subject(&about), finding.message), width);
+        let _ = writeln!(out, "{on}Finding{off}  {message}");
         if let Some(remedy) = &finding.remedy {
-            let _ = writeln!(out, " Remedy  {}", shortened(remedy));
+            let _ = writeln!(out, " Remedy  {}", broken(&shortened(remedy), width));
         }
     }
     out
+}
+
+/// What every line of a finding but the first begins with.
+const INDENT: &str = "         ";
+
+/// Broken at spaces, so that commands and paths stay whole, to lines that leave room for the indentation.
+fn broken(text: &str, width: Option<usize>) -> String {
+    let Some(width) = width else { return text.to_string() };
+    let options = textwrap::Options::new(width.saturating_sub(INDENT.len()).max(20))
+        .break_words(false)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(text, options).join(&format!("\n{INDENT}"))
 }
 
 /// Lists of metrics longer than this are cut: `--explain` and the JSON have them whole.
@@ -84,7 +98,16 @@ mod tests {
             Finding::new(FindingCode::FlopsIncomplete, about, "FLOPs are a lower bound")
                 .with_remedy("collect x")
         };
-        let text = findings(&[of("a"), of("b"), of("c")], false);
+        let text = findings(&[of("a"), of("b"), of("c")], false, None);
         assert_eq!(text, "Finding  a and 2 more: FLOPs are a lower bound\n Remedy  collect x\n");
+    }
+
+    #[test]
+    fn long_lines_are_broken_at_spaces_under_their_beginning() {
+        let finding = Finding::new(FindingCode::FlopsIncomplete, "k", "FLOPs are a lower bound here")
+            .with_remedy("collect --metrics a__a.sum,b__b.sum,c__c.sum");
+        let text = findings(&[finding], false, Some(32));
+        let expected = "Finding  k: FLOPs are a lower\n         bound here\n Remedy  collect --metrics\n         a__a.sum,b__b.sum,c__c.sum\n";
+        assert_eq!(text, expected);
     }
 }

@@ -20,7 +20,7 @@ pub use estimate::{
     ESTIMATE_SCHEMA_VERSION, estimate_csv, estimate_heading, estimate_json, estimate_markdown,
     estimate_notes, estimate_phases, estimate_table, phases_title,
 };
-pub use explain::explain;
+pub use explain::{MetricRow, explain};
 pub use findings::findings;
 pub use footer::footer;
 pub use join::{JOIN_NOTE, gap_table, join_heading, join_table};

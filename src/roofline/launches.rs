@@ -1,6 +1,7 @@
 //! Launches on their way to points: added one by one, so that a file of any length need not be kept.
 
-use super::kernels::{KernelPoints, Place};
+use super::grouping::Place;
+use super::kernels::KernelPoints;
 use super::point::Point;
 use super::{By, Ceilings, Only, Selection, findings};
 use crate::hw::Ceiling;

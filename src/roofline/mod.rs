@@ -6,8 +6,11 @@
 
 mod attainable;
 mod ceilings;
+mod demands;
 mod estimate;
 mod findings;
+mod group;
+mod grouping;
 mod intervals;
 mod join;
 mod kernels;
@@ -21,6 +24,7 @@ mod report;
 pub(crate) mod samples;
 mod selection;
 mod steps;
+mod sums;
 mod timeline;
 mod versus;
 
@@ -30,10 +34,11 @@ pub use estimate::{
     Estimate, EstimateError, EstimatePoint, EstimateRequest, OpEstimate, PhaseEstimate, StageEstimate,
     WorkEstimate, estimate, estimate_points,
 };
+pub use grouping::{By, Place, grid_name};
 pub use join::{
     ClassWork, Counters, GapSplit, JoinReport, LAUNCH_GAP_S, PortionReport, Served, StepCounts, join,
 };
-pub use kernels::{By, Place, kernel_points};
+pub use kernels::kernel_points;
 pub use launches::Launches;
 pub use only::Only;
 pub use point::{FlopCounts, Level, Origin, Point, PointSources};

@@ -82,6 +82,8 @@ fn manifest() -> Manifest {
             model: preset("tiny").unwrap(),
             weights: WeightSource::Random { seed: 1 },
             dtype: DType::F32,
+            weight_format: None,
+            instructions: None,
             prompt_length: 4,
             tokens: 3,
             batch: 1,
@@ -100,7 +102,14 @@ fn plan(version: &str, stage: Stage) -> PlanRecord {
         label: label.into(),
         phase,
         layer: None,
-        op: Op::Linear { input, output, bias: false, rows: LinearRows::All, dtype: DType::F32 },
+        op: Op::Linear {
+            input,
+            output,
+            bias: false,
+            rows: LinearRows::All,
+            dtype: DType::F32,
+            weights: None,
+        },
     };
     let embed = PlannedOp {
         label: "embed".into(),

@@ -61,7 +61,7 @@ pub fn generate<B: Backend>(
         let part = profiled.and_then(|p| p.begin(step, tokens));
         backend.marks().begin_step(version, stage);
         let logits = model.forward(backend, state, &ids, LinearRows::Last)?;
-        ids = model.choose(backend, &logits)?;
+        model.choose(backend, &logits, &mut ids)?;
         let time_s = backend.now() - start_s;
         backend.marks().end_step();
         drop(part);

@@ -416,7 +416,8 @@ fn widened(op: &Op, slim: &ModelSpec, full: &ModelSpec) -> Op {
         other => other,
     };
     match op {
-        Op::Linear { input, output, bias, rows, dtype } => Op::Linear {
+        Op::Linear { input, output, bias, rows, dtype, weights } => Op::Linear {
+            weights: *weights,
             input: width(*input),
             output: width(*output),
             bias: *bias,

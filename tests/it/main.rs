@@ -4,6 +4,7 @@ mod architecture;
 mod attach;
 mod ceilings;
 mod cli;
+mod cpu_backend;
 mod damaged_runs;
 mod estimate;
 mod llama;

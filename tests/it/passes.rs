@@ -315,7 +315,7 @@ fn marked(
     backend.marks().instrument(true);
     let ids: Vec<u32> = (0..new as u32).collect();
     let logits = model.forward(&mut backend, &mut state, &ids, rows).unwrap();
-    model.choose(&mut backend, &logits).unwrap();
+    model.choose(&mut backend, &logits, &mut Vec::new()).unwrap();
     let ops = backend.marks().take().into_iter().map(|s| (s.site.phase, s.op)).collect();
     (logits.shape, ops)
 }

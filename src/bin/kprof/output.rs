@@ -17,6 +17,16 @@ pub(crate) fn width() -> usize {
     of_env.or_else(|| of_terminal().filter(|_| on_terminal)).unwrap_or(PLAIN_WIDTH).max(40)
 }
 
+/// Where prose is broken on stdout: the terminal's width; in a file, nowhere, so that it can be searched.
+pub(crate) fn wrap_width() -> Option<usize> {
+    std::io::stdout().is_terminal().then(width)
+}
+
+/// Where prose is broken on stderr.
+pub(crate) fn stderr_width() -> Option<usize> {
+    terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| usize::from(width.0).max(40))
+}
+
 /// Whether stdout takes colour: a terminal, unless NO_COLOR says otherwise (no-color.org).
 pub(crate) fn color() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())

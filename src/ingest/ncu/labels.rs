@@ -55,6 +55,8 @@ const LABELS: &[Label] = labels! {
         => "smsp__sass_thread_inst_executed_op_hadd_pred_on.sum.per_cycle_elapsed";
     "GPU Speed Of Light", "", "Predicated-On HMUL Thread Instructions Executed Per Cycle"
         => "smsp__sass_thread_inst_executed_op_hmul_pred_on.sum.per_cycle_elapsed";
+    "Launch Statistics", "", "Grid Size" => "launch__grid_size";
+    "Launch Statistics", "", "Block Size" => "launch__block_size";
     "Memory Workload Analysis", "", "Memory Throughput" => "dram__bytes.sum.per_second";
 };
 

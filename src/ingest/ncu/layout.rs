@@ -30,6 +30,8 @@ pub(super) struct Long {
     /// The value, or the average in a summary.
     pub(super) value: usize,
     pub(super) rule: Option<usize>,
+    /// Whether metrics say the grid and the block, for want of columns.
+    pub(super) extents: bool,
 }
 
 /// A metric's column in a table of one launch per row.
@@ -95,6 +97,9 @@ pub(super) fn header<'a>(record: &Record<'a>) -> Header<'a> {
     let value = find("Metric Value").or_else(|| find("Average"));
     let name = find("Metric Name");
     let first_metric = names.iter().position(|n| is_metric_name(n));
+    let size = |what: &str| names.iter().position(|n| n.strip_prefix(what).is_some_and(is_unit_or_nothing));
+    let (block, grid) = (size("Block Size"), size("Grid Size"));
+    let extents = grid.is_none();
     let shape = match (name, value, first_metric) {
         (Some(name), Some(value), _) => {
             let Some(unit) = find("Metric Unit") else { return Header::Missing("Metric Unit") };
@@ -105,11 +110,12 @@ pub(super) fn header<'a>(record: &Record<'a>) -> Header<'a> {
                 unit,
                 value,
                 rule: find("Rule Description"),
+                extents,
             })
         }
         (None, Some(_), None) if kernel.is_some() => return Header::Missing("Metric Name"),
         (Some(_), None, None) if kernel.is_some() => return Header::Missing("Metric Value"),
-        (_, _, Some(first)) => Shape::Wide(wide(&names, first)),
+        (_, _, Some(first)) => Shape::Wide(wide(&names, first, extents)),
         _ => return Header::No,
     };
     let Some(kernel) = kernel else { return Header::Missing("Kernel Name") };
@@ -119,8 +125,8 @@ pub(super) fn header<'a>(record: &Record<'a>) -> Header<'a> {
         kernel,
         context: find("Context").or_else(|| find("Context ID")),
         stream: find("Stream").or_else(|| find("Stream ID")),
-        block: names.iter().position(|n| *n == "Block Size" || n.starts_with("Block Size [")),
-        grid: names.iter().position(|n| *n == "Grid Size" || n.starts_with("Grid Size [")),
+        block,
+        grid,
         device: find("Device").or_else(|| find("Device Id")),
         capability: find("CC"),
         device_name: find("Device Name"),
@@ -130,10 +136,16 @@ pub(super) fn header<'a>(record: &Record<'a>) -> Header<'a> {
     Header::Table(Box::new(Layout { columns, shape, first_cell: record.raw(0) }))
 }
 
-fn wide<'a>(names: &[&'a str], first: usize) -> Wide<'a> {
+/// Whether nothing but a unit follows a column's name: ` [block]`.
+fn is_unit_or_nothing(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with(" [")
+}
+
+fn wide<'a>(names: &[&'a str], first: usize, extents: bool) -> Wide<'a> {
     let metrics = names.iter().enumerate().filter_map(|(column, cell)| {
         let (name, unit) = split_unit(cell);
-        metrics::is_needed(name).then_some(WideColumn { column, name, unit })
+        let needed = metrics::is_needed(name) || (extents && metrics::is_extent(name));
+        needed.then_some(WideColumn { column, name, unit })
     });
     Wide { metrics: metrics.collect(), first, width: names.len(), units_line: 0 }
 }

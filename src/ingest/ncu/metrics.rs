@@ -241,10 +241,17 @@ pub(super) fn is_needed(metric: &str) -> bool {
     names.contains(metric) || tensor::is_needed(metric)
 }
 
-/// The needed metric that a row stands for, or `None`.
-pub(super) fn needed<'a>(section: &str, body: &str, name: &'a str) -> Option<&'a str> {
+/// Whether a metric says the grid or the block, which matters where no column does: each dimension, or all in one.
+pub(super) fn is_extent(metric: &str) -> bool {
+    let known = |part: &str| matches!(part, "dim_x" | "dim_y" | "dim_z" | "size");
+    let of = |what: &str| metric.strip_prefix(what).is_some_and(known);
+    of("launch__grid_") || of("launch__block_")
+}
+
+/// The needed metric that a row stands for, or `None`; `extents` where no column says the grid and the block.
+pub(super) fn needed<'a>(section: &str, body: &str, name: &'a str, extents: bool) -> Option<&'a str> {
     let metric = labels::metric_of(section, body, name);
-    is_needed(metric).then_some(metric)
+    (is_needed(metric) || (extents && is_extent(metric))).then_some(metric)
 }
 
 #[cfg(test)]

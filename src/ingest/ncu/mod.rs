@@ -38,12 +38,14 @@ mod tensor;
 mod tensor_estimate;
 mod transposed;
 mod units;
+mod values;
 
 pub use chips::{Chip, chip_named, chip_of, chips, parse_capability};
 pub use complete::tensor_metric;
 pub use error::NcuError;
 pub use report::{RawMetrics, Report};
 pub use stream::fold;
+pub use values::{MetricValues, metric_values};
 
 use crate::profile::{Finding, FindingCode, KernelRecord, Run};
 use launches::Message;

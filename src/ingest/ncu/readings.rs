@@ -3,6 +3,7 @@
 use super::NcuError;
 use super::launches::Cell;
 use super::locale::{Locale, Number};
+use super::metrics::is_extent;
 use super::units::{self, Reading as UnitReading};
 use crate::profile::{Finding, FindingCode};
 use std::collections::BTreeSet;
@@ -55,9 +56,10 @@ impl<'a> Readings<'a> {
         self.0.iter().map(|r| r.metric)
     }
 
-    /// Whether the launch was not measured: every counter is NaN. Device attributes do not count.
+    /// Whether the launch was not measured: every counter is NaN. Device attributes and extents do not count.
     pub(super) fn all_nan(&self) -> bool {
-        let mut counters = self.0.iter().filter(|r| !r.metric.starts_with("device__")).peekable();
+        let is_counter = |r: &&Reading<'_>| !r.metric.starts_with("device__") && !is_extent(r.metric);
+        let mut counters = self.0.iter().filter(is_counter).peekable();
         counters.peek().is_some()
             && counters.all(|r| r.nan || r.value.is_none())
             && self.0.iter().any(|r| r.nan)
@@ -197,7 +199,7 @@ fn is_possible(metric: &str, value: f64) -> bool {
 }
 
 /// What a value in ncu's base units (ns, byte, Hz) is multiplied by.
-fn base_factor(metric: &str) -> f64 {
+pub(super) fn base_factor(metric: &str) -> f64 {
     if units::dimension_of(metric) == units::Dimension::Time { 1e-9 } else { 1.0 }
 }
 
@@ -212,6 +214,10 @@ impl Scaling {
     /// `None` when the unit is unknown or measures something else.
     pub(super) fn of(metric: &str, unit: &str) -> Option<Self> {
         let dimension = units::dimension_of(metric);
+        if is_extent(metric) {
+            // `block`, `blocks`, `thread` or nothing, by version.
+            return Some(Self { dimension, reading: UnitReading::Factor(1.0) });
+        }
         Some(Self { dimension, reading: units::reading(unit, dimension)? })
     }
 

@@ -51,8 +51,8 @@ fn identity(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -> KernelR
         process: text(&launch.key.process),
         device: text(&launch.device_name),
         compute_capability: capability(launch, readings),
-        grid: text(&launch.grid).map(|g| extent(&g)),
-        block: text(&launch.block).map(|b| extent(&b)),
+        grid: text(&launch.grid).map(|g| extent(&g)).or_else(|| extent_of("grid", readings)),
+        block: text(&launch.block).map(|b| extent(&b)).or_else(|| extent_of("block", readings)),
         context: text(&launch.context),
         stream: text(&launch.stream),
         nvtx,
@@ -104,6 +104,15 @@ fn integer(cell: &str) -> Option<u64> {
 fn extent(cell: &str) -> String {
     let parts: Vec<&str> = cell.trim_matches(['(', ')']).split(',').map(str::trim).collect();
     if parts.len() == 3 { format!("({})", parts.join(", ")) } else { cell.to_string() }
+}
+
+/// What the metrics of a launch say: `(16, 16, 1)`, or how many there are in all, like `256`.
+fn extent_of(what: &str, readings: &Readings<'_>) -> Option<String> {
+    let value = |part: &str| readings.value(&format!("launch__{what}_{part}"));
+    match (value("dim_x"), value("dim_y"), value("dim_z")) {
+        (Some(x), Some(y), Some(z)) => Some(format!("({x:.0}, {y:.0}, {z:.0})")),
+        _ => value("size").map(|all| format!("{all:.0}")),
+    }
 }
 
 /// Whether [`extent`] would change nothing: `(`, numbers with `, ` between them, `)`.

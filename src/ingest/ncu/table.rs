@@ -182,8 +182,10 @@ impl<'a, 'f> Reader<'a, 'f> {
         self.out.votes.see(&raw);
         let field = |column: Option<usize>| column.map_or("", |c| record.raw(c));
         let (section, body) = (field(long.section), field(long.body));
-        let metric =
-            *self.names.entry((section, body, name)).or_insert_with(|| metrics::needed(section, body, name));
+        let metric = *self
+            .names
+            .entry((section, body, name))
+            .or_insert_with(|| metrics::needed(section, body, name, long.extents));
         let launch = self.launch(layout, record);
         if let Some(metric) = metric {
             let unit_at = (record.line, long.unit + 1);

@@ -19,7 +19,14 @@ fn step(batch: usize, new_tokens: usize, context: usize) -> StepShape {
 
 #[test]
 fn a_linear_counts_two_flops_per_multiply_add_and_each_operand_once() {
-    let op = Op::Linear { input: 3, output: 5, bias: true, rows: LinearRows::All, dtype: DType::F32 };
+    let op = Op::Linear {
+        input: 3,
+        output: 5,
+        bias: true,
+        rows: LinearRows::All,
+        dtype: DType::F32,
+        weights: None,
+    };
     let work = op.work(&step(2, 4, 4));
     // 8 rows: 2 * 8 * 3 * 5 = 240; bias 8 * 5; read (24 + 15 + 5) * 4 B; written 40 * 4 B.
     assert_eq!(work.matmul_flops, Flops(240.0));
@@ -64,7 +71,14 @@ fn a_prefill_of_one_token_is_a_decode_step_at_position_zero() {
 
 #[test]
 fn the_head_works_on_the_last_position_only() {
-    let op = Op::Linear { input: 4, output: 10, bias: false, rows: LinearRows::Last, dtype: DType::Bf16 };
+    let op = Op::Linear {
+        input: 4,
+        output: 10,
+        bias: false,
+        rows: LinearRows::Last,
+        dtype: DType::Bf16,
+        weights: None,
+    };
     assert_eq!(op.work(&step(2, 100, 100)).matmul_flops, Flops(160.0));
 }
 
@@ -115,4 +129,34 @@ fn the_ops_of_a_llama_block_follow_their_formulas() {
     let rms = Op::Norm { norm: NormKind::Rms, hidden: 32, rows: LinearRows::Last, dtype }.work(&shape);
     assert_eq!(rms.elementwise_flops, Flops(4.0 * 64.0));
     assert_eq!(rms.bytes_read, Bytes((64.0 + 32.0) * 2.0));
+}
+
+#[test]
+fn a_fused_op_sums_flops_and_counts_no_bytes_between_its_parts() {
+    let (dtype, rows, weights) = (DType::F32, LinearRows::All, None);
+    let shape = step(1, 2, 2);
+    let norm = Op::Norm { norm: NormKind::Layer, hidden: 3, rows, dtype };
+    let linear = Op::Linear { input: 3, output: 5, bias: true, rows, dtype, weights };
+    let gelu = Op::Gelu { width: 5, dtype };
+    let work = Op::Fused { ops: vec![norm.clone(), linear.clone(), gelu.clone()] }.work(&shape);
+    let parts: Work = [&norm, &linear, &gelu].into_iter().map(|op| op.work(&shape)).sum();
+    assert_eq!((work.matmul_flops, work.elementwise_flops), (parts.matmul_flops, parts.elementwise_flops));
+    // Read: x 2 * 3, gain and bias 2 * 3, W 15, b 5; written: 2 * 5; 4 B each.
+    assert_eq!((work.bytes_read, work.bytes_written), (Bytes(32.0 * 4.0), Bytes(40.0)));
+    // A residual reads x beside the branch: (2 * 3 + 15 + 5 + 2 * 5) * 4 B.
+    let residual = Op::Residual { hidden: 5, dtype };
+    assert_eq!(Op::Fused { ops: vec![linear, residual] }.work(&shape).bytes_read, Bytes(36.0 * 4.0));
+}
+
+#[test]
+fn int8_weights_count_their_codes_and_scales() {
+    let of = |weights: &str| {
+        let weights = Some(weights.parse().unwrap());
+        let (dtype, rows) = (DType::Bf16, LinearRows::All);
+        Op::Linear { input: 100, output: 10, bias: false, rows, dtype, weights }.work(&step(1, 1, 1))
+    };
+    // Activations in and out are 100 and 10 bf16. 100 inputs are 4 blocks of 32: 1000 codes and 40 f16 scales.
+    assert_eq!(of("bf16").bytes_read, Bytes(200.0 + 2000.0));
+    assert_eq!(of("int8:32").bytes_read, Bytes(200.0 + 1000.0 + 80.0));
+    assert_eq!(of("int8").bytes_read, Bytes(200.0 + 1000.0 + 20.0));
 }

@@ -1,22 +1,17 @@
 //! AMX: the matrix unit of recent x86-64 server cores, by assembly, as its intrinsics are not stable.
 //!
-//! A process has to ask Linux for the tiles' state before it uses them (kernel documentation, arch/x86/xstate.rst);
-//! where it may not, or the CPU has none, nothing is listed.
+//! Where the CPU has no tiles, or the kernel does not grant their state, nothing is listed.
 
 #![allow(unsafe_code)]
 
 use super::Chain;
+use crate::backend::tiles_are_usable;
 use crate::hw::{ComputeUnit, Operation, Precision};
 use std::arch::asm;
-use std::arch::x86_64::{__cpuid, __cpuid_count};
-use std::sync::LazyLock;
-
-/// Whether the CPU has the tiles, BF16 and INT8 products, and the kernel has granted this process their state.
-static USABLE: LazyLock<bool> = LazyLock::new(|| cpu_has_amx() && kernel_grants_tiles());
 
 /// The chains of the matrix unit, if it can be used.
 pub(super) fn chains() -> Vec<Chain> {
-    if *USABLE { vec![BF16, INT8] } else { Vec::new() }
+    if tiles_are_usable() { vec![BF16, INT8] } else { Vec::new() }
 }
 
 /// Accumulator tiles: with 6 of the 8 the latency (52 cycles, one product every 16) is hidden, and 2 are operands.
@@ -44,36 +39,6 @@ const INT8: Chain = Chain {
     run: dot_int8,
 };
 
-/// CPUID leaf 7, EDX: bit 22 is AMX-BF16, 24 AMX-TILE, 25 AMX-INT8 (Intel SDM, volume 2A, CPUID).
-fn cpu_has_amx() -> bool {
-    const BITS: u32 = 1 << 22 | 1 << 24 | 1 << 25;
-    __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & BITS == BITS
-}
-
-/// Asks for the tiles' state: `arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)`.
-fn kernel_grants_tiles() -> bool {
-    if !cfg!(target_os = "linux") {
-        return false;
-    }
-    const ARCH_PRCTL: i64 = 158;
-    const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
-    const XFEATURE_XTILEDATA: u64 = 18;
-    let mut result = ARCH_PRCTL;
-    // SAFETY: a Linux system call with two integers; it clobbers rcx and r11 and touches no memory of ours.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") result,
-            in("rdi") ARCH_REQ_XCOMP_PERM,
-            in("rsi") XFEATURE_XTILEDATA,
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack)
-        );
-    }
-    result == 0
-}
-
 /// The 64 bytes that LDTILECFG reads: palette 1, then bytes per row and rows of each of the eight tiles.
 #[repr(C, align(64))]
 struct TileConfig([u8; 64]);
@@ -99,7 +64,7 @@ macro_rules! chain {
             }
             let config = TileConfig::full();
             let operand = [$word as u32; 256];
-            // SAFETY: listed only when USABLE. The configuration and the operand are 64 and 1024 readable bytes;
+            // SAFETY: listed only when tiles are usable. The configuration and the operand are 64 and 1024 readable bytes;
             // tiles are the only other state and are released at the end; the count is above zero.
             unsafe {
                 asm!(

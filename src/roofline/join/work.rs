@@ -23,6 +23,7 @@ fn classes(op: &Op) -> &'static [&'static str] {
         }
         Op::Route { .. } => &["moe", "sampling"],
         Op::Argmax { .. } => &["sampling", "reduction"],
+        Op::Fused { ops } => ops.first().map_or(&[], classes),
     }
 }
 

@@ -54,6 +54,17 @@ fn a_wide_export_takes_units_from_its_second_row() {
 }
 
 #[test]
+fn where_no_column_says_the_grid_the_metrics_of_the_launch_do() {
+    let run = read("raw-old-extents.csv");
+    let grids: Vec<_> = run.kernels.iter().map(|k| k.grid.as_deref().unwrap()).collect();
+    assert_eq!(grids, ["(4096, 2, 1)", "(2048, 2, 1)"]);
+    assert!(run.kernels.iter().all(|k| k.block.as_deref() == Some("(256, 1, 1)")));
+    // The details page says only how many there are.
+    let run = read("ragged.csv");
+    assert_eq!((only(&run).grid.as_deref(), only(&run).block.as_deref()), (Some("16"), Some("128")));
+}
+
+#[test]
 fn units_are_read_per_row() {
     let bytes: Vec<f64> = read("auto-units.csv").kernels.iter().map(|k| value(&k.dram_bytes)).collect();
     assert_eq!(bytes, [96.0, 2500.0, 3.25e6, 1e9]);

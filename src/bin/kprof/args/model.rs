@@ -1,7 +1,8 @@
 //! The flags that name a model and how it is computed: shared by the commands that run passes.
 
 use clap::Args;
-use kprof::llm::DType;
+use kprof::backend::Isa;
+use kprof::llm::{DType, WeightFormat};
 use std::path::PathBuf;
 
 #[derive(Args, Clone, Debug)]
@@ -24,9 +25,23 @@ pub(crate) struct ModelArgs {
     /// What to run on: auto, cpu, or fake (a scripted clock, for trying kprof out)
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: String,
-    /// Who computes: candle (the reference implementation)
-    #[arg(long, value_name = "NAME", default_value = "candle")]
-    pub(crate) implementation: String,
+    /// Who computes: cpu (fused kernels for this CPU) or candle (the reference implementation and baseline)
+    /// [default: cpu; candle on the fake device]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) implementation: Option<String>,
+    /// How the weights of linears are stored: int8:32 (blocks of 32 inputs share a scale, as in Q8_0) or int8 (one scale
+    /// per output), both with the cpu implementation only [default: as --dtype]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) weights: Option<WeightFormat>,
+    /// Threads that compute [default: one per physical core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) threads: Option<u16>,
+    /// Keep each thread of the cpu implementation on a CPU of its own
+    #[arg(long)]
+    pub(crate) pin: bool,
+    /// The instruction set of the cpu implementation, for tests and comparisons [default: the best of this CPU]
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub(crate) isa: Option<Isa>,
     /// The seed of random weights, of the prompt and of the order of versions
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(crate) seed: u64,

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     output::write_exports(&[Export { path: &Some(args.output.clone()), make: &make }])?;
     let findings: Vec<Finding> = files.iter().flat_map(|(run, _)| run.findings.clone()).collect();
     if !findings.is_empty() {
-        eprint!("{}", render::findings(&findings, false));
+        eprint!("{}", render::findings(&findings, false, output::stderr_width()));
     }
     Ok(())
 }

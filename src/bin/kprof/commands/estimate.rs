@@ -77,7 +77,7 @@ fn table(estimate: &Estimate) -> String {
         let table = render::estimate_phases(point).to_terminal(width);
         format!("{}\n{table}", render::phases_title(point))
     });
-    let findings = render::findings(&estimate.findings, output::color());
+    let findings = render::findings(&estimate.findings, output::color(), output::wrap_width());
     let parts = [
         format!("{}\n", render::estimate_heading(estimate)),
         render::estimate_table(estimate).to_terminal(width),

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     drop(writer);
     std::fs::rename(&path, &output).with_context(|| format!("cannot write {}", output.display()))?;
     if !findings.is_empty() {
-        eprint!("{}", render::findings(&findings, false));
+        eprint!("{}", render::findings(&findings, false, output::stderr_width()));
     }
     eprintln!("wrote {}: {kernels} kernel launches", output.display());
     Ok(())

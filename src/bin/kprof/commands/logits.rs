@@ -2,11 +2,11 @@
 
 use crate::args::{FeedArg, LogitsArgs};
 use crate::exit::usage;
-use crate::model::choose;
+use crate::model::{Chosen, Task, choose};
 use crate::output;
 use crate::progress::Line;
 use crate::versions::named;
-use kprof::backend::{Backend, CandleBackend, HostTensor};
+use kprof::backend::{Backend, HostTensor};
 use kprof::host;
 use kprof::llm::{LinearRows, Version};
 use kprof::pass::{Model, PassError, State, write_logits};
@@ -31,13 +31,12 @@ pub(crate) fn run(args: &LogitsArgs) -> anyhow::Result<()> {
         new_tokens: if all_at_once { tokens } else { 1 },
         capacity: tokens,
         all_logits: all_at_once,
-        keeps_scores: true,
+        keeps_scores: chosen.keeps_scores(),
     };
     chosen.check_memory(&args.model, std::slice::from_ref(&version), &shape)?;
     let mut line = Line::new(false);
-    let (mut backend, model) = chosen.load(&args.model, &mut line)?;
-    line.update("running");
-    let logits = all_logits(&mut backend, &model, &version, args)?;
+    let task = Logits { chosen: &chosen, version: &version, args, line: &mut line };
+    let logits = chosen.on_backend(&args.model, task)?;
     line.clear();
     let bytes = write_logits(&logits, metadata(args, &chosen.spec.name))?;
     write_atomically(&args.out, &bytes)?;
@@ -55,10 +54,27 @@ fn check_ids(ids: &[u32], vocab: usize, positions: usize) -> anyhow::Result<()> 
     Ok(())
 }
 
+struct Logits<'a> {
+    chosen: &'a Chosen,
+    version: &'a Version,
+    args: &'a LogitsArgs,
+    line: &'a mut Line,
+}
+
+impl Task for Logits<'_> {
+    type Output = HostTensor;
+
+    fn run<B: Backend>(self, mut backend: B) -> anyhow::Result<HostTensor> {
+        let model = self.chosen.load(&backend, self.line)?;
+        self.line.update("running");
+        Ok(all_logits(&mut backend, &model, self.version, self.args)?)
+    }
+}
+
 /// The logits of every position, `[ids, vocab]`.
-fn all_logits(
-    backend: &mut CandleBackend,
-    model: &Model<CandleBackend>,
+fn all_logits<B: Backend>(
+    backend: &mut B,
+    model: &Model<B>,
     version: &Version,
     args: &LogitsArgs,
 ) -> Result<HostTensor, PassError> {

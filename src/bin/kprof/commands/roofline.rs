@@ -8,14 +8,15 @@ use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
 use kprof::hw::{self, Ceiling, DeviceMatch, MemoryLevel};
+use kprof::ingest::ncu::{MetricValues, metric_values};
 use kprof::ingest::{Classifier, IngestError, Meaning, Rules, Seen, fold_any};
 use kprof::llm::Stage;
-use kprof::profile::{Finding, FindingCode, Run, short_name};
-use kprof::render;
+use kprof::profile::{Finding, FindingCode, KernelRecord, Run, short_name};
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
+use kprof::render::{self, MetricRow};
 use kprof::roofline::{
     By, Ceilings, Counters, JoinReport, Launches, Only, Place, Point, Roofline, Selection, TimelineBuilder,
-    TimelineReport, analyse_launches, changes, one_sided, savings,
+    TimelineReport, analyse_launches, changes, grid_name, one_sided, savings,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -286,7 +287,33 @@ fn result(args: &RooflineArgs, roofline: &Roofline) -> anyhow::Result<String> {
         let names = listed(roofline.points.iter().map(Point::label).collect());
         anyhow::bail!("nothing to explain matches '{pattern}'; there are:{names}");
     }
-    Ok(render::explain(&points))
+    let explained: anyhow::Result<Vec<_>> =
+        points.into_iter().map(|p| Ok((p, metrics_of(args, p)?))).collect();
+    Ok(render::explain(&explained?))
+}
+
+/// The metrics behind a point of one kernel, out of its file; none for what is no export of Nsight Compute.
+fn metrics_of(args: &RooflineArgs, point: &Point) -> anyhow::Result<Vec<MetricRow>> {
+    let Some(kernel) = &point.kernel else { return Ok(Vec::new()) };
+    let mut rules = Classifier::new(args.rules.as_deref().map(Rules::read).transpose()?);
+    let is_one = |own: &Option<String>, found: &Option<String>| own.is_none() || own == found;
+    let wanted = |record: &KernelRecord| {
+        let place = rules.meaning(record);
+        record.kernel == *kernel
+            && is_one(&point.launch, &record.launch)
+            && (args.by != ByArg::Grid || point.group.as_ref() == Some(&grid_name(record)))
+            && (&point.version, point.phase) == (&place.version, place.phase)
+    };
+    let Ok(values) = metric_values(Path::new(&point.file), wanted) else { return Ok(Vec::new()) };
+    let row = |v: MetricValues| MetricRow {
+        metric: v.metric,
+        unit: v.unit.to_string(),
+        launches: v.launches,
+        min: v.min,
+        max: v.max,
+        sum: v.sum,
+    };
+    Ok(values.into_iter().map(row).collect())
 }
 
 /// How many points the list of where to look first has.
@@ -322,7 +349,7 @@ fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
     if !savings.is_empty() {
         out += &format!("\n{savings}");
     }
-    let findings = render::findings(&roofline.labelled_findings(), output::color());
+    let findings = render::findings(&roofline.labelled_findings(), output::color(), output::wrap_width());
     if !findings.is_empty() {
         out += &format!("\n{findings}");
     }

@@ -320,7 +320,7 @@ impl<'t, 'w> Rows<'t, 'w> {
         let value = record.get(long.value);
         let (section, body) = (field(long.section), field(long.body));
         let new = || {
-            let (metric, unit) = (metrics::needed(section, body, name), record.raw(long.unit));
+            let (metric, unit) = (metrics::needed(section, body, name, long.extents), record.raw(long.unit));
             Template {
                 head: head.as_bytes().into(),
                 metric: metric.map(ToString::to_string),

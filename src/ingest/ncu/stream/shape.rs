@@ -10,7 +10,7 @@ use super::super::checks;
 use super::super::evaluate::Context;
 use super::super::launches::{Cell, Launch};
 use super::super::locale::{Locale, Number};
-use super::super::metrics::{CLOCKS, CYCLES, Factor, Quantity, formulas};
+use super::super::metrics::{CLOCKS, CYCLES, Factor, Quantity, formulas, is_extent};
 use super::super::readings::{self, Assumptions, Readings, Scaling};
 use super::super::tensor::{self, Form, TensorName};
 use super::super::{kernel_record, record};
@@ -225,12 +225,13 @@ impl Shape {
         locale: Locale,
         counter: &AtomicUsize,
     ) -> Option<Self> {
-        // A summary is scaled, and a capability told by counters is itself a number.
+        // A summary is scaled, and a capability or a grid told by counters is itself a number.
         let column = launch.capability.split_once('.');
         let is_number =
             |text: &str| !text.is_empty() && text.len() < 4 && text.bytes().all(|b| b.is_ascii_digit());
         let told = column.is_some_and(|(major, minor)| is_number(major) && is_number(minor));
-        if !launch.invocations.is_empty() || !told {
+        let extents = launch.cells.iter().any(|cell| is_extent(cell.metric));
+        if !launch.invocations.is_empty() || !told || extents {
             return None;
         }
         // What a rule says is compared with the numbers of each launch.

@@ -45,7 +45,7 @@ fn dry_run(plan: &Plan) -> anyhow::Result<()> {
     if let Some(obstacle) = &plan.obstacle {
         eprintln!("it could not be run here: {obstacle}");
     }
-    eprint!("{}", render::findings(&plan.findings, false));
+    eprint!("{}", render::findings(&plan.findings, false, output::stderr_width()));
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use crate::args::PhaseArgs;
 use crate::interrupt;
-use crate::model::Device;
+use crate::model::{Device, Task};
 use crate::progress::Line;
 use kprof::attach::Presence;
 use kprof::backend::{Backend, fake_ceilings};
@@ -21,32 +21,47 @@ use std::time::Instant;
 
 /// Measures into a new run file and gives the run; `complete` is false when the user stopped it.
 pub(super) fn measure(args: &PhaseArgs, plan: &Plan, line: &mut Line) -> anyhow::Result<Run> {
-    let began = Instant::now();
-    let started = host::now_rfc3339();
-    let mut writer = create(args, plan, &started)?;
-    let stop = interrupt::flag();
-    let (mut backend, model) = plan.chosen.load(&args.model, line)?;
-    let mut run = Run { file: writer.path().display().to_string(), ..Run::default() };
-    let mut record = |record: Record| -> Result<(), ProfileError> {
-        writer.append(&record)?;
-        run.push(record);
-        Ok(())
-    };
-    record(Record::Manifest(Box::new(manifest(args, plan, &backend, started))))?;
-    if let Some(tool) = Presence::of_process().tool {
-        record(Record::Finding(under(&tool)))?;
+    plan.chosen.on_backend(&args.model, Measurement { args, plan, line })
+}
+
+struct Measurement<'a> {
+    args: &'a PhaseArgs,
+    plan: &'a Plan,
+    line: &'a mut Line,
+}
+
+impl Task for Measurement<'_> {
+    type Output = Run;
+
+    fn run<B: Backend>(self, mut backend: B) -> anyhow::Result<Run> {
+        let Self { args, plan, line } = self;
+        let began = Instant::now();
+        let started = host::now_rfc3339();
+        let mut writer = create(args, plan, &started)?;
+        let stop = interrupt::flag();
+        let model = plan.chosen.load(&backend, line)?;
+        let mut run = Run { file: writer.path().display().to_string(), ..Run::default() };
+        let mut record = |record: Record| -> Result<(), ProfileError> {
+            writer.append(&record)?;
+            run.push(record);
+            Ok(())
+        };
+        record(Record::Manifest(Box::new(manifest(args, plan, &backend, started))))?;
+        if let Some(tool) = Presence::of_process().tool {
+            record(Record::Finding(under(&tool)))?;
+        }
+        for ceiling in ceilings(plan.chosen.device, backend.threads(), line) {
+            record(Record::Ceiling(ceiling))?;
+        }
+        let mut progress = |p: Progress<'_>| line.update(&describe(p));
+        let mut sink = Sink { record: &mut record, progress: &mut progress, stop };
+        match measure_phases(&mut backend, &model, &plan.scenario, &mut sink) {
+            Ok(_) => record(Record::End { wall_s: began.elapsed().as_secs_f64() })?,
+            Err(RunnerError::Interrupted) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(run)
     }
-    for ceiling in ceilings(plan.chosen.device, backend.threads(), line) {
-        record(Record::Ceiling(ceiling))?;
-    }
-    let mut progress = |p: Progress<'_>| line.update(&describe(p));
-    let mut sink = Sink { record: &mut record, progress: &mut progress, stop };
-    match measure_phases(&mut backend, &model, &plan.scenario, &mut sink) {
-        Ok(_) => record(Record::End { wall_s: began.elapsed().as_secs_f64() })?,
-        Err(RunnerError::Interrupted) => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(run)
 }
 
 /// The run file: the place asked for, or a new one under profiles/runs/ whose name says what it is.
@@ -91,6 +106,8 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
             model: plan.chosen.spec.clone(),
             weights: plan.chosen.source.clone(),
             dtype: args.model.dtype,
+            weight_format: args.model.weights,
+            instructions: backend.instructions().map(str::to_string),
             prompt_length: scenario.prompt_length,
             tokens: scenario.tokens,
             batch: scenario.batch,

@@ -83,7 +83,7 @@ fn table(report: &PhaseReport) -> String {
     let width = output::width();
     let (phases, latency) = (render::phase_table(report), render::latency_table(report));
     let comparisons: String = render::comparison_lines(report).iter().map(|l| format!("{l}\n")).collect();
-    let findings = render::findings(&report.findings, output::color());
+    let findings = render::findings(&report.findings, output::color(), output::wrap_width());
     let parts = [
         format!("{}\n", render::phase_heading(report)),
         phases.to_terminal(width),

@@ -1,0 +1,82 @@
+//! Causal attention over a cache's blocks, with a running softmax: no score leaves the core that computed it.
+//!
+//! A task is one K/V head of one sequence with up to 16 queries: some rows of the step, and the query heads that share
+//! the K/V head. It goes over the blocks that any of its queries sees, and keeps for each query the largest score so
+//! far, the sum of the exponentials, and the weighted sum of V (Milakov and Gimelshein 2018; Dao et al. 2022).
+
+mod block;
+mod queries;
+mod widen;
+
+use super::cache::{BLOCK, Blocks};
+use super::simd::{Element, Grid, Isa, LANES, Pool, Tile, dispatch};
+use crate::backend::AttentionSpec;
+use crate::llm::StepShape;
+use queries::{MOST, Queries, Take};
+
+/// What attention reads, and the rows it belongs to.
+pub(super) struct Attention<'a, T> {
+    pub(super) step: StepShape,
+    pub(super) spec: AttentionSpec,
+    /// Rows whose first columns are Q.
+    pub(super) q: &'a [T],
+    pub(super) q_stride: usize,
+    pub(super) blocks: Blocks<'a>,
+}
+
+impl<T: Element> Attention<'_, T> {
+    /// Writes the result for all rows and heads; columns beyond the heads' are left alone.
+    pub(super) fn run(&self, isa: Isa, pool: &mut Pool, to: &mut [T], stride: usize) {
+        let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
+        let shared = heads / kv_heads;
+        // More than 16 query heads to a K/V head are taken in parts.
+        let together = (1..=shared.min(MOST)).rev().find(|n| shared.is_multiple_of(*n)).unwrap_or(1);
+        let grid = Grid {
+            rows: self.step.batch * self.step.new_tokens,
+            group: self.step.new_tokens,
+            tile_rows: (MOST / together).clamp(1, self.step.new_tokens),
+            columns: heads * head_dim,
+            tile_columns: together * head_dim,
+            stride,
+        };
+        pool.tiles(to, grid, |mut tile| self.attend(isa, together, &mut tile));
+    }
+
+    fn attend(&self, isa: Isa, together: usize, tile: &mut Tile<'_, T>) {
+        let Self { step, spec, blocks, .. } = self;
+        let first = step.context - step.new_tokens + tile.row % step.new_tokens;
+        let kv_head = tile.column / spec.head_dim / (spec.heads / spec.kv_heads);
+        let head = tile.row / step.new_tokens * spec.kv_heads + kv_head;
+        let mut queries = Queries::new(tile.rows * together, spec.head_dim, T::IS_BF16);
+        for i in 0..tile.rows * together {
+            let at = (tile.row + i / together) * self.q_stride + tile.column + i % together * spec.head_dim;
+            queries.set(i, &self.q[at..at + spec.head_dim]);
+        }
+        let visible = |row: usize| {
+            let oldest = spec.window.map_or(0, |w| (first + row + 1).saturating_sub(w));
+            oldest..first + row + 1
+        };
+        let seen = visible(0).start..first + tile.rows;
+        let take = Take {
+            queries: &mut queries,
+            blocks: *blocks,
+            head,
+            seen: seen.start / BLOCK..seen.end.div_ceil(BLOCK),
+            visible: |query, block| {
+                let visible = visible(query / together);
+                let inside = |position: usize| position.saturating_sub(block * BLOCK).min(BLOCK);
+                inside(visible.start)..inside(visible.end)
+            },
+        };
+        dispatch(isa, take);
+        for i in 0..tile.rows * together {
+            let to = &mut tile.row_mut(i / together)[i % together * spec.head_dim..][..spec.head_dim];
+            for (to, y) in to.iter_mut().zip(queries.result(i)) {
+                *to = T::from_f32(*y);
+            }
+        }
+    }
+}
+
+/// Vectors of a block's tokens.
+const HALVES: usize = BLOCK / LANES;

@@ -1,0 +1,129 @@
+//! Up to 16 queries with their running softmax.
+
+use super::HALVES;
+use super::block::{Products, add_values, scores};
+use crate::backend::cpu::cache::{BLOCK, Blocks, WIDEST};
+use crate::backend::cpu::simd::{Element, Kernel, LANES, Simd};
+use half::bf16;
+use std::ops::Range;
+
+/// The most queries of a task.
+pub(super) const MOST: usize = 16;
+
+/// Scores, then weights, of a block's tokens.
+pub(super) type Scores = [[f32; LANES]; HALVES];
+
+/// Queries of one K/V head.
+pub(super) struct Queries {
+    pub(super) count: usize,
+    scale: f32,
+    /// Whether products are of bfloat16 pairs where K and V are stored so.
+    pub(super) pairs: bool,
+    pub(super) q: [[f32; WIDEST]; MOST],
+    pub(super) q_pairs: [[[bf16; 2]; WIDEST / 2]; MOST],
+    largest: [f32; MOST],
+    sum: [f32; MOST],
+    pub(super) y: [[f32; WIDEST]; MOST],
+}
+
+impl Queries {
+    pub(super) fn new(count: usize, head_dim: usize, pairs: bool) -> Self {
+        Self {
+            count,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            pairs,
+            q: [[0.0; WIDEST]; MOST],
+            q_pairs: [[[bf16::ZERO; 2]; WIDEST / 2]; MOST],
+            largest: [f32::NEG_INFINITY; MOST],
+            sum: [0.0; MOST],
+            y: [[0.0; WIDEST]; MOST],
+        }
+    }
+
+    /// Takes a query.
+    pub(super) fn set<T: Element>(&mut self, query: usize, x: &[T]) {
+        for (i, x) in x.iter().enumerate() {
+            self.q[query][i] = x.to_f32();
+            self.q_pairs[query][i / 2][i % 2] = x.to_bf16();
+        }
+    }
+
+    /// A query's result, with padding.
+    pub(super) fn result(&self, query: usize) -> &[f32] {
+        &self.y[query]
+    }
+
+    /// Turns a query's scores into weights, relative to the largest score so far.
+    #[inline(always)]
+    fn weigh<S: Simd>(
+        &mut self,
+        s: S,
+        query: usize,
+        scores: &mut Scores,
+        visible: Range<usize>,
+        width: usize,
+    ) {
+        if visible.is_empty() {
+            *scores = [[0.0; LANES]; HALVES];
+            return;
+        }
+        if visible.len() < BLOCK {
+            let flat = scores.as_flattened_mut();
+            flat[..visible.start].fill(f32::NEG_INFINITY);
+            flat[visible.end..].fill(f32::NEG_INFINITY);
+        }
+        let scale = s.splat(self.scale);
+        let (a, b) = (s.mul(s.load(&scores[0]), scale), s.mul(s.load(&scores[1]), scale));
+        let largest = s.largest(s.max(a, b)).max(self.largest[query]);
+        if largest > self.largest[query] {
+            let factor = (self.largest[query] - largest).exp();
+            self.largest[query] = largest;
+            self.sum[query] *= factor;
+            let factor = s.splat(factor);
+            for y in self.y[query][..width].as_chunks_mut().0 {
+                s.store(s.mul(s.load(y), factor), y);
+            }
+        }
+        let (a, b) = (s.exp(s.sub(a, s.splat(largest))), s.exp(s.sub(b, s.splat(largest))));
+        self.sum[query] += s.sum(s.add(a, b));
+        s.store(a, &mut scores[0]);
+        s.store(b, &mut scores[1]);
+    }
+}
+
+/// Takes blocks in, of which each query sees the tokens that `visible(query, block)` says, and finishes the results.
+pub(super) struct Take<'a, F> {
+    pub(super) queries: &'a mut Queries,
+    pub(super) blocks: Blocks<'a>,
+    pub(super) head: usize,
+    /// Blocks that some query sees.
+    pub(super) seen: Range<usize>,
+    pub(super) visible: F,
+}
+
+impl<F: Fn(usize, usize) -> Range<usize>> Kernel for Take<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let queries = self.queries;
+        let count = queries.count;
+        let width = self.blocks.layout.channels;
+        let mut products = Products::new(self.blocks.layout, queries.pairs);
+        let mut all: [Scores; MOST] = [[[0.0; LANES]; HALVES]; MOST];
+        for block in self.seen {
+            let parts = self.blocks.block(self.head, block);
+            scores(s, &mut products, parts, queries, &mut all);
+            for (query, scores) in all.iter_mut().enumerate().take(count) {
+                queries.weigh(s, query, scores, (self.visible)(query, block), width);
+            }
+            add_values(s, &mut products, parts, &all[..count], &mut queries.y);
+        }
+        for (y, sum) in queries.y.iter_mut().zip(queries.sum).take(count) {
+            let inverse = s.splat(1.0 / sum);
+            for y in y[..width].as_chunks_mut().0 {
+                s.store(s.mul(s.load(y), inverse), y);
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! KV caches: preallocated, in blocks of 32 tokens laid out for the products that attention makes.
+//!
+//! A block holds scales, K, V of 32 tokens of one head, one after another, padded to 16 channels:
+//!
+//! | elements | K | V |
+//! |---|---|---|
+//! | f32, f16 | `[2][channel][16 tokens]` | `[32 tokens][channel]` |
+//! | bf16 | `[2][channel / 2][16 tokens][2]` | `[16 pairs of tokens][channel][2]` |
+//! | 8-bit codes + 128 | `[2][channel / 4][16 tokens][4]` | `[8 quads of tokens][channel][4]` |
+//! | 4-bit codes + 8, two to a byte | `[32 tokens][channel / 2]` | `[32 tokens][channel / 2]` |
+//!
+//! Quantised ones have `[group][32 tokens]` f16 scales of K, then of V. So scores of 16 tokens are one vector, and
+//! pairs and quads are what products of bf16 pairs, of bytes and of tiles take as they are.
+
+use super::memory::Memory;
+use super::simd::{Element, LANES, Pool, cast, cast_mut};
+use super::tensor::CpuTensor;
+use crate::backend::{BackendError, CacheSpec};
+use crate::llm::{DType, KvElement, KvStorage, StepShape};
+use half::{bf16, f16};
+
+/// Tokens of a block.
+pub(super) const BLOCK: usize = 32;
+/// The widest head.
+pub(super) const WIDEST: usize = 256;
+
+/// Where the parts of a block of one head lie, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) storage: KvStorage,
+    pub(super) head_dim: usize,
+    /// Channels with their padding.
+    pub(super) channels: usize,
+    /// Scales of K or V of a token.
+    pub(super) groups: usize,
+}
+
+impl Layout {
+    /// # Errors
+    /// When heads are too wide, or do not pack.
+    pub(super) fn new(storage: KvStorage, head_dim: usize) -> Result<Self, BackendError> {
+        let refuse = |what: String| Err(BackendError::Unsupported { backend: "cpu", what });
+        if head_dim > WIDEST {
+            return refuse(format!("heads of {head_dim} channels: at most {WIDEST}"));
+        }
+        if storage.element == KvElement::Fp8 {
+            return refuse("an FP8 KV cache".to_string());
+        }
+        if storage.element == KvElement::Int4 && !head_dim.is_multiple_of(2) {
+            return refuse(format!("a 4-bit KV cache for heads of {head_dim}: two codes share a byte"));
+        }
+        let channels = head_dim.next_multiple_of(LANES);
+        Ok(Self { storage, head_dim, channels, groups: storage.scales_per_head(head_dim) })
+    }
+
+    /// The layout of K and V in the activations' own type.
+    pub(super) fn plain(dtype: DType, head_dim: usize) -> Result<Self, BackendError> {
+        Self::new(KvStorage::plain(dtype), head_dim)
+    }
+
+    /// Bytes of all scales of a block.
+    fn scales(&self) -> usize {
+        2 * self.groups * BLOCK * size_of::<f16>()
+    }
+
+    /// Bytes of K, or of V, of a block.
+    fn half(&self) -> usize {
+        BLOCK * self.channels * self.storage.element.bits() as usize / 8
+    }
+
+    /// Bytes of a block.
+    pub(super) fn block(&self) -> usize {
+        self.scales() + 2 * self.half()
+    }
+
+    /// The scales of K, of V, and K and V of a block.
+    pub(super) fn parts<'a>(&self, block: &'a [u8]) -> Parts<'a> {
+        let (scales, values) = block.split_at(self.scales());
+        let (k_scales, v_scales) = scales.split_at(scales.len() / 2);
+        let (k, v) = values.split_at(self.half());
+        Parts { k_scales: cast(k_scales), v_scales: cast(v_scales), k, v }
+    }
+}
+
+/// A block's parts.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    /// `[group][32]`.
+    pub(super) k_scales: &'a [[f16; BLOCK]],
+    /// `[group][32]`.
+    pub(super) v_scales: &'a [[f16; BLOCK]],
+    pub(super) k: &'a [u8],
+    pub(super) v: &'a [u8],
+}
+
+/// K and V of one layer.
+#[derive(Debug)]
+pub struct CpuCache {
+    memory: Memory,
+    pub(super) spec: CacheSpec,
+    pub(super) layout: Layout,
+}
+
+/// The blocks of every head of a cache.
+#[derive(Clone, Copy)]
+pub(super) struct Blocks<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) layout: Layout,
+    /// Blocks of a head.
+    pub(super) per_head: usize,
+}
+
+impl<'a> Blocks<'a> {
+    /// Block `block` of head `head`, counted over all sequences.
+    pub(super) fn block(&self, head: usize, block: usize) -> Parts<'a> {
+        let size = self.layout.block();
+        let at = (head * self.per_head + block) * size;
+        self.layout.parts(&self.bytes[at..at + size])
+    }
+}
+
+impl CpuCache {
+    pub(super) fn new(spec: CacheSpec) -> Result<Self, BackendError> {
+        let layout = Layout::new(spec.storage, spec.head_dim)?;
+        let heads = spec.batch * spec.kv_heads;
+        let bytes = heads * spec.capacity.div_ceil(BLOCK) * layout.block();
+        Ok(Self { memory: Memory::zeroed(bytes)?, spec, layout })
+    }
+
+    /// Bytes that its blocks take.
+    pub(super) fn allocated_bytes(&self) -> f64 {
+        let heads = self.spec.batch * self.spec.kv_heads;
+        (heads * self.spec.capacity.div_ceil(BLOCK) * self.layout.block()) as f64
+    }
+
+    pub(super) fn blocks(&self) -> Blocks<'_> {
+        let per_head = self.spec.capacity.div_ceil(BLOCK);
+        Blocks { bytes: self.memory.of(), layout: self.layout, per_head }
+    }
+
+    /// Writes the K and V columns of `qkv` from the step's first position on.
+    pub(super) fn append<T: Element>(
+        &mut self,
+        pool: &mut Pool,
+        step: &StepShape,
+        qkv: &CpuTensor,
+        first_column: usize,
+    ) -> Result<(), BackendError> {
+        let CacheSpec { batch, kv_heads, capacity, .. } = self.spec;
+        if step.context > capacity {
+            return Err(BackendError::CacheFull { capacity, needed: step.context });
+        }
+        let per_head = capacity.div_ceil(BLOCK) * self.layout.block();
+        let bytes = &mut self.memory.of_mut::<u8>()[..batch * kv_heads * per_head];
+        write::<T>(pool, bytes, per_head, self.layout, (step, kv_heads), qkv, first_column);
+        Ok(())
+    }
+}
+
+/// Up to so many values, handing out the work costs more than doing it.
+const ALONE: usize = 8192;
+
+/// Writes K and V of a step into the blocks of every head, `per_head` bytes each.
+pub(super) fn write<T: Element>(
+    pool: &mut Pool,
+    bytes: &mut [u8],
+    per_head: usize,
+    layout: Layout,
+    (step, kv_heads): (&StepShape, usize),
+    qkv: &CpuTensor,
+    first_column: usize,
+) {
+    let data = qkv.data::<T>();
+    let width = kv_heads * layout.head_dim;
+    let one = |head: usize, to: &mut [u8]| {
+        let (sequence, column) = (head / kv_heads, first_column + head % kv_heads * layout.head_dim);
+        for token in 0..step.new_tokens {
+            let at = (sequence * step.new_tokens + token) * qkv.stride + column;
+            let position = step.context - step.new_tokens + token;
+            let block = position / BLOCK * layout.block();
+            let block = &mut to[block..block + layout.block()];
+            let k = &data[at..at + layout.head_dim];
+            let v = &data[at + width..at + width + layout.head_dim];
+            layout.write(block, position % BLOCK, k, v);
+        }
+    };
+    if step.batch * step.new_tokens * width <= ALONE {
+        bytes.chunks_exact_mut(per_head).enumerate().for_each(|(head, to)| one(head, to));
+    } else {
+        pool.chunks(bytes, per_head, one);
+    }
+}
+
+impl Layout {
+    /// Writes token `token` of a block.
+    fn write<T: Element>(&self, block: &mut [u8], token: usize, k: &[T], v: &[T]) {
+        let (scales, values) = block.split_at_mut(self.scales());
+        let scales = cast_mut::<u8, [f16; BLOCK]>(scales);
+        let (k_scales, v_scales) = scales.split_at_mut(self.groups);
+        let (k_to, v_to) = values.split_at_mut(self.half());
+        match self.storage.element {
+            KvElement::F32 => self.write_plain::<T, f32>(k_to, v_to, token, k, v),
+            KvElement::F16 => self.write_plain::<T, f16>(k_to, v_to, token, k, v),
+            KvElement::Bf16 => {
+                let (half, lane) = (token / LANES, token % LANES);
+                let k_to = cast_mut::<u8, [[bf16; 2]; LANES]>(k_to);
+                let pairs = &mut k_to[half * self.channels / 2..];
+                let (whole, rest) = k.as_chunks::<2>();
+                for (to, pair) in pairs.iter_mut().zip(whole) {
+                    to[lane] = [pair[0].to_bf16(), pair[1].to_bf16()];
+                }
+                if let [last] = rest {
+                    pairs[whole.len()][lane][0] = last.to_bf16();
+                }
+                let v_to = &mut cast_mut::<u8, [bf16; 2]>(v_to)[token / 2 * self.channels..];
+                for (to, v) in v_to.iter_mut().zip(v) {
+                    to[token % 2] = v.to_bf16();
+                }
+            }
+            KvElement::Int8 => {
+                let (half, lane) = (token / LANES, token % LANES);
+                let k_to = cast_mut::<u8, [[u8; 4]; LANES]>(k_to);
+                let quads = &mut k_to[half * self.channels / 4..];
+                self.quantise(k, token, k_scales, |c, code| quads[c / 4][lane][c % 4] = (code + 128) as u8);
+                let v_to = &mut cast_mut::<u8, [u8; 4]>(v_to)[token / 4 * self.channels..];
+                self.quantise(v, token, v_scales, |c, code| v_to[c][token % 4] = (code + 128) as u8);
+            }
+            KvElement::Fp8 => unreachable!("refused by Layout::new"),
+            KvElement::Int4 => {
+                for (x, to, scales) in [(k, k_to, k_scales), (v, v_to, v_scales)] {
+                    let to = &mut to[token * self.channels / 2..];
+                    self.quantise(x, token, scales, |c, code| {
+                        let nibble = (code + 8) as u8;
+                        to[c / 2] = if c % 2 == 0 { nibble } else { to[c / 2] | nibble << 4 };
+                    });
+                }
+            }
+        }
+    }
+
+    fn write_plain<T: Element, U: Element>(
+        &self,
+        k_to: &mut [u8],
+        v_to: &mut [u8],
+        token: usize,
+        k: &[T],
+        v: &[T],
+    ) {
+        let (half, lane) = (token / LANES, token % LANES);
+        let k_to = &mut cast_mut::<u8, [U; LANES]>(k_to)[half * self.channels..];
+        for (to, k) in k_to.iter_mut().zip(k) {
+            to[lane] = U::from_f32(k.to_f32());
+        }
+        let v_to = &mut cast_mut::<u8, U>(v_to)[token * self.channels..];
+        for (to, v) in v_to.iter_mut().zip(v) {
+            *to = U::from_f32(v.to_f32());
+        }
+    }
+
+    /// Symmetric quantisation per group: scale = max |x| / largest code rounded to f16, code = round(x / scale), with
+    /// the rounded scale, which is what reading multiplies by. `put` takes channel and code.
+    fn quantise<T: Element>(
+        &self,
+        x: &[T],
+        token: usize,
+        scales: &mut [[f16; BLOCK]],
+        mut put: impl FnMut(usize, i32),
+    ) {
+        let most = f32::from(self.storage.element.largest_code().unwrap_or(127));
+        let group = self.storage.channels_per_scale(self.head_dim);
+        let mut wide = [0f32; WIDEST];
+        for (wide, x) in wide.iter_mut().zip(x) {
+            *wide = x.to_f32();
+        }
+        for (g, (x, scales)) in wide[..x.len()].chunks(group).zip(scales).enumerate() {
+            let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
+            // The smallest positive f16, so that a group of zeros has a scale to divide by.
+            let scale = f16::from_f32((largest / most).max(f16::MIN_POSITIVE_SUBNORMAL.to_f32()));
+            scales[token] = scale;
+            let scale = scale.to_f32();
+            for (c, x) in x.iter().enumerate() {
+                put(g * group + c, (x / scale).round().clamp(-most, most) as i32);
+            }
+        }
+    }
+}

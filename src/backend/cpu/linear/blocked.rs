@@ -1,0 +1,182 @@
+//! Many rows on vector units: blocks of sums in registers, over a depth that stays in cache.
+
+use super::epilogue::Finish;
+use super::{Engine, Epilogue, Operand};
+use crate::backend::cpu::simd::{Element, Grid, Isa, Kernel, LANES, Shape, Simd, cast, dispatch};
+use crate::backend::cpu::weights::{PanelType, Panels};
+use half::{bf16, f16};
+
+/// Rows of a task.
+const ROWS: usize = 128;
+/// Inputs of a pass: three panels' worth of f32 fill an L1 cache of 48 KiB.
+const DEPTH: usize = 256;
+/// The most columns of a task.
+const COLUMNS: usize = 3 * LANES;
+
+/// Rows and columns of a task.
+pub(super) fn tile(isa: Isa) -> (usize, usize) {
+    (ROWS, if isa >= Isa::Avx512 { COLUMNS } else { LANES })
+}
+
+pub(super) fn run<T: Element>(
+    engine: &mut Engine<'_>,
+    panels: &Panels,
+    x: &Operand,
+    after: &Epilogue<'_, T>,
+    grid: Grid,
+    to: &mut [T],
+) {
+    let isa = engine.isa;
+    let x = match x {
+        Operand::F32(x) => Left::F32(x.data(), x.stride),
+        Operand::Bf16(x) => Left::Bf16(x.data(), x.stride),
+        Operand::Int8 { .. } => unreachable!("products of blocks take unpacked weights"),
+    };
+    engine.pool.tiles(to, grid, |mut tile| {
+        let mut sums: Sums = [[0.0; COLUMNS]; ROWS];
+        let (row, rows, first_panel) = (tile.row, tile.rows, tile.column / LANES);
+        match x {
+            Left::F32(x, stride) => {
+                dispatch(isa, Task { panels, x, stride, row, rows, first_panel, sums: &mut sums });
+            }
+            Left::Bf16(x, stride) => {
+                dispatch(isa, Task { panels, x, stride, row, rows, first_panel, sums: &mut sums });
+            }
+        }
+        let finish = Finish {
+            after,
+            tile: &mut tile,
+            first_row: 0,
+            first_column: 0,
+            sums: sums.as_flattened(),
+            stride: COLUMNS,
+            shape: (ROWS, COLUMNS),
+        };
+        dispatch(isa, finish);
+    });
+}
+
+/// The operand's rows.
+#[derive(Clone, Copy)]
+enum Left<'a> {
+    F32(&'a [f32], usize),
+    Bf16(&'a [bf16], usize),
+}
+
+struct Task<'a, A> {
+    panels: &'a Panels,
+    x: &'a [A],
+    stride: usize,
+    row: usize,
+    rows: usize,
+    first_panel: usize,
+    sums: &'a mut Sums,
+}
+
+/// Sums of a task, row by row.
+type Sums = [[f32; COLUMNS]; ROWS];
+
+impl<A: Element> Kernel for Task<'_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        match S::SHAPE {
+            Shape::Wide => self.blocks::<S, 8, 3>(s),
+            Shape::Narrow => self.blocks::<S, 6, 1>(s),
+            Shape::Plain => self.blocks::<S, 2, 1>(s),
+        }
+    }
+}
+
+impl<A: Element> Task<'_, A> {
+    #[inline(always)]
+    fn blocks<S: Simd, const R: usize, const P: usize>(self, s: S) {
+        let last = self.panels.count() - 1;
+        // A panel beyond the last is the last again: its sums are not kept.
+        let panels: [&[u8]; P] = std::array::from_fn(|i| self.panels.panel((self.first_panel + i).min(last)));
+        let inputs = self.panels.kind.padded_inputs(self.panels.inputs);
+        for from in (0..inputs).step_by(DEPTH) {
+            let depth = from..(from + DEPTH).min(inputs);
+            for row in (0..self.rows).step_by(R) {
+                // Rows beyond the tile's are read again from its last: their sums are not kept.
+                let rows: [&[A]; R] = std::array::from_fn(|i| {
+                    let at = (self.row + (row + i).min(self.rows - 1)) * self.stride;
+                    &self.x[at + depth.start..at + depth.end]
+                });
+                let products = match self.panels.kind {
+                    PanelType::F32 => {
+                        plain::<S, A, f32, R, P>(s, &rows, panels.map(|p| &cast(p)[depth.clone()]))
+                    }
+                    PanelType::F16 => {
+                        plain::<S, A, f16, R, P>(s, &rows, panels.map(|p| &cast(p)[depth.clone()]))
+                    }
+                    PanelType::Bf16 => pairs::<S, A, R, P>(
+                        s,
+                        &rows,
+                        panels.map(|p| &cast(p)[depth.start / 2..depth.end / 2]),
+                    ),
+                    PanelType::Int8 | PanelType::Int8Channel => unreachable!("unpacked before"),
+                };
+                for (sums, products) in self.sums[row..].iter_mut().zip(products) {
+                    for (sums, products) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(products) {
+                        s.store(s.add(s.load(sums), products), sums);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn plain<S: Simd, A: Element, B: Element, const R: usize, const P: usize>(
+    s: S,
+    rows: &[&[A]; R],
+    panels: [&[[B; LANES]]; P],
+) -> [[S::V; P]; R] {
+    let depth = panels[0].len();
+    let rows: [&[A]; R] = rows.map(|row| &row[..depth]);
+    let panels = panels.map(|panel| &panel[..depth]);
+    let mut sums = [[s.zero(); P]; R];
+    for k in 0..depth {
+        let b: [S::V; P] = std::array::from_fn(|p| B::widen(s, &panels[p][k]));
+        for r in 0..R {
+            let a = s.splat(rows[r][k].to_f32());
+            for p in 0..P {
+                sums[r][p] = s.fma(a, b[p], sums[r][p]);
+            }
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+fn pairs<S: Simd, A: Element, const R: usize, const P: usize>(
+    s: S,
+    rows: &[&[A]; R],
+    panels: [&[[bf16; 2 * LANES]]; P],
+) -> [[S::V; P]; R] {
+    let depth = panels[0].len();
+    let rows: [&[[A; 2]]; R] = rows.map(|row| &row.as_chunks::<2>().0[..depth]);
+    let panels = panels.map(|panel| &panel[..depth]);
+    let mut sums = [[s.zero(); P]; R];
+    for k in 0..depth {
+        if A::IS_BF16 {
+            for r in 0..R {
+                let a = rows[r][k].map(|a| a.to_bf16());
+                for p in 0..P {
+                    sums[r][p] = s.dot_pairs(sums[r][p], &panels[p][k], a);
+                }
+            }
+        } else {
+            let b: [(S::V, S::V); P] = std::array::from_fn(|p| s.pairs(&panels[p][k]));
+            for r in 0..R {
+                let a = rows[r][k].map(|a| s.splat(a.to_f32()));
+                for p in 0..P {
+                    sums[r][p] = s.fma(a[1], b[p].1, s.fma(a[0], b[p].0, sums[r][p]));
+                }
+            }
+        }
+    }
+    sums
+}

@@ -1,0 +1,44 @@
+//! Memory of the CPU backend: aligned to pages, zeroed, in huge pages where the system has them.
+
+use super::simd::{Plain, cast, cast_mut};
+use crate::backend::BackendError;
+use memmap2::MmapMut;
+
+/// From this size on, huge pages are asked for: with 4 KiB pages the page walks, not the memory, bound a stream.
+#[cfg(target_os = "linux")]
+const HUGE: usize = 1 << 20;
+
+/// A fixed number of bytes.
+#[derive(Debug)]
+pub(super) struct Memory(MmapMut);
+
+impl Memory {
+    /// `bytes` zeroes.
+    pub(super) fn zeroed(bytes: usize) -> Result<Self, BackendError> {
+        let refused = |source| {
+            let what = crate::units::format_iec(bytes as f64, "B") + " of memory";
+            BackendError::System { what, source }
+        };
+        let map = MmapMut::map_anon(bytes.max(64)).map_err(refused)?;
+        #[cfg(target_os = "linux")]
+        if bytes >= HUGE {
+            // A system without huge pages refuses; then small ones have to do.
+            let _ = map.advise(memmap2::Advice::HugePage);
+        }
+        Ok(Self(map))
+    }
+
+    /// All of it, as `T`s.
+    pub(super) fn of<T: Plain>(&self) -> &[T] {
+        cast::<u8, T>(&self.0)
+    }
+
+    /// All of it, as `T`s to write.
+    pub(super) fn of_mut<T: Plain>(&mut self) -> &mut [T] {
+        cast_mut::<u8, T>(&mut self.0)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.0.len()
+    }
+}

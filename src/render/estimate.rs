@@ -37,8 +37,10 @@ pub fn estimate_heading(e: &Estimate) -> String {
     let linear = &e.linear_ceiling;
     format!(
         "kprof estimate  {MARK}\n\
-         {}  {} parameters{active}  weights {}{arithmetic}  KV cache {}{ranks}\n\
-         {}  {} {}  {} {} ({})\n\
+         {}  {} parameters{active}\n\
+         weights {}{arithmetic}  KV cache {}{ranks}\n\
+         {}  {} {} ({})\n\
+         linears: {} {} ({})\n\
          ridge: {} FLOP/B; linears of a decode step are compute-bound from {ridge} on",
         e.model,
         grouped(e.parameters),
@@ -47,6 +49,7 @@ pub fn estimate_heading(e: &Estimate) -> String {
         e.device,
         e.bandwidth.name(),
         e.bandwidth.value_text(),
+        e.bandwidth.source.label(),
         linear.name(),
         linear.value_text(),
         linear.source.label(),

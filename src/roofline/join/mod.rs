@@ -26,7 +26,6 @@ pub use counters::Counters;
 use super::attainable::{Bound, Floor};
 use super::ceilings::CeilingSet;
 use super::timeline::TimelineBuilder;
-use crate::hw::CeilingSource;
 use crate::llm::{Deployment, ModelSpec, Stage};
 use crate::profile::{Finding, FindingCode, Run, TraceInfo};
 use portions::{Portion, Times};
@@ -189,7 +188,7 @@ pub fn join(
     findings.extend(checks::unstaged(&several, counters, &trace.file));
     // What was said wrongly explains impossible times, and another device's ceilings may well be passed.
     let said_wrongly = findings.iter().any(|f| f.code == FindingCode::Disagreement);
-    if !said_wrongly && !is_simulated(ceilings) {
+    if !said_wrongly && ceilings.simulated().is_none() {
         findings.extend(reports.iter().flat_map(|p| checks::above_ceiling(p, &trace.file)));
     }
     findings.extend(reports.iter().flat_map(|p| checks::against_counters(p, &trace.file)));
@@ -208,10 +207,6 @@ pub fn join(
         portions: reports,
         findings,
     }
-}
-
-fn is_simulated(ceilings: &CeilingSet) -> bool {
-    ceilings.dram().is_some_and(|c| matches!(c.source, CeilingSource::Simulated { .. }))
 }
 
 fn no_steps(file: &str) -> Finding {

@@ -4,7 +4,8 @@
 use crate::reference_gpt::LoudWeights;
 use kprof::backend::{Backend, CandleBackend, CpuBackend, CpuOptions, Isa};
 use kprof::llm::{
-    DType, LinearRows, ModelSpec, Version, WeightFormat, builtin_versions, find_version, preset,
+    DType, Family, LinearRows, ModelSpec, SlidingWindow, Version, WeightFormat, builtin_versions,
+    find_version, parse_versions, preset,
 };
 use kprof::pass::{Model, RandomWeights, State, Weights};
 
@@ -156,6 +157,77 @@ fn int8_weights_stay_near_the_weights_they_stand_for() {
                     assert!(error < 0.02, "{format} {dtype} {isa}, {prefill} in one pass: {error:e}");
                     assert!(error > 1e-4, "{format} {dtype} {isa}: too near to be INT8: {error:e}");
                 }
+            }
+        }
+    }
+}
+
+/// Ways to store a cache beside the built-in versions'.
+const STORAGES: &str = "
+[f32]
+kv_dtype = 'f32'
+[bf16]
+kv_dtype = 'bf16'
+[f16]
+kv_dtype = 'f16'
+[int8_groups]
+kv_dtype = 'int8'
+scale = 'channel-group:16'
+[int4]
+kv_dtype = 'int4'
+scale = 'channel-group:4'
+share_layers = 3
+[window]
+window = 5
+";
+
+/// Llama with an odd MLP; then what Qwen 2, Qwen 3 and Mistral change: one K/V head for six, biases and a tied head;
+/// norms of heads; a window in one layer.
+fn llamas() -> [ModelSpec; 4] {
+    let mut llama = preset("tiny-llama").unwrap();
+    llama.rope.as_mut().unwrap().rotary_dim = 20;
+    let llama = ModelSpec {
+        hidden_size: 60,
+        num_attention_heads: 6,
+        num_key_value_heads: 2,
+        head_dim: 20,
+        intermediate_size: 91,
+        vocab_size: 211,
+        ..llama
+    };
+    let qwen2 = ModelSpec {
+        model_type: Family::Qwen2,
+        num_key_value_heads: 1,
+        qkv_bias: true,
+        tie_word_embeddings: true,
+        ..llama.clone()
+    };
+    let qwen3 = ModelSpec { model_type: Family::Qwen3, qk_norm: true, ..llama.clone() };
+    let sliding_window = Some(SlidingWindow { tokens: 7, layers: vec![1] });
+    let mistral = ModelSpec { model_type: Family::Mistral, sliding_window, ..llama.clone() };
+    [llama, qwen2, qwen3, mistral]
+}
+
+#[test]
+fn llama_and_its_relatives_are_candles_with_every_cache() {
+    let versions = [builtin_versions(), parse_versions("storages", STORAGES).unwrap()].concat();
+    let weights = LoudWeights(RandomWeights::new(9));
+    for spec in llamas() {
+        let ids = ids(2 * 39, spec.vocab_size);
+        for version in &versions {
+            let run = (2, ids.as_slice(), 36);
+            let expected = logits(CandleBackend::new(DType::F32), &spec, &weights, version, run);
+            for isa in Isa::available() {
+                let found = logits(cpu(DType::F32, isa, 2), &spec, &weights, version, run);
+                // As above: codes of INT8, and of narrower types more, may round the other way.
+                let bound = match version.storage(DType::F32).element.bits() {
+                    4 => 5e-2,
+                    8 => 1e-2,
+                    16 => 2e-3,
+                    _ => 1e-5,
+                };
+                let error = error(&found, &expected);
+                assert!(error < bound, "{:?}, {}, {isa}: {error:e}", spec.model_type, version.name);
             }
         }
     }

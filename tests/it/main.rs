@@ -5,6 +5,7 @@ mod attach;
 mod ceilings;
 mod cli;
 mod cpu_backend;
+mod cpu_ops;
 mod damaged_runs;
 mod estimate;
 mod llama;

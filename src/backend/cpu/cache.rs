@@ -275,7 +275,8 @@ impl Layout {
         for (g, (x, scales)) in wide[..x.len()].chunks(group).zip(scales).enumerate() {
             let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
             // The smallest positive f16, so that a group of zeros has a scale to divide by.
-            let scale = f16::from_f32((largest / most).max(f16::MIN_POSITIVE_SUBNORMAL.to_f32()));
+            // Times the reciprocal, not divided: as candle does it, or one scale in thousands would differ in its last bit.
+            let scale = f16::from_f32((largest * (1.0 / most)).max(f16::MIN_POSITIVE_SUBNORMAL.to_f32()));
             scales[token] = scale;
             let scale = scale.to_f32();
             for (c, x) in x.iter().enumerate() {

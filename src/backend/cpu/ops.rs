@@ -1,5 +1,6 @@
 //! The ops that are not linears or attention: embedding, sums, gates, rotary positions, the largest logit.
 
+use super::cache::WIDEST;
 use super::linear::Engine;
 use super::rows::{Add, Gate, Gelu, Norm};
 use super::simd::{Element, Grid, dispatch};
@@ -97,14 +98,18 @@ pub(super) fn head_norm<T: Element>(
     heads: usize,
 ) -> Result<CpuTensor, BackendError> {
     let isa = engine.isa;
-    let padded = norm.gain.len();
+    let (padded, width) = (norm.gain.len(), norm.width);
+    if padded > WIDEST {
+        let what = format!("norms of heads of {width} channels: at most {WIDEST}");
+        return Err(BackendError::Unsupported { backend: "cpu", what });
+    }
     in_place::<T>(engine, x, |_, row| {
-        let mut from = vec![T::from_f32(0.0); padded];
-        let mut to = from.clone();
-        for head in row[first_head * norm.width..].chunks_exact_mut(norm.width).take(heads) {
-            from[..norm.width].copy_from_slice(head);
-            dispatch(isa, Norm { x: &from, norm, to: &mut to });
-            head.copy_from_slice(&to[..norm.width]);
+        let mut from = [T::from_f32(0.0); WIDEST];
+        let mut to = from;
+        for head in row[first_head * width..].chunks_exact_mut(width).take(heads) {
+            from[..width].copy_from_slice(head);
+            dispatch(isa, Norm { x: &from[..padded], norm, to: &mut to[..padded] });
+            head.copy_from_slice(&to[..width]);
         }
     })
 }

@@ -203,8 +203,8 @@ impl Kernel for Quantise<'_> {
             s.store(s.round(s.mul(a, inverse)), &mut lanes[0]);
             s.store(s.round(s.mul(b, inverse)), &mut lanes[1]);
             *sum = s.sum(s.add(s.load(&lanes[0]), s.load(&lanes[1])));
-            for (code, x) in codes.iter_mut().zip(lanes.as_flattened()) {
-                *code = *x as i8;
+            for (codes, x) in codes.as_chunks_mut::<LANES>().0.iter_mut().zip(&lanes) {
+                s.store_i8(s.load(x), codes);
             }
         }
     }

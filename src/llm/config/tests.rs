@@ -27,6 +27,7 @@ fn presets_have_the_published_numbers_of_parameters() {
     // files of the repositories that presets.toml names (huggingface.co, "Model size").
     for (name, expected) in [
         ("gpt2", 124_439_808_u64),
+        ("gpt2-4k", 124_439_808 + 3072 * 768),
         ("gpt2-medium", 354_823_168),
         ("gpt2-large", 774_030_080),
         ("gpt2-xl", 1_557_611_200),

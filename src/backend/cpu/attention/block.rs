@@ -1,8 +1,9 @@
 //! A block's products: scores of queries with K, and sums of V by weights; of bfloat16 pairs where K, V and
-//! activations are stored so, of f32 otherwise, widened first where they are stored as something else.
+//! activations are stored so, of bytes where they are 8-bit codes, of f32 otherwise, widened first where they are stored as
+//! something else.
 
-use super::queries::{MOST, Queries, Scores};
-use super::{HALVES, widen};
+use super::queries::{Queries, Scores};
+use super::{HALVES, bytes, widen};
 use crate::backend::cpu::cache::{BLOCK, Layout, Parts, WIDEST};
 use crate::backend::cpu::simd::{LANES, Simd, cast};
 use crate::llm::KvElement;
@@ -12,49 +13,76 @@ use half::bf16;
 const SIDE: usize = 8;
 
 /// How a layout's products are computed, and room to widen a block.
-pub(super) struct Products {
+pub(super) struct Products<const ROOM: usize> {
     layout: Layout,
     how: How,
-    wide: [f32; BLOCK * WIDEST],
+    wide: [f32; ROOM],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
     Pairs,
     F32,
+    /// Codes as they are, with factors of so many levels.
+    Bytes(usize),
     Widened,
 }
 
-impl Products {
-    pub(super) fn new(layout: Layout, pairs: bool) -> Self {
-        let how = match layout.storage.element {
-            KvElement::Bf16 if pairs => How::Pairs,
-            KvElement::F32 => How::F32,
-            _ => How::Widened,
-        };
-        Self { layout, how, wide: [0.0; BLOCK * WIDEST] }
+impl How {
+    /// `pairs`: whether activations are bfloat16; `element`: the bytes of one.
+    fn new(layout: &Layout, pairs: bool, element: usize) -> Self {
+        match layout.storage.element {
+            KvElement::Bf16 if pairs => Self::Pairs,
+            KvElement::F32 => Self::F32,
+            KvElement::Int8 if bytes::fits(layout) => {
+                Self::Bytes(if element < 4 { 2 } else { bytes::LEVELS })
+            }
+            _ => Self::Widened,
+        }
+    }
+}
+
+impl<const ROOM: usize> Products<ROOM> {
+    /// Whether blocks are widened, so that there must be room for one.
+    pub(super) fn widens(layout: &Layout, pairs: bool) -> bool {
+        How::new(layout, pairs, 4) == How::Widened
+    }
+
+    /// See [`How::new`].
+    pub(super) fn new(layout: Layout, pairs: bool, element: usize) -> Self {
+        Self { layout, how: How::new(&layout, pairs, element), wide: [0.0; ROOM] }
+    }
+
+    /// Makes of the queries what products take.
+    #[inline(always)]
+    pub(super) fn prepare<S: Simd, const N: usize>(&self, s: S, queries: &mut Queries<N>) {
+        let How::Bytes(levels) = self.how else { return };
+        for (bytes, q) in queries.q_bytes.iter_mut().zip(&queries.q).take(queries.count) {
+            bytes.set(s, &self.layout, q, levels);
+        }
     }
 }
 
 /// `scores[query][token] = q . k`, unscaled.
 #[inline(always)]
-pub(super) fn scores<S: Simd>(
+pub(super) fn scores<S: Simd, const N: usize, const ROOM: usize>(
     s: S,
-    products: &mut Products,
+    products: &mut Products<ROOM>,
     parts: Parts<'_>,
-    queries: &Queries,
-    scores: &mut [Scores; MOST],
+    queries: &Queries<N>,
+    scores: &mut [Scores; N],
 ) {
-    let channels = products.layout.channels;
-    if products.how == How::Pairs {
-        pair_scores(s, cast(parts.k), channels, &queries.q_pairs[..queries.count], scores);
-        return;
-    }
-    let k = if products.how == How::F32 {
-        cast::<u8, f32>(parts.k)
-    } else {
-        widen::k(s, &products.layout, parts, &mut products.wide);
-        &products.wide[..BLOCK * channels]
+    let (layout, count) = (&products.layout, queries.count);
+    let channels = layout.channels;
+    let k = match products.how {
+        How::Pairs => return pair_scores(s, cast(parts.k), channels, &queries.q_pairs[..count], scores),
+        How::Bytes(2) => return bytes::scores::<S, 2>(s, layout, parts, &queries.q_bytes[..count], scores),
+        How::Bytes(_) => return bytes::scores::<S, 3>(s, layout, parts, &queries.q_bytes[..count], scores),
+        How::F32 => cast::<u8, f32>(parts.k),
+        How::Widened => {
+            widen::k(s, layout, parts, &mut products.wide);
+            &products.wide[..BLOCK * channels]
+        }
     };
     let k = k.as_chunks::<LANES>().0;
     for (half, k) in k.chunks_exact(channels).enumerate() {
@@ -80,13 +108,7 @@ fn single_scores<S: Simd>(s: S, k: &[[f32; LANES]], q: &[f32], scores: &mut [f32
 
 /// Scores of 16 tokens, whose K is `[channel][16]`.
 #[inline(always)]
-fn half_scores<S: Simd>(
-    s: S,
-    k: &[[f32; LANES]],
-    q: &[[f32; WIDEST]],
-    scores: &mut [Scores; MOST],
-    half: usize,
-) {
+fn half_scores<S: Simd>(s: S, k: &[[f32; LANES]], q: &[[f32; WIDEST]], scores: &mut [Scores], half: usize) {
     for first in (0..q.len()).step_by(SIDE) {
         // Queries beyond the last are read again as the last: their scores are not kept.
         let q: [&[f32; WIDEST]; SIDE] = std::array::from_fn(|i| &q[(first + i).min(q.len() - 1)]);
@@ -110,7 +132,7 @@ fn pair_scores<S: Simd>(
     k: &[[bf16; 2 * LANES]],
     channels: usize,
     q: &[[[bf16; 2]; WIDEST / 2]],
-    scores: &mut [Scores; MOST],
+    scores: &mut [Scores],
 ) {
     for (half, k) in k.chunks_exact(channels / 2).enumerate() {
         for (q, scores) in q.iter().zip(scores.iter_mut()) {
@@ -127,23 +149,24 @@ fn pair_scores<S: Simd>(
 
 /// `y[query] += weights[query] . v`.
 #[inline(always)]
-pub(super) fn add_values<S: Simd>(
+pub(super) fn add_values<S: Simd, const ROOM: usize>(
     s: S,
-    products: &mut Products,
+    products: &mut Products<ROOM>,
     parts: Parts<'_>,
     weights: &[Scores],
-    y: &mut [[f32; WIDEST]; MOST],
+    y: &mut [[f32; WIDEST]],
 ) {
-    let channels = products.layout.channels;
-    if products.how == How::Pairs {
-        pair_values(s, cast(parts.v), channels / LANES, weights, y);
-        return;
-    }
-    let v = if products.how == How::F32 {
-        cast::<u8, f32>(parts.v)
-    } else {
-        widen::v(s, &products.layout, parts, &mut products.wide);
-        &products.wide[..BLOCK * channels]
+    let layout = &products.layout;
+    let channels = layout.channels;
+    let v = match products.how {
+        How::Pairs => return pair_values(s, cast(parts.v), channels / LANES, weights, y),
+        How::Bytes(2) => return bytes::add_values::<S, 2>(s, layout, parts, weights, y),
+        How::Bytes(_) => return bytes::add_values::<S, 3>(s, layout, parts, weights, y),
+        How::F32 => cast::<u8, f32>(parts.v),
+        How::Widened => {
+            widen::v(s, layout, parts, &mut products.wide);
+            &products.wide[..BLOCK * channels]
+        }
     };
     plain_values(s, v.as_chunks().0, channels / LANES, weights, y);
 }
@@ -155,7 +178,7 @@ fn plain_values<S: Simd>(
     v: &[[f32; LANES]],
     across: usize,
     weights: &[Scores],
-    y: &mut [[f32; WIDEST]; MOST],
+    y: &mut [[f32; WIDEST]],
 ) {
     for (weights, y) in weights.iter().zip(y) {
         let weights = weights.as_flattened();
@@ -180,7 +203,7 @@ fn pair_values<S: Simd>(
     v: &[[bf16; 2 * LANES]],
     across: usize,
     weights: &[Scores],
-    y: &mut [[f32; WIDEST]; MOST],
+    y: &mut [[f32; WIDEST]],
 ) {
     for (weights, y) in weights.iter().zip(y) {
         let mut narrow = [[bf16::ZERO; LANES]; HALVES];

@@ -5,14 +5,16 @@
 //! far, the sum of the exponentials, and the weighted sum of V (Milakov and Gimelshein 2018; Dao et al. 2022).
 
 mod block;
+mod bytes;
 mod queries;
 mod widen;
 
-use super::cache::{BLOCK, Blocks};
+use super::cache::{BLOCK, Blocks, WIDEST};
 use super::simd::{Element, Grid, Isa, LANES, Pool, Tile, dispatch};
 use crate::backend::AttentionSpec;
 use crate::llm::StepShape;
-use queries::{MOST, Queries, Take};
+use block::Products;
+use queries::{MOST, Queries, Take, Visible};
 
 /// What attention reads, and the rows it belongs to.
 pub(super) struct Attention<'a, T> {
@@ -42,31 +44,41 @@ impl<T: Element> Attention<'_, T> {
         pool.tiles(to, grid, |mut tile| self.attend(isa, together, &mut tile));
     }
 
+    /// A task, with room for no more queries and widened values than it has: room is cleared for every task.
     fn attend(&self, isa: Isa, together: usize, tile: &mut Tile<'_, T>) {
+        let widens = Products::<0>::widens(&self.blocks.layout, T::IS_BF16);
+        match (tile.rows * together, widens) {
+            (1, false) => self.attend_in::<1, 0>(isa, together, tile),
+            (1, true) => self.attend_in::<1, { BLOCK * WIDEST }>(isa, together, tile),
+            (_, false) => self.attend_in::<MOST, 0>(isa, together, tile),
+            (_, true) => self.attend_in::<MOST, { BLOCK * WIDEST }>(isa, together, tile),
+        }
+    }
+
+    fn attend_in<const N: usize, const ROOM: usize>(
+        &self,
+        isa: Isa,
+        together: usize,
+        tile: &mut Tile<'_, T>,
+    ) {
         let Self { step, spec, blocks, .. } = self;
         let first = step.context - step.new_tokens + tile.row % step.new_tokens;
         let kv_head = tile.column / spec.head_dim / (spec.heads / spec.kv_heads);
         let head = tile.row / step.new_tokens * spec.kv_heads + kv_head;
-        let mut queries = Queries::new(tile.rows * together, spec.head_dim, T::IS_BF16);
+        let mut queries = Queries::<N>::new(tile.rows * together, spec.head_dim);
         for i in 0..tile.rows * together {
             let at = (tile.row + i / together) * self.q_stride + tile.column + i % together * spec.head_dim;
             queries.set(i, &self.q[at..at + spec.head_dim]);
         }
-        let visible = |row: usize| {
-            let oldest = spec.window.map_or(0, |w| (first + row + 1).saturating_sub(w));
-            oldest..first + row + 1
-        };
-        let seen = visible(0).start..first + tile.rows;
+        let visible = Visible { first, together, window: spec.window };
+        let seen = visible.of_row(0).start..first + tile.rows;
         let take = Take {
             queries: &mut queries,
+            products: Products::<ROOM>::new(blocks.layout, T::IS_BF16, size_of::<T>()),
             blocks: *blocks,
             head,
             seen: seen.start / BLOCK..seen.end.div_ceil(BLOCK),
-            visible: |query, block| {
-                let visible = visible(query / together);
-                let inside = |position: usize| position.saturating_sub(block * BLOCK).min(BLOCK);
-                inside(visible.start)..inside(visible.end)
-            },
+            visible,
         };
         dispatch(isa, take);
         for i in 0..tile.rows * together {

@@ -2,6 +2,7 @@
 
 use super::HALVES;
 use super::block::{Products, add_values, scores};
+use super::bytes::ByteQuery;
 use crate::backend::cpu::cache::{BLOCK, Blocks, WIDEST};
 use crate::backend::cpu::simd::{Element, Kernel, LANES, Simd};
 use half::bf16;
@@ -14,29 +15,31 @@ pub(super) const MOST: usize = 16;
 pub(super) type Scores = [[f32; LANES]; HALVES];
 
 /// Queries of one K/V head.
-pub(super) struct Queries {
+pub(super) struct Queries<const N: usize> {
     pub(super) count: usize,
     scale: f32,
-    /// Whether products are of bfloat16 pairs where K and V are stored so.
-    pub(super) pairs: bool,
-    pub(super) q: [[f32; WIDEST]; MOST],
-    pub(super) q_pairs: [[[bf16; 2]; WIDEST / 2]; MOST],
-    largest: [f32; MOST],
-    sum: [f32; MOST],
-    pub(super) y: [[f32; WIDEST]; MOST],
+    pub(super) q: [[f32; WIDEST]; N],
+    pub(super) q_pairs: [[[bf16; 2]; WIDEST / 2]; N],
+    /// Filled in where K's codes are multiplied as they are.
+    pub(super) q_bytes: [ByteQuery; N],
+    largest: [f32; N],
+    sum: [f32; N],
+    pub(super) y: [[f32; WIDEST]; N],
 }
 
-impl Queries {
-    pub(super) fn new(count: usize, head_dim: usize, pairs: bool) -> Self {
+impl<const N: usize> Queries<N> {
+    /// Room for `count` queries of heads of `head_dim`.
+    pub(super) fn new(count: usize, head_dim: usize) -> Self {
+        debug_assert!(count <= N);
         Self {
             count,
             scale: 1.0 / (head_dim as f32).sqrt(),
-            pairs,
-            q: [[0.0; WIDEST]; MOST],
-            q_pairs: [[[bf16::ZERO; 2]; WIDEST / 2]; MOST],
-            largest: [f32::NEG_INFINITY; MOST],
-            sum: [0.0; MOST],
-            y: [[0.0; WIDEST]; MOST],
+            q: [[0.0; WIDEST]; N],
+            q_pairs: [[[bf16::ZERO; 2]; WIDEST / 2]; N],
+            q_bytes: [ByteQuery::ZERO; N],
+            largest: [f32::NEG_INFINITY; N],
+            sum: [0.0; N],
+            y: [[0.0; WIDEST]; N],
         }
     }
 
@@ -91,17 +94,42 @@ impl Queries {
     }
 }
 
-/// Takes blocks in, of which each query sees the tokens that `visible(query, block)` says, and finishes the results.
-pub(super) struct Take<'a, F> {
-    pub(super) queries: &'a mut Queries,
+/// Which tokens the queries see.
+pub(super) struct Visible {
+    /// The position of the first row.
+    pub(super) first: usize,
+    /// Queries of a row.
+    pub(super) together: usize,
+    pub(super) window: Option<usize>,
+}
+
+impl Visible {
+    /// Positions that the queries of a row see.
+    pub(super) fn of_row(&self, row: usize) -> Range<usize> {
+        let end = self.first + row + 1;
+        self.window.map_or(0, |w| end.saturating_sub(w))..end
+    }
+
+    /// Tokens of a block that a query sees.
+    fn in_block(&self, query: usize, block: usize) -> Range<usize> {
+        let visible = self.of_row(query / self.together);
+        let inside = |position: usize| position.saturating_sub(block * BLOCK).min(BLOCK);
+        inside(visible.start)..inside(visible.end)
+    }
+}
+
+/// Takes blocks in and finishes the results.
+pub(super) struct Take<'a, const N: usize, const ROOM: usize> {
+    pub(super) queries: &'a mut Queries<N>,
+    pub(super) products: Products<ROOM>,
     pub(super) blocks: Blocks<'a>,
     pub(super) head: usize,
     /// Blocks that some query sees.
     pub(super) seen: Range<usize>,
-    pub(super) visible: F,
+    pub(super) visible: Visible,
 }
 
-impl<F: Fn(usize, usize) -> Range<usize>> Kernel for Take<'_, F> {
+impl<const N: usize, const ROOM: usize> Kernel for Take<'_, N, ROOM> {
     type Output = ();
 
     #[inline(always)]
@@ -109,13 +137,14 @@ impl<F: Fn(usize, usize) -> Range<usize>> Kernel for Take<'_, F> {
         let queries = self.queries;
         let count = queries.count;
         let width = self.blocks.layout.channels;
-        let mut products = Products::new(self.blocks.layout, queries.pairs);
-        let mut all: [Scores; MOST] = [[[0.0; LANES]; HALVES]; MOST];
+        let mut products = self.products;
+        products.prepare(s, queries);
+        let mut all: [Scores; N] = [[[0.0; LANES]; HALVES]; N];
         for block in self.seen {
             let parts = self.blocks.block(self.head, block);
             scores(s, &mut products, parts, queries, &mut all);
             for (query, scores) in all.iter_mut().enumerate().take(count) {
-                queries.weigh(s, query, scores, (self.visible)(query, block), width);
+                queries.weigh(s, query, scores, self.visible.in_block(query, block), width);
             }
             add_values(s, &mut products, parts, &all[..count], &mut queries.y);
         }

@@ -1,17 +1,14 @@
 //! A block's K or V in f32, from every storage type.
 
 use super::HALVES;
-use crate::backend::cpu::cache::{BLOCK, Layout, Parts, WIDEST};
+use crate::backend::cpu::cache::{BLOCK, Layout, Parts};
 use crate::backend::cpu::simd::{Element, LANES, Simd, cast};
 use crate::llm::KvElement;
 use half::{bf16, f16};
 
-/// The room that a widened block takes.
-pub(super) type Room = [f32; BLOCK * WIDEST];
-
 /// K as `[half][channel][16 tokens]`.
 #[inline(always)]
-pub(super) fn k<S: Simd>(s: S, layout: &Layout, parts: Parts<'_>, to: &mut Room) {
+pub(super) fn k<S: Simd>(s: S, layout: &Layout, parts: Parts<'_>, to: &mut [f32]) {
     let to = to.as_chunks_mut::<LANES>().0;
     if layout.storage.element == KvElement::Int8 {
         let group = layout.storage.channels_per_scale(layout.head_dim);
@@ -64,7 +61,7 @@ fn nibble(byte: u8, channel: usize) -> f32 {
 
 /// V as `[token][channel]`; channels of the padding are zero.
 #[inline(always)]
-pub(super) fn v<S: Simd>(s: S, layout: &Layout, parts: Parts<'_>, to: &mut Room) {
+pub(super) fn v<S: Simd>(s: S, layout: &Layout, parts: Parts<'_>, to: &mut [f32]) {
     let across = layout.channels / LANES;
     if layout.storage.element == KvElement::Int8 {
         let quads = cast::<u8, [u8; 4 * LANES]>(parts.v);
@@ -97,7 +94,7 @@ fn scales(layout: &Layout, parts: Parts<'_>, group: usize, token: usize, column:
     })
 }
 
-fn plain_v(layout: &Layout, parts: Parts<'_>, to: &mut Room) {
+fn plain_v(layout: &Layout, parts: Parts<'_>, to: &mut [f32]) {
     let (channels, group) = (layout.channels, layout.storage.channels_per_scale(layout.head_dim));
     for (token, to) in to.chunks_exact_mut(channels).enumerate().take(BLOCK) {
         for (channel, to) in to.iter_mut().enumerate() {

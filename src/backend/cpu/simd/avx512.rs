@@ -228,6 +228,14 @@ macro_rules! implement {
                 unsafe { _mm512_cvtepi32_ps(x) }
             }
             #[inline(always)]
+            fn store_i8(self, x: Self::V, to: &mut [i8; 16]) {
+                // SAFETY: as above; 16 bytes are writable.
+                unsafe {
+                    let bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x));
+                    _mm_storeu_si128(to.as_mut_ptr().cast(), bytes)
+                }
+            }
+            #[inline(always)]
             fn dot_bytes(self, sum: Self::I, bytes: &[u8; 64], x: [i8; 4]) -> Self::I {
                 $dot_bytes(sum, bytes, x)
             }

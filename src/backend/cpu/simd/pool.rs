@@ -40,6 +40,8 @@ struct Shared {
     failed: AtomicBool,
     job: UnsafeCell<(Call, *const ())>,
     asleep: Vec<Apart<AtomicBool>>,
+    /// Workers that have started.
+    started: AtomicUsize,
     stop: AtomicBool,
 }
 
@@ -143,6 +145,7 @@ impl Pool {
             failed: AtomicBool::new(false),
             job: UnsafeCell::new((call::<fn(usize)>, std::ptr::null())),
             asleep: (0..others).map(|_| Apart(AtomicBool::new(false))).collect(),
+            started: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
         });
         let on_start = Arc::new(on_start);
@@ -152,11 +155,16 @@ impl Pool {
             let builder = std::thread::Builder::new().name(format!("kprof-cpu-{}", worker + 1));
             pool.workers.push(builder.spawn(move || {
                 on_start(worker + 1);
+                shared.started.fetch_add(1, Ordering::Release);
                 // A panic in a task reaches the caller by `failed`; the worker lives on.
                 while std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shared.serve(worker))).is_err()
                 {
                 }
             })?);
+        }
+        // What a thread allocates when it starts is done before the first job.
+        while pool.shared.started.load(Ordering::Acquire) < others {
+            std::thread::yield_now();
         }
         Ok(pool)
     }

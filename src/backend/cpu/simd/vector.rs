@@ -56,6 +56,13 @@ pub(in crate::backend::cpu) trait Simd: Copy {
     fn pairs(self, from: &[bf16; 32]) -> (Self::V, Self::V);
     fn int_splat(self, x: i32) -> Self::I;
     fn int_to_float(self, x: Self::I) -> Self::V;
+    /// Stores integral lanes from -128 to 127 as bytes.
+    #[inline(always)]
+    fn store_i8(self, x: Self::V, to: &mut [i8; 16]) {
+        let mut lanes = [0f32; 16];
+        self.store(x, &mut lanes);
+        *to = lanes.map(|x| x as i8);
+    }
     /// Adds to each lane the four products of its unsigned bytes with the signed ones of `x`.
     fn dot_bytes(self, sum: Self::I, bytes: &[u8; 64], x: [i8; 4]) -> Self::I;
     /// Asks for the cache line `ahead` bytes after `from`; never faults.

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelArgs {
-    /// A model shape with seeded random weights: gpt2, gpt2-medium, gpt2-large, gpt2-xl, llama-2-7b, llama-2-13b,
-    /// llama-2-70b, qwen2.5-0.5b, qwen2.5-1.5b, tiny, tiny-llama, and more that an unknown name lists
+    /// A model shape with seeded random weights: gpt2, gpt2-4k (gpt2 with 4096 positions), gpt2-medium, gpt2-large,
+    /// gpt2-xl, llama-2-7b, llama-2-13b, llama-2-70b, qwen2.5-0.5b, qwen2.5-1.5b, tiny, tiny-llama, and more that an
+    /// unknown name lists
     /// [default: gpt2; tiny on the fake device]
     #[arg(long, value_name = "NAME", conflicts_with = "model")]
     pub(crate) preset: Option<String>,

@@ -92,6 +92,11 @@ pub fn fold_any<A: Send>(
     }
 }
 
+/// Whether a file is a run file of kprof; false where it cannot be read, which its reader will say.
+pub fn is_run(path: &Path) -> bool {
+    head(path).is_ok_and(|head| looks_like_run(&head))
+}
+
 enum Kind {
     Run,
     Ncu,

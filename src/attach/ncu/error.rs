@@ -64,6 +64,12 @@ pub enum AttachError {
     /// The driver will refuse the counters.
     #[error("{0}")]
     Forbidden(String),
+    /// kprof's own passes would run on the CPU.
+    #[error(
+        "kprof's passes run on the CPU here, and Nsight Compute counts on GPUs alone: name a program after `--`, or \
+         look at the CPU with `kprof phase`"
+    )]
+    NothingToCount,
     /// A name that is no metric and no set.
     #[error("'{name}' is neither a set of metrics ({sets}) nor a metric's name, which has '__' in it")]
     NoMetric {
@@ -138,7 +144,8 @@ impl AttachError {
             | Self::NoVersion { .. }
             | Self::TooOld { .. }
             | Self::UnknownChip { .. }
-            | Self::Forbidden(_) => true,
+            | Self::Forbidden(_)
+            | Self::NothingToCount => true,
             Self::Problem(problem) => problem.refused,
             _ => false,
         }

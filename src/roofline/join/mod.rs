@@ -19,14 +19,14 @@ mod checks;
 mod classes;
 mod counters;
 mod portions;
-mod work;
+pub(super) mod work;
 
 pub use counters::Counters;
 
 use super::attainable::{Bound, Floor};
 use super::ceilings::CeilingSet;
 use super::timeline::TimelineBuilder;
-use crate::llm::{Deployment, ModelSpec, Stage};
+use crate::llm::{Deployment, ModelSpec, Stage, StepShape};
 use crate::profile::{Finding, FindingCode, Run, TraceInfo};
 use portions::{Portion, Times};
 use serde::Serialize;
@@ -50,6 +50,17 @@ pub struct Served<'a> {
     pub prompt: usize,
     /// How many steps the trace holds, where its ranges do not tell.
     pub steps: Option<StepCounts>,
+}
+
+impl Served<'_> {
+    /// The tokens of the `step`-th step of `stage`, from 1: decode steps are taken to follow the prompt.
+    pub(super) fn shape(&self, stage: Stage, step: usize) -> StepShape {
+        let (batch, prompt) = (self.batch, self.prompt);
+        match stage {
+            Stage::Prefill => StepShape { batch, new_tokens: prompt, context: prompt },
+            Stage::Decode => StepShape { batch, new_tokens: 1, context: prompt + step },
+        }
+    }
 }
 
 /// Numbers of steps.

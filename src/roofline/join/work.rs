@@ -5,10 +5,10 @@ use super::super::ceilings::CeilingSet;
 use super::portions::Portion;
 use super::{ClassWork, Served};
 use crate::hw::{Ceiling, ComputeUnit, Precision};
-use crate::llm::{Arithmetic, Cost, Deployment, ModelOp, Op, Stage, StepShape, Work};
+use crate::llm::{Arithmetic, Cost, Deployment, ModelOp, Op, Stage, Work};
 
 /// The classes that run an op, the likeliest first: what has no kernel of its own is part of another.
-fn classes(op: &Op) -> &'static [&'static str] {
+pub(in crate::roofline) fn classes(op: &Op) -> &'static [&'static str] {
     match op {
         Op::Linear { .. } => &["gemm", "gemv"],
         Op::ExpertLinear(_) => &["moe", "gemm", "gemv"],
@@ -106,12 +106,6 @@ fn op_cost(
     factor: f64,
     ceilings: &CeilingSet,
 ) -> OpCost {
-    let shape = |step: usize| match stage {
-        Stage::Prefill => {
-            StepShape { batch: served.batch, new_tokens: served.prompt, context: served.prompt }
-        }
-        Stage::Decode => StepShape { batch: served.batch, new_tokens: 1, context: served.prompt + step },
-    };
     let mut sum = Cost::default();
     let mut floors = Some(Floor::default());
     // Only attention differs from step to step.
@@ -119,7 +113,7 @@ fn op_cost(
         && matches!(op.op, Op::Attention { .. } | Op::LatentAttention(_) | Op::CacheDequantise { .. });
     let (distinct, weight) = if differ { (steps, 1.0) } else { (1, steps as f64) };
     for step in 1..=distinct {
-        let mut cost = op.cost(&shape(usize::try_from(step).unwrap_or(usize::MAX)));
+        let mut cost = op.cost(&served.shape(stage, usize::try_from(step).unwrap_or(usize::MAX)));
         if fused {
             cost.work.bytes_read = cost.work.bytes_read * 0.5;
         }

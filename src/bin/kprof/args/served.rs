@@ -1,14 +1,14 @@
-//! The flags that say what model ran in a trace, and how it was served.
+//! The flags that say what model ran in a trace or an export, and how it was served.
 
 use clap::Args;
 use kprof::llm::{Arithmetic, KvStorage, WeightFormat};
 use kprof::roofline::StepCounts;
 
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "The model in a trace")]
+#[command(next_help_heading = "The model that ran")]
 pub(crate) struct ServedArgs {
-    /// Set the analytic work of this model beside the trace's times: a config.json, its folder, or a preset's name,
-    /// e.g. `--model config.json --batch 8 --prompt 512`
+    /// Set the analytic work of this model beside a trace's times and an export's counters: a config.json, its folder,
+    /// or a preset's name, e.g. `--model config.json --batch 8 --prompt 512`
     #[arg(long, value_name = "MODEL", requires = "batch", requires = "prompt")]
     pub(crate) model: Option<String>,
     /// Sequences side by side
@@ -32,7 +32,7 @@ pub(crate) struct ServedArgs {
     /// What linears multiply in: f32, bf16, f16, fp8, int8 [default: fp8 for fp8 weights, else the activations' type]
     #[arg(long, value_name = "TYPE", requires = "model")]
     pub(crate) arithmetic: Option<Arithmetic>,
-    /// Steps in the trace, where its ranges do not tell, e.g. `--steps prefill=1,decode=15`
+    /// Steps in the file: in a trace where its ranges do not tell, in an export always, e.g. `--steps prefill=1,decode=15`
     #[arg(long, value_name = "COUNTS", requires = "model", value_parser = step_counts)]
     pub(crate) steps: Option<StepCounts>,
 }

@@ -61,6 +61,19 @@ pub enum AttachError {
         /// The first version that knows it.
         needed: String,
     },
+    /// It no longer knows the chip.
+    #[error(
+        "Nsight Compute {version} no longer knows the chip {chip}, which {first} and later ones did: install one of \
+         those, and say where it is with --ncu PATH"
+    )]
+    DroppedChip {
+        /// Its version.
+        version: NcuVersion,
+        /// The chip.
+        chip: String,
+        /// The first version that knew it.
+        first: String,
+    },
     /// The driver will refuse the counters.
     #[error("{0}")]
     Forbidden(String),
@@ -144,6 +157,7 @@ impl AttachError {
             | Self::NoVersion { .. }
             | Self::TooOld { .. }
             | Self::UnknownChip { .. }
+            | Self::DroppedChip { .. }
             | Self::Forbidden(_)
             | Self::NothingToCount => true,
             Self::Problem(problem) => problem.refused,

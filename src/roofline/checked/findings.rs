@@ -1,7 +1,7 @@
 //! What a reader should know of counters and analytic work that disagree, or that could not be matched.
 
 use super::expected::place;
-use super::{CheckRow, CounterCheck, CounterSums, Expected};
+use super::{CheckRow, CounterCheck, CounterSums, Expected, rows};
 use crate::profile::{Finding, FindingCode};
 use crate::units::{Bytes, Flops, format_si};
 
@@ -12,12 +12,30 @@ const BYTES_ABOVE: f64 = 0.25;
 /// So are bytes below it by more: weights and cache have to come from DRAM, and are most of a model's bytes.
 const BYTES_BELOW: f64 = -0.1;
 
-/// What is off by less than this part of the step changes no conclusion.
+/// What is off by less than this part of what was counted changes no conclusion.
 const MATTERS: f64 = 0.05;
 
-/// The largest disagreement of FLOPs and that of bytes, if they are findings.
+/// The largest disagreement of FLOPs and that of bytes, if they are findings; and that most work has no kernels.
 pub(super) fn disagreements(check: &CounterCheck) -> Vec<Finding> {
-    [flops(check), bytes(check)].into_iter().flatten().collect()
+    [flops(check), bytes(check), partial(check)].into_iter().flatten().collect()
+}
+
+/// Totals of an export of a part of a step say nothing.
+fn partial(check: &CounterCheck) -> Option<Finding> {
+    let without = rows::without_kernels(&check.rows);
+    if without <= rows::PART {
+        return None;
+    }
+    let names: Vec<&str> =
+        check.rows.iter().filter(|r| r.launches == 0.0).filter_map(|r| r.name.as_deref()).collect();
+    let message = format!(
+        "no kernels are known of ops with {:.0} % of the FLOPs ({}): the totals are not compared",
+        without * 100.0,
+        names.join(", ")
+    );
+    let remedy = "profile the whole step, or map kernels to ops with --rules";
+    let about = format!("{}: {}", check.file, place(check.version.as_deref(), check.stage));
+    Some(Finding::new(FindingCode::Partial, about, message).with_remedy(remedy))
 }
 
 /// The row that is furthest off in absolute numbers, and by how much of its analytic number.
@@ -30,9 +48,9 @@ fn worst(
         let (disagreement, counted, analytic) = numbers(row);
         Some((row, disagreement.filter(|d| matters(*d))?, (counted? - analytic?).abs()))
     };
-    let total: f64 = numbers(&check.total).2?;
-    let rows = check.rows.iter().filter_map(off);
-    let largest = rows.max_by(|a, b| a.2.total_cmp(&b.2))?;
+    let counted = check.rows.iter().filter(|row| numbers(row).1.is_some());
+    let total: f64 = counted.filter_map(|row| numbers(row).2).sum();
+    let largest = check.rows.iter().filter_map(off).max_by(|a, b| a.2.total_cmp(&b.2))?;
     (largest.2 > MATTERS * total).then_some(largest)
 }
 

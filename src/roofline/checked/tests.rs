@@ -88,11 +88,14 @@ fn kernels_known_by_phase_or_class_alone_are_checked_by_that() {
         sums(&[(phase(Phase::Attention), 1.0, 896.0, 384.0), (phase(Phase::Mlp), 1.0, 2368.0, 1024.0)]);
     let expected = Expected::of_run(&run());
     let (checks, findings) = check_counters("a.csv", &by_phase, &expected);
-    assert_eq!(checks[0].level, CheckLevel::Phase);
+    assert_eq!((checks.len(), checks[0].level), (1, CheckLevel::Phase));
     assert_eq!(row(&checks[0], "attention").flop_disagreement, Some(0.0));
     assert_eq!(row(&checks[0], "mlp").byte_disagreement, Some(0.0));
     assert_eq!(row(&checks[0], "head").counted_flops, None);
-    assert!(findings.is_empty(), "{findings:?}");
+    // The head's 1600 of 3008 FLOPs and the embedding's 8 have no kernels: 53 %.
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].message.contains("53 % of the FLOPs (embedding, head)"), "{findings:?}");
+    assert_eq!((checks[0].total.flop_disagreement, checks[0].total.byte_disagreement), (None, None));
     // All matrix products are of the class that has kernels, gemv: 3008 FLOP.
     let class = |class: &str| Place { class: Some(class.into()), ..at(Some("v1"), Some(Stage::Decode)) };
     let by_class = sums(&[(class("gemv"), 1.0, 6896.0, 3008.0), (class("copy"), 0.05, 1.0, 0.0)]);

@@ -169,3 +169,38 @@ fn an_export_is_checked_against_a_model_by_the_flags_that_traces_have() {
         "{found}"
     );
 }
+
+#[test]
+fn a_real_gemm_counts_the_flops_of_the_formula() {
+    let real = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/ncu/csv/gardenia_a100_gemm_printfp.csv");
+    let Ok(real) = real.canonicalize() else {
+        println!(
+            "skipped: a_real_gemm_counts_the_flops_of_the_formula: no ../shared/ncu beside the checkout"
+        );
+        return;
+    };
+    // C = A x B of 40960 x 20480 and 20480 x 40960 in single precision, on an A100: as a head of that width and
+    // vocabulary, on as many sequences.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rule = "[[rule]]\nkernel = 'gemm_'\nstage = 'decode'\nop = 'head.logits'\n";
+    std::fs::write(folder.path().join("rules.toml"), rule).expect("it is written");
+    let config = r#"{"model_type": "llama", "hidden_size": 20480, "vocab_size": 40960, "num_hidden_layers": 1,
+        "num_attention_heads": 160, "num_key_value_heads": 160, "intermediate_size": 11008, "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 8192, "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": false}"#;
+    std::fs::write(folder.path().join("config.json"), config).expect("it is written");
+    let mut command = Command::cargo_bin("kprof").expect("the binary is built with the tests");
+    command.current_dir(folder.path()).arg("roofline").arg(real).args(["--rules", "rules.toml"]);
+    command.args(["--model", "config.json", "--batch", "40960", "--prompt", "1", "--dtype", "f32"]);
+    let output = command.args(["--steps", "decode=1", "--export-json", "-"]).output().expect("kprof runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let check = &json["counter_checks"][0];
+    let row = rows(check).into_iter().find(|r| r["name"] == "head.logits").expect("a row");
+    // 2 x 40960 x 20480 x 40960 = 6.872e13; the kernel adds its own to each product.
+    assert_eq!(row["flops"], 2.0 * 40960.0 * 20480.0 * 40960.0);
+    let disagreement = row["flop_disagreement"].as_f64().expect("a number");
+    assert!((0.0..1e-3).contains(&disagreement), "{disagreement}");
+    // Every other op has no kernel, so totals are not compared.
+    assert!(check["total"]["flop_disagreement"].is_null());
+    assert!(json["findings"].to_string().contains("the totals are not compared"));
+}

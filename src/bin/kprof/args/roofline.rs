@@ -62,12 +62,18 @@ Examples:
   kprof roofline ncu.csv --by launch --export-json - | jq '.points[0]'
   kprof roofline v0.csv v1.csv --label v0 v1              what changed, with arrows on the chart
   kprof roofline ncu.csv --explain flash                  which metrics and formulas gave its numbers
+  kprof roofline trace.json.gz                            a trace: time by class and kernel, idle devices, copies
+  kprof roofline trace.json.gz --model config.json --batch 8 --prompt 512 --tp 2
+                                                          MBU, MFU and where the time of a step goes
+  kprof roofline trace.json.gz ncu.csv --model config.json --batch 8 --prompt 512
+                                                          with counters in the place of analytic numbers
   kprof roofline ncu.csv --model config.json --batch 8 --prompt 512 --steps decode=1
                                                           counters against the model's FLOPs and bytes
 
 Exit codes: 0 ok, 1 failure (no such file, no match), 2 usage, 4 findings under --strict.")]
 pub(crate) struct RooflineArgs {
-    /// Nsight Compute reports (.ncu-rep) and CSV exports, and run files of `kprof phase`
+    /// Nsight Compute reports (.ncu-rep) and CSV exports, traces (PyTorch and vLLM .json, .json.gz; nsys .sqlite and
+    /// CSV; rocprofv3 and rocprof-compute CSV), and run files of kprof
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// What becomes one point, e.g. `--by launch`

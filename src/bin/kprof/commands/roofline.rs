@@ -161,7 +161,7 @@ fn read(
             return;
         }
         if joined {
-            taken.counters.push(kernel);
+            taken.counters.push(kernel, place.stage);
         }
         if checked {
             taken.sums.push(kernel, &place);
@@ -414,5 +414,23 @@ fn check_text(roofline: &Roofline, check: &CounterCheck) -> String {
 fn markdown(roofline: &Roofline) -> String {
     let all = roofline.points.len();
     let notes = render::roofline_notes(roofline, all).iter().map(|n| format!("\n{n}.\n")).collect::<String>();
-    render::roofline_table(roofline, all).to_markdown() + &notes
+    let mut out = render::roofline_table(roofline, all).to_markdown() + &notes;
+    let mut add = |title: &str, tables: Vec<render::Table>, note: &str| {
+        let tables = tables.iter().map(|t| format!("\n{}", t.to_markdown())).collect::<String>();
+        out += &format!("\n{title}:\n{tables}\n{note}.\n");
+    };
+    for timeline in &roofline.timelines {
+        let tables = [
+            Some(render::class_table(timeline)),
+            render::device_table(timeline),
+            render::copy_table(timeline),
+        ];
+        let title = format!("{}, {}", roofline.label_of(&timeline.file), render::timeline_heading(timeline));
+        add(&title, tables.into_iter().flatten().collect(), render::DEVICE_NOTE);
+    }
+    for join in &roofline.joins {
+        let tables = [Some(render::join_table(join)), render::gap_table(join)];
+        add(&render::join_heading(join), tables.into_iter().flatten().collect(), render::JOIN_NOTE);
+    }
+    out
 }

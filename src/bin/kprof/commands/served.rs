@@ -2,15 +2,14 @@
 
 use crate::args::ServedArgs;
 use crate::exit::usage;
-use anyhow::Context as _;
+use crate::spec::spec_of;
 use kprof::hw::Ceiling;
-use kprof::llm::{Deployment, ModelSpec, preset, preset_names};
+use kprof::llm::{Deployment, ModelSpec};
 use kprof::profile::{Finding, FindingCode, Run};
 use kprof::roofline::{
     CeilingSet, Ceilings, CounterCheck, CounterSums, Counters, Expected, JoinReport, Served, TimelineBuilder,
     check_counters, join,
 };
-use std::path::Path;
 
 /// The model and how it was served; `None` without `--model`.
 pub(crate) struct Model {
@@ -37,30 +36,13 @@ pub(crate) fn model(args: &ServedArgs) -> anyhow::Result<Option<Model>> {
     let (Some(model), Some(batch), Some(prompt)) = (&args.model, args.batch, args.prompt) else {
         return Ok(None);
     };
-    let spec = spec(model)?;
-    let plain = Deployment::new(args.dtype);
+    let (spec, stored) = spec_of(model)?;
+    let plain = Deployment::new(args.dtype.unwrap_or(stored));
     let kv = args.kv_dtype.unwrap_or(plain.kv);
-    let deployment = Deployment { kv, tensor_parallel: args.tp as usize, ..plain };
+    let arithmetic = args.arithmetic.unwrap_or(plain.arithmetic);
+    let deployment = Deployment { kv, arithmetic, tensor_parallel: args.tp as usize, ..plain };
     deployment.check(&spec).map_err(usage)?;
     Ok(Some(Model { spec, deployment, batch: batch as usize, prompt: prompt as usize }))
-}
-
-/// A preset, or the config.json of a model.
-fn spec(model: &str) -> anyhow::Result<ModelSpec> {
-    if preset_names().iter().any(|name| name == model) {
-        return preset(model).map_err(usage);
-    }
-    let path = Path::new(model);
-    let path = if path.is_dir() { path.join("config.json") } else { path.to_path_buf() };
-    if !path.exists() {
-        // The message lists the presets, nearest first.
-        return preset(model).map_err(|e| usage(format!("{model} is no file; as a preset: {e}")));
-    }
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let folder = path.parent().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
-    let stem = path.file_stem().map(|n| n.to_string_lossy().into_owned()).filter(|n| n != "config");
-    let name = stem.or(folder).unwrap_or_else(|| "model".to_string());
-    ModelSpec::from_config_json(&name, &text).with_context(|| format!("cannot use {}", path.display()))
 }
 
 /// Joins every trace of `run` to the model.

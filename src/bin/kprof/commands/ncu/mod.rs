@@ -61,8 +61,8 @@ fn launch(args: &NcuArgs, plan: &Plan) -> Result<Ended, AttachError> {
         }
     };
     let how = Launch {
-        // Results go to stdout, so the program's own output must not.
-        stdout: Stdio::from(std::io::stderr()),
+        // Results go to stdout, so the program's own output must not; that of our own passes is of times under ncu.
+        stdout: if plan.run.is_some() { Stdio::null() } else { Stdio::from(std::io::stderr()) },
         timeout: args.timeout.map(|t| Duration::from_secs_f64(t.0)),
         stop: interrupt::flag(),
         seen: &mut seen,

@@ -5,15 +5,24 @@
 #   scripts/ncu.sh OUT.csv PROGRAM [ARGS…]         the same as a table
 #
 # NCU_FLAGS adds flags, e.g. NCU_FLAGS='-k regex:gemm -c 20'. CHIP=9.0 says the compute capability where nvidia-smi
-# does not. The metrics are those of `kprof ncu --metrics roofline`; a test holds the two together.
+# does not; NO_CHECK=1 goes on where counters seem to be forbidden. The metrics are those of `kprof ncu --metrics
+# roofline`; a test holds the two together. Exit codes are those of `kprof ncu`, too: 1 where the program failed or
+# nothing was profiled, 5 where the machine refuses.
 set -euo pipefail
 if [ $# -lt 2 ]; then
-    sed -n '2,8s/^# \{0,1\}//p' "$0"
+    sed -n '2,10s/^# \{0,1\}//p' "$0"
     exit 2
 fi
 out=$1
 shift
 command -v ncu >/dev/null || { echo 'ncu is not on the PATH: install Nsight Compute, or add its folder' >&2; exit 5; }
+
+# The driver's option that keeps counters for administrators: those have CAP_SYS_ADMIN, bit 21.
+if [ -z "${NO_CHECK:-}" ] && grep -qs 'RmProfilingAdminOnly: 1' /proc/driver/nvidia/params &&
+    ! (((0x$(sed -n 's/^CapEff:\s*//p' /proc/self/status) >> 21) & 1)); then
+    echo 'the driver gives counters to administrators only: use sudo, or NVreg_RestrictProfilingToAdminUsers=0' >&2
+    exit 5
+fi
 
 capability=${CHIP:-$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 || true)}
 # Integrated GPUs do not count DRAM.
@@ -51,11 +60,24 @@ case $out in
     *.csv) log=$out; to=(--csv --page raw --print-units base --log-file "$out") ;;
     *) log=${out%.ncu-rep}.log; to=(--force-overwrite --export "$out" --log-file "$log") ;;
 esac
-# shellcheck disable=SC2086 # NCU_FLAGS is meant to be split.
-ncu "${to[@]}" --target-processes all --clock-control none --nvtx --metrics "$metrics" ${NCU_FLAGS:-} "$@"
-# ncu exits with 0 when nothing was profiled, so its log is read.
-if grep -q -e '^==ERROR==' -e 'No kernels were profiled' "$log"; then
-    grep -e '^==ERROR==' -e '^==WARNING==' "$log" >&2
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+code=0
+# stderr goes through tee, stdout past it.
+{
+    # shellcheck disable=SC2086 # NCU_FLAGS is meant to be split.
+    ncu "${to[@]}" --target-processes all --clock-control none --nvtx --metrics "$metrics" ${NCU_FLAGS:-} "$@" \
+        2>&1 >&3 3>&- | tee "$said" >&2
+} 3>&1 || code=$?
+# ncu exits with 0 when nothing was profiled, and says some things on stderr alone, so both are read.
+touch "$log"
+refused='ERR_NVGPUCTRPERM|Profiling not allowed on VGpu|failed to connect to the CUDA driver|driver resource was unavailable'
+if grep -qE "$refused" "$log" "$said"; then
+    grep -hE "$refused" "$log" "$said" >&2
+    exit 5
+fi
+if [ $code -ne 0 ] || grep -q -e '^==ERROR==' -e 'No kernels were profiled' "$log"; then
+    grep -e '^==ERROR==' -e '^==WARNING==' "$log" >&2 || true
     exit 1
 fi
 echo "wrote $out; now: kprof roofline $out" >&2

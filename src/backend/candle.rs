@@ -145,7 +145,7 @@ impl CandleBackend {
         if kv == KvStorage::plain(self.dtype) {
             return cache.read(from, visible, self.candle_dtype());
         }
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site.labelled("cache_dequantise"));
         let read = cache.read(from, visible, self.candle_dtype())?;
         let (kv_heads, head_dim, dtype, window) = (spec.kv_heads, spec.head_dim, self.dtype, spec.window);
         let op = || Op::CacheDequantise { kv_heads, head_dim, dtype, kv, window };
@@ -256,7 +256,7 @@ impl Backend for CandleBackend {
         tokens: &Tensor,
         positions: Option<&Tensor>,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let hidden = tokens.dim(1)?;
         let ids = Tensor::from_slice(ids, ids.len(), &Device::Cpu)?;
         let mut x = tokens.index_select(&ids, 0)?;
@@ -278,7 +278,7 @@ impl Backend for CandleBackend {
         norm: &CandleNorm,
         rows: LinearRows,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let hidden = x.dim(D::Minus1)?;
         let x = match rows {
             LinearRows::All => x.clone(),
@@ -306,7 +306,7 @@ impl Backend for CandleBackend {
         linear: &CandleLinear,
         rows: LinearRows,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let y = x.matmul(&linear.weight.t()?)?;
         let y = match &linear.bias {
             Some(bias) => y.broadcast_add(bias)?,
@@ -320,7 +320,7 @@ impl Backend for CandleBackend {
     }
 
     fn gelu(&mut self, site: Site, step: &StepShape, x: &Tensor) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let y = x.gelu()?;
         let (width, dtype) = (x.dim(D::Minus1)?, self.dtype);
         self.marks.end(site, || Op::Gelu { width, dtype }, step, start);
@@ -336,7 +336,7 @@ impl Backend for CandleBackend {
         first_head: usize,
         heads: usize,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let head_dim = norm.gain.dim(0)?;
         let y = Self::change_heads(&x, step, (first_head * head_dim, heads, head_dim), |part| {
             let normed = ops::rms_norm(&part.to_dtype(CandleDType::F32)?, &norm.gain, norm.eps)?;
@@ -356,7 +356,7 @@ impl Backend for CandleBackend {
         heads: usize,
         head_dim: usize,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let rows = |table: &Tensor| table.narrow(0, step.context - step.new_tokens, step.new_tokens);
         let (cos, sin) = (rows(&rope.cos)?, rows(&rope.sin)?);
         let y = Self::change_heads(&x, step, (0, heads, head_dim), |part| ops::rotate(part, &cos, &sin))?;
@@ -372,7 +372,7 @@ impl Backend for CandleBackend {
         x: &Tensor,
         activation: Activation,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let y = ops::gate(x, activation)?;
         let (width, dtype) = (y.dim(D::Minus1)?, self.dtype);
         self.marks.end(site, || Op::Gate { width, activation, dtype }, step, start);
@@ -386,7 +386,7 @@ impl Backend for CandleBackend {
         x: &Tensor,
         branch: &Tensor,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let y = (x + branch)?;
         let (hidden, dtype) = (x.dim(D::Minus1)?, self.dtype);
         self.marks.end(site, || Op::Residual { hidden, dtype }, step, start);
@@ -401,7 +401,7 @@ impl Backend for CandleBackend {
         spec: &AttentionSpec,
         cache: &mut CandleCache,
     ) -> Result<(), BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let (k, v) = Self::split_keys_values(qkv, step, spec)?;
         cache.append(&k, &v, step.context - step.new_tokens)?;
         let (dtype, kv) = (self.dtype, cache.spec.storage);
@@ -419,7 +419,7 @@ impl Backend for CandleBackend {
         keys_values: KeysValues<'_, Self>,
     ) -> Result<Tensor, BackendError> {
         let (k, v) = self.keys_values(site, step, q, spec, &keys_values)?;
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let mask = self.mask(step, spec.window)?;
         let q = Self::heads(q, step, 0, spec.heads, spec.head_dim)?;
         let y = ops::attend(&q, &k, &v, mask.as_ref())?;
@@ -444,7 +444,7 @@ impl Backend for CandleBackend {
         logits: &Tensor,
         ids: &mut Vec<u32>,
     ) -> Result<(), BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         *ids = logits.argmax(D::Minus1)?.to_vec1()?;
         let (vocab, dtype) = (logits.dim(D::Minus1)?, self.dtype);
         self.marks.end(site, || Op::Argmax { vocab, dtype }, step, start);

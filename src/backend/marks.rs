@@ -60,11 +60,13 @@ pub struct Marks {
     spans: Vec<OpSpan>,
     clock: Clock,
     ranges: Ranges,
+    /// Whether a range of the op that runs is open.
+    op_range: bool,
 }
 
 impl Marks {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { on: false, spans: Vec::new(), clock, ranges: Ranges::default() }
+        Self { on: false, spans: Vec::new(), clock, ranges: Ranges::default(), op_range: false }
     }
 
     /// Turns marking on or off, and forgets earlier marks.
@@ -123,8 +125,9 @@ impl Marks {
         self.on
     }
 
-    /// When the op that now begins began; 0 when marking is off.
-    pub(super) fn begin(&self) -> f64 {
+    /// An op begins, and with it its range; when it began, 0 when marking is off.
+    pub(super) fn begin(&mut self, site: &Site) -> f64 {
+        self.op_range = self.ranges.begin_op(site);
         if self.on { self.now() } else { 0.0 }
     }
 
@@ -140,6 +143,9 @@ impl Marks {
         } else if self.on {
             let time_s = self.now() - start_s;
             self.spans.push(OpSpan { site, op: op(), start_s, time_s });
+        }
+        if std::mem::take(&mut self.op_range) {
+            self.ranges.end_op();
         }
     }
 }

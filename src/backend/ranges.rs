@@ -1,7 +1,8 @@
-//! Ranges around steps, layers and phases of a pass, for a profiler that is attached; without one, a branch each.
+//! Ranges around steps, layers, phases and ops of a pass, for a profiler that is attached; without one, a branch each.
 //!
 //! The profiler is not this module's business: whoever runs passes installs an observer ([`super::Marks::observe`]).
 
+use super::Site;
 use crate::llm::{Phase, Stage};
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ pub trait RangeObserver: fmt::Debug + Send + Sync {
 }
 
 /// The ranges that are open: `kprof/v1/decode`, in it `kprof/v1/decode/layer 3`, in it
-/// `kprof/v1/decode/layer 3/attention`. Each name is a whole path, because tools show the innermost alone.
+/// `kprof/v1/decode/layer 3/attention`, in it `kprof/v1/decode/layer 3/attention/attn.qkv`. Each name is a whole path,
+/// because tools show the innermost alone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ranges {
     observer: Option<Arc<dyn RangeObserver>>,
@@ -46,10 +48,7 @@ impl Ranges {
         if self.observer.is_none() || self.open == 0 {
             return;
         }
-        let path = match layer {
-            Some(layer) => format!("{}/layer {layer}", self.step),
-            None => self.step.clone(),
-        };
+        let path = self.path(layer);
         if layer.is_some() && layer == self.layer {
             self.close_to(2);
         } else {
@@ -60,6 +59,28 @@ impl Ranges {
             self.layer = layer;
         }
         self.push(&format!("{path}/{phase}"));
+    }
+
+    /// An op begins; whether a range was opened for it.
+    pub(super) fn begin_op(&mut self, site: &Site) -> bool {
+        let named = self.observer.is_some() && self.open > 0;
+        if named {
+            let name = format!("{}/{}/{}", self.path(site.layer), site.phase, site.label);
+            self.push(&name);
+        }
+        named
+    }
+
+    /// The op for which a range was opened ends.
+    pub(super) fn end_op(&mut self) {
+        self.close_to(self.open.saturating_sub(1));
+    }
+
+    fn path(&self, layer: Option<usize>) -> String {
+        match layer {
+            Some(layer) => format!("{}/layer {layer}", self.step),
+            None => self.step.clone(),
+        }
     }
 
     pub(super) fn end_step(&mut self) {
@@ -132,6 +153,34 @@ mod tests {
             "pop",
             "pop",
             "kprof/v1/decode/head",
+            "pop",
+            "pop",
+        ];
+        assert_eq!(*heard.0.lock().unwrap(), expected);
+    }
+
+    #[test]
+    fn an_op_is_named_by_its_own_place_inside_the_phase_that_is_open() {
+        let heard = Arc::new(Heard::default());
+        let mut ranges = Ranges::default();
+        ranges.observe(Some(heard.clone()));
+        let site = |layer, label| Site { phase: Phase::Attention, layer, label };
+        assert!(!ranges.begin_op(&site(None, "logits"))); // outside a step
+        ranges.begin_step("v1", Stage::Decode);
+        ranges.enter(Some(3), Phase::Attention);
+        assert!(ranges.begin_op(&site(Some(3), "attn.qkv")));
+        ranges.end_op();
+        ranges.enter(Some(3), Phase::Mlp);
+        ranges.end_step();
+        let expected = [
+            "kprof/v1/decode",
+            "kprof/v1/decode/layer 3",
+            "kprof/v1/decode/layer 3/attention",
+            "kprof/v1/decode/layer 3/attention/attn.qkv",
+            "pop",
+            "pop",
+            "kprof/v1/decode/layer 3/mlp",
+            "pop",
             "pop",
             "pop",
         ];

@@ -2,6 +2,7 @@
 //!
 //! [`read_any`] looks at a file's content, never at its name, and picks the reader.
 
+mod foreign;
 mod kineto;
 pub mod ncu;
 mod nsys;
@@ -59,7 +60,7 @@ pub enum IngestError {
 /// When the file cannot be read, or is none of them; the message says what it looks like and what to run instead.
 pub fn read_any(path: &Path) -> Result<Run, IngestError> {
     let mut kernels = Vec::new();
-    match kind(&head(path)?) {
+    match kind(path)? {
         Kind::Run => Ok(read_run(path)?),
         Kind::Ncu => Ok(ncu::read(path)?),
         Kind::Trace(fold) => {
@@ -80,7 +81,7 @@ pub fn fold_any<A: Send>(
     mut new: impl FnMut() -> A,
     mut push: impl FnMut(&mut A, Seen<'_>) + Send,
 ) -> Result<(Run, A), IngestError> {
-    match kind(&head(path)?) {
+    match kind(path)? {
         Kind::Run => Ok((read_run(path)?, new())),
         Kind::Ncu => Ok(ncu::fold(path, new, push)?),
         Kind::Trace(fold) => {
@@ -91,7 +92,11 @@ pub fn fold_any<A: Send>(
     }
 }
 
-/// What a file is, by its first bytes.
+/// Whether a file is a run file of kprof; false where it cannot be read, which its reader will say.
+pub fn is_run(path: &Path) -> bool {
+    head(path).is_ok_and(|head| looks_like_run(&head))
+}
+
 enum Kind {
     Run,
     Ncu,
@@ -99,18 +104,21 @@ enum Kind {
     Trace(fn(&Path, timeline::Sink<'_>) -> Result<Run, TraceError>),
 }
 
-fn kind(head: &[u8]) -> Kind {
-    if looks_like_run(head) {
+/// What a file is, by its first bytes.
+fn kind(path: &Path) -> Result<Kind, IngestError> {
+    let head = head(path)?;
+    Ok(if looks_like_run(&head) {
         Kind::Run
-    } else if kineto::looks_like(head) {
+    } else if kineto::looks_like(&head) {
         Kind::Trace(kineto::fold)
-    } else if nsys::looks_like(head) {
+    } else if nsys::looks_like(&head) {
         Kind::Trace(nsys::fold)
-    } else if tables::looks_like(head) {
+    } else if tables::looks_like(&head) {
         Kind::Trace(tables::fold)
     } else {
+        foreign::check(path, &head)?;
         Kind::Ncu
-    }
+    })
 }
 
 /// Tables of text may have lines of the program before their header.

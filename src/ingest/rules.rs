@@ -1,4 +1,4 @@
-//! Rules that map kernel names and NVTX ranges to stage, phase, version and class; shared by all readers.
+//! Rules that map kernel names and NVTX ranges to stage, phase, op, version and class; shared by all readers.
 //!
 //! Built-in rules are data in `rules.toml`, which says what a rule is; a user's file has the same form.
 
@@ -62,6 +62,7 @@ struct RuleText {
     nvtx: Option<String>,
     stage: Option<Stage>,
     phase: Option<Phase>,
+    op: Option<String>,
     version: Option<String>,
     class: Option<String>,
 }
@@ -98,6 +99,7 @@ struct Rule {
     nvtx: Option<Expression>,
     stage: Option<Stage>,
     phase: Option<Phase>,
+    op: Option<String>,
     version: Option<String>,
     class: Option<String>,
 }
@@ -109,6 +111,8 @@ pub struct Meaning {
     pub stage: Option<Stage>,
     /// The phase.
     pub phase: Option<Phase>,
+    /// The model's op, e.g. `attn.qkv`.
+    pub op: Option<String>,
     /// The KV-cache version.
     pub version: Option<String>,
     /// The kind of work.
@@ -170,14 +174,17 @@ fn compile(rule: RuleText) -> Result<Rule, String> {
     if rule.kernel.is_none() && rule.nvtx.is_none() {
         return Err("it has neither `kernel` nor `nvtx`, so it would match everything".to_string());
     }
-    if rule.stage.is_none() && rule.phase.is_none() && rule.version.is_none() && rule.class.is_none() {
-        return Err("it has none of `stage`, `phase`, `version` and `class`, so it says nothing".to_string());
+    let texts = [&rule.op, &rule.version, &rule.class];
+    if rule.stage.is_none() && rule.phase.is_none() && texts.into_iter().all(Option::is_none) {
+        let message = "it has none of `stage`, `phase`, `op`, `version` and `class`, so it says nothing";
+        return Err(message.to_string());
     }
     Ok(Rule {
         kernel: rule.kernel.map(Expression::new),
         nvtx: rule.nvtx.map(Expression::new),
         stage: rule.stage,
         phase: rule.phase,
+        op: rule.op,
         version: rule.version,
         class: rule.class,
     })
@@ -198,6 +205,7 @@ impl Rule {
         meaning.stage = meaning.stage.or(self.stage);
         meaning.phase = meaning.phase.or(self.phase);
         let text = |own: &Option<String>| own.as_ref().map(|t| expanded(t, captures.as_ref()));
+        meaning.op = meaning.op.take().or_else(|| text(&self.op));
         meaning.version = meaning.version.take().or_else(|| text(&self.version));
         meaning.class = meaning.class.take().or_else(|| text(&self.class));
     }
@@ -208,6 +216,7 @@ impl Rule {
     fn adds_to(&self, meaning: &Meaning) -> bool {
         (self.stage.is_some() && meaning.stage.is_none())
             || (self.phase.is_some() && meaning.phase.is_none())
+            || (self.op.is_some() && meaning.op.is_none())
             || (self.version.is_some() && meaning.version.is_none())
             || (self.class.is_some() && meaning.class.is_none())
     }
@@ -251,6 +260,7 @@ impl Classifier {
         Meaning {
             stage: first.stage.or(kernel.stage).or(last.stage),
             phase: first.phase.or(kernel.phase).or(last.phase),
+            op: first.op.clone().or_else(|| last.op.clone()),
             version: either(&first.version, &kernel.version, &last.version),
             class: either(&first.class, &kernel.class, &last.class),
         }
@@ -258,7 +268,7 @@ impl Classifier {
 
     /// Writes what a launch is for into its record.
     pub fn apply(&mut self, kernel: &mut KernelRecord) {
-        let Meaning { stage, phase, version, class } = self.meaning(kernel);
+        let Meaning { stage, phase, version, class, op: _ } = self.meaning(kernel);
         (kernel.stage, kernel.phase, kernel.version, kernel.class) = (stage, phase, version, class);
     }
 
@@ -303,6 +313,33 @@ mod tests {
             (m.version.as_deref(), m.stage, m.phase),
             (Some("v0"), Some(Stage::Prefill), Some(Phase::Mlp))
         );
+        assert_eq!(m.op, None);
+        let step = ["kprof/v1/decode", "kprof/v1/decode/layer 3", "kprof/v1/decode/layer 3/attention"];
+        let m = builtin("anything", &[&step[..], &["kprof/v1/decode/layer 3/attention/attn.qkv"]].concat());
+        assert_eq!((m.phase, m.op.as_deref()), (Some(Phase::Attention), Some("attn.qkv")));
+        let m = builtin("anything", &["kprof/v1/decode/head/head.norm"]);
+        assert_eq!((m.phase, m.op.as_deref()), (Some(Phase::Head), Some("head.norm")));
+    }
+
+    #[test]
+    fn modules_of_pytorch_give_the_op() {
+        for (range, expected) in [
+            ("model.layers.0.self_attn.qkv_proj", "attn.qkv"),
+            ("nn.Module: model.layers.3.self_attn.k_proj", "attn.qkv"),
+            ("model.layers.0.self_attn.o_proj", "attn.proj"),
+            ("transformer.h.3.attn.c_attn", "attn.qkv"),
+            ("transformer.h.3.attn.c_proj", "attn.proj"),
+            ("transformer.h.3.mlp.c_fc", "mlp.up"),
+            ("transformer.h.3.mlp.c_proj", "mlp.down"),
+            ("model.layers.0.mlp.up_proj", "mlp.gate_up"),
+            ("model.layers.0.mlp.down_proj", "mlp.down"),
+            ("lm_head", "head.logits"),
+            ("model.embed_tokens", "embed"),
+        ] {
+            assert_eq!(builtin("gemm", &["step", range]).op.as_deref(), Some(expected), "{range}");
+        }
+        assert_eq!(builtin("gemm", &["model.layers.0.mlp.experts"]).op, None);
+        assert_eq!(builtin("reshape_and_cache_kernel_flash", &[]).op.as_deref(), Some("cache_append"));
     }
 
     #[test]

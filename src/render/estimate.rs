@@ -1,7 +1,7 @@
 //! An [`Estimate`] as tables, Markdown, JSON and CSV; every one of them says ANALYTIC.
 
 use super::roofline_export::{to_csv, to_json};
-use super::table::{Column, Table, in_scale, or_na, percent, significant};
+use super::table::{Column, Table, in_scale, in_wide_scale, or_na, percent, significant};
 use crate::llm::{Arithmetic, Stage};
 use crate::roofline::{Bound, Estimate, EstimatePoint, WorkEstimate};
 use crate::units::{Bytes, Flops, Scale, Seconds, format_si};
@@ -37,8 +37,10 @@ pub fn estimate_heading(e: &Estimate) -> String {
     let linear = &e.linear_ceiling;
     format!(
         "kprof estimate  {MARK}\n\
-         {}  {} parameters{active}  weights {}{arithmetic}  KV cache {}{ranks}\n\
-         {}  {} {}  {} {} ({})\n\
+         {}  {} parameters{active}\n\
+         weights {}{arithmetic}  KV cache {}{ranks}\n\
+         {}  {} {} ({})\n\
+         linears: {} {} ({})\n\
          ridge: {} FLOP/B; linears of a decode step are compute-bound from {ridge} on",
         e.model,
         grouped(e.parameters),
@@ -47,6 +49,7 @@ pub fn estimate_heading(e: &Estimate) -> String {
         e.device,
         e.bandwidth.name(),
         e.bandwidth.value_text(),
+        e.bandwidth.source.label(),
         linear.name(),
         linear.value_text(),
         linear.source.label(),
@@ -92,13 +95,13 @@ pub fn estimate_table(e: &Estimate) -> Table {
             p.context.to_string(),
             p.batch.to_string(),
             p.prompt.to_string(),
-            in_scale(&ttft, p.ttft_floor_s),
+            in_wide_scale(&ttft, p.ttft_floor_s),
             p.prefill.total.bound.to_string(),
-            in_scale(&tpot, p.tpot_floor_s),
+            in_wide_scale(&tpot, p.tpot_floor_s),
             p.decode.total.bound.to_string(),
             significant(Some(p.max_tokens_per_s)),
-            in_scale(&bytes, p.kv_bytes),
-            in_scale(&bytes, p.needed_bytes),
+            in_wide_scale(&bytes, p.kv_bytes),
+            in_wide_scale(&bytes, p.needed_bytes),
             or_na(p.fits.map(|fits| if fits { "yes" } else { "no" }.to_string())),
             or_na(p.largest_batch.map(|batch| batch.to_string())),
         ]);
@@ -116,7 +119,7 @@ pub fn estimate_phases(point: &EstimatePoint) -> Table {
     let mut table = Table::new(vec![
         Column::text("stage"),
         Column::text("phase"),
-        Column::number("matrix FLOPs", &flops.unit),
+        Column::number("FLOPs", &flops.unit),
         Column::number("weights", &bytes.unit),
         Column::number("KV cache", &bytes.unit),
         Column::number("activations", &bytes.unit).dispensable(1),
@@ -154,8 +157,8 @@ pub fn estimate_notes(e: &Estimate) -> Vec<String> {
             "memory: weights {} and the cache, of {memory}; activations and workspace come on top",
             format_si(e.weight_bytes, Bytes::UNIT)
         ),
-        "floors: weights and cache once per step at the bandwidth, or matrix FLOPs at the peak, op by op; \
-         activations, elementwise work, launches and the host are left out"
+        "floors: weights and cache once per step at the bandwidth, or matrix FLOPs (the column FLOPs) at the peak, op \
+         by op; activations, elementwise work, launches and the host are left out"
             .to_string(),
     ];
     if let Some(first) = e.points.first().filter(|p| !p.decode.collectives.is_empty()) {

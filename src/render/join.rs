@@ -26,7 +26,7 @@ pub fn join_heading(report: &JoinReport) -> String {
 /// Time and work per step: a row per stage and class.
 pub fn join_table(report: &JoinReport) -> Table {
     let portions = &report.portions;
-    let longest = portions.iter().map(|p| p.wall_s).fold(0.0, f64::max);
+    let longest = portions.iter().map(|p| p.total.time_s).fold(0.0, f64::max);
     let time = Scale::for_values([longest], Seconds::UNIT);
     let largest = |value: fn(&ClassWork) -> Option<f64>| {
         portions.iter().filter_map(|p| value(&p.total)).fold(0.0, f64::max)
@@ -42,7 +42,8 @@ pub fn join_table(report: &JoinReport) -> Table {
             let name = class.class.clone().unwrap_or_else(|| "(no known class)".into());
             table.push(cells(first, name, class, counted, [&time, &flops, &bytes]));
         }
-        table.push(cells(String::new(), "wall".into(), &portion.total, counted, [&time, &flops, &bytes]));
+        let whole = if portion.wall_s.is_some() { "wall" } else { "all kernels" };
+        table.push(cells(String::new(), whole.into(), &portion.total, counted, [&time, &flops, &bytes]));
     }
     table
 }
@@ -118,7 +119,7 @@ fn cells(
 /// Where the wall time of a step goes: a row per stage. `None` where no stage has a floor.
 pub fn gap_table(report: &JoinReport) -> Option<Table> {
     let with_gap = || report.portions.iter().filter_map(|p| Some((p, p.gap.as_ref()?)));
-    let time = Scale::for_values(with_gap().map(|(p, _)| p.wall_s), Seconds::UNIT);
+    let time = Scale::for_values(with_gap().map(|(p, _)| p.total.time_s), Seconds::UNIT);
     let part = |name: &str| Column::number(name, &time.unit);
     let mut table = Table::new(vec![
         Column::text("per step"),
@@ -131,7 +132,7 @@ pub fn gap_table(report: &JoinReport) -> Option<Table> {
     ]);
     for (portion, gap) in with_gap() {
         let parts = [
-            portion.wall_s,
+            portion.total.time_s,
             gap.floor_s,
             gap.kernel_inefficiency_s,
             gap.communication_s,

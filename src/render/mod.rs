@@ -1,6 +1,7 @@
 //! Turning results into text and pictures: tables, Markdown, CSV, JSON and charts. Nothing is computed here.
 
 pub mod ceilings;
+mod checked;
 mod estimate;
 mod explain;
 mod findings;
@@ -16,6 +17,7 @@ mod timeline;
 mod versions;
 mod versus;
 
+pub use checked::{CHECK_NOTE, check_heading, check_table};
 pub use estimate::{
     ESTIMATE_SCHEMA_VERSION, estimate_csv, estimate_heading, estimate_json, estimate_markdown,
     estimate_notes, estimate_phases, estimate_table, phases_title,

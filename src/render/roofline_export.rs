@@ -4,8 +4,8 @@ use crate::hw::{Ceiling, MemoryLevel};
 use crate::llm::{Phase, Stage};
 use crate::profile::{Finding, Measured};
 use crate::roofline::{
-    Bound, Change, JoinReport, Level, Origin, Point, PointSources, Roofline, Saving, TimelineReport, changes,
-    savings,
+    Bound, Change, CounterCheck, JoinReport, Level, Origin, Point, PointSources, Roofline, Saving,
+    TimelineReport, changes, savings,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -22,6 +22,7 @@ struct Document<'a> {
     points: Vec<PointJson<'a>>,
     timelines: &'a [TimelineReport],
     joins: &'a [JoinReport],
+    counter_checks: &'a [CounterCheck],
     changes: Vec<Change>,
     savings: Vec<Saving>,
     findings: &'a [Finding],
@@ -97,6 +98,7 @@ pub fn roofline_json(roofline: &Roofline) -> String {
         points: roofline.points.iter().map(point_json).collect(),
         timelines: &roofline.timelines,
         joins: &roofline.joins,
+        counter_checks: &roofline.counter_checks,
         changes: changes(roofline),
         savings: savings(roofline),
         findings: &roofline.findings,

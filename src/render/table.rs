@@ -243,6 +243,16 @@ pub(super) fn in_scale(scale: &Scale, value: f64) -> String {
     if value != 0.0 && scale.apply(value).abs() < least { "<0.001".to_string() } else { scale.format(value) }
 }
 
+/// The same with three significant digits also where values are far apart and the unit is too large for some.
+pub(super) fn in_wide_scale(scale: &Scale, value: f64) -> String {
+    let magnitude = scale.apply(value).abs();
+    if !(1e-4..0.9995).contains(&magnitude) {
+        return in_scale(scale, value);
+    }
+    let decimals = (2.0 - magnitude.log10().floor()) as usize;
+    format!("{:.decimals$}", scale.apply(value))
+}
+
 /// A fraction as a percentage with one decimal.
 pub(super) fn percent(fraction: Option<f64>) -> String {
     or_na(fraction.map(|f| match f.abs() * 100.0 {
@@ -326,7 +336,10 @@ b                          12.0         4
     fn unknown_is_never_written_as_zero() {
         assert_eq!((percent(None).as_str(), percent(Some(0.0)).as_str()), ("n/a", "0.0"));
         assert_eq!(percent(Some(0.0001)), "<0.1");
-        assert_eq!(in_scale(&Scale::for_values([1.0], "s"), 1e-6), "<0.001");
+        let seconds = Scale::for_values([1.0], "s");
+        assert_eq!(in_scale(&seconds, 1e-6), "<0.001");
+        let wide = [0.007_54, 0.7, 205.3, 5e-5, 0.0].map(|v| in_wide_scale(&seconds, v));
+        assert_eq!(wide, ["0.00754", "0.700", "205", "<0.001", "0.00"]);
         assert_eq!(significant(Some(1234.5)), "1234");
     }
 }

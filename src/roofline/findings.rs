@@ -67,7 +67,8 @@ fn incomplete(point: &Point) -> Option<Finding> {
 }
 
 fn above_ceiling(point: &Point) -> Option<Finding> {
-    let fraction = point.fraction_of_ceiling().filter(|f| *f > 1.0)?;
+    let fraction =
+        point.fraction_of_ceiling().filter(|f| *f > 1.0 && point.ceilings.simulated().is_none())?;
     let cause = match point.byte_origin {
         Origin::Analytic => {
             "its data may stay in a cache, which the DRAM ceiling does not bound; or the ceiling is too low"
@@ -86,7 +87,8 @@ fn above_ceiling(point: &Point) -> Option<Finding> {
 
 /// A single rate above its ceiling: seen also where FLOPs are a lower bound, so that there is no fraction.
 fn above_one_ceiling(point: &Point) -> Option<Finding> {
-    if point.fraction_of_ceiling().is_some_and(|f| f > 1.0) || point.byte_origin == Origin::Analytic {
+    let said = point.fraction_of_ceiling().is_some_and(|f| f > 1.0);
+    if said || point.byte_origin == Origin::Analytic || point.ceilings.simulated().is_some() {
         return None;
     }
     let (what, rate, ceiling, unit) = flop_rates(point)

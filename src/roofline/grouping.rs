@@ -48,7 +48,7 @@ impl By {
 }
 
 /// What a launch is for: as its record says, or as rules say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The KV-cache version.
     pub version: Option<String>,
@@ -56,6 +56,8 @@ pub struct Place {
     pub stage: Option<Stage>,
     /// The phase.
     pub phase: Option<Phase>,
+    /// The model's op, e.g. `attn.qkv`.
+    pub op: Option<String>,
     /// The kind of work, e.g. `gemm`.
     pub class: Option<String>,
 }
@@ -64,7 +66,7 @@ impl Place {
     /// What the record itself says.
     pub fn of(kernel: &KernelRecord) -> Self {
         let (version, class) = (kernel.version.clone(), kernel.class.clone());
-        Self { version, stage: kernel.stage, phase: kernel.phase, class }
+        Self { version, stage: kernel.stage, phase: kernel.phase, op: None, class }
     }
 }
 

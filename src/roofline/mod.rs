@@ -6,6 +6,7 @@
 
 mod attainable;
 mod ceilings;
+mod checked;
 mod demands;
 mod estimate;
 mod findings;
@@ -30,6 +31,7 @@ mod versus;
 
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
+pub use checked::{CheckLevel, CheckRow, CounterCheck, CounterSums, Expected, check_counters};
 pub use estimate::{
     Estimate, EstimateError, EstimatePoint, EstimateRequest, OpEstimate, PhaseEstimate, StageEstimate,
     WorkEstimate, estimate, estimate_points,
@@ -70,6 +72,8 @@ pub struct Roofline {
     pub timelines: Vec<TimelineReport>,
     /// Timeline traces joined to a model, one for each.
     pub joins: Vec<JoinReport>,
+    /// Counters of exports against analytic work, by file, version and stage.
+    pub counter_checks: Vec<CounterCheck>,
     /// How many points were left out because their share of the time is too small.
     pub too_small: usize,
 }

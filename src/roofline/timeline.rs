@@ -34,7 +34,7 @@ pub(super) struct Ran {
     pub(super) stage: Option<Stage>,
 }
 
-/// Launches and time of one kernel in one stage and class.
+/// Launches and time of one kernel with one grid in one stage and class.
 #[derive(Clone, Debug)]
 pub(super) struct OfKernel {
     pub(super) stage: Option<Stage>,
@@ -138,8 +138,8 @@ type DeviceKey = (String, Option<u32>, Option<String>);
 #[derive(Debug, Default)]
 pub struct TimelineBuilder {
     devices: BTreeMap<DeviceKey, Vec<Ran>>,
-    /// By file and kernel.
-    kernels: HashMap<(String, String), Vec<OfKernel>>,
+    /// By file and kernel, then by grid.
+    kernels: HashMap<(String, String), HashMap<Option<String>, Vec<OfKernel>>>,
     /// By file and class: launches and time.
     classes: HashMap<(String, Option<String>), (u64, f64)>,
 }
@@ -165,10 +165,14 @@ impl TimelineBuilder {
 
     fn push_kernel(&mut self, kernel: &KernelRecord, place: &Place, time_s: f64) {
         let of_name = self.kernels.entry((kernel.file.clone(), kernel.kernel.clone())).or_default();
+        if !of_name.contains_key(&kernel.grid) {
+            of_name.insert(kernel.grid.clone(), Vec::new());
+        }
+        let of_grid = of_name.get_mut(&kernel.grid).expect("it was inserted where it was missing");
         let same = |k: &&mut OfKernel| k.stage == kernel.stage && k.class == place.class;
-        match of_name.iter_mut().find(same) {
+        match of_grid.iter_mut().find(same) {
             Some(of) => (of.launches, of.time_s) = (of.launches + kernel.launches, of.time_s + time_s),
-            None => of_name.push(OfKernel {
+            None => of_grid.push(OfKernel {
                 stage: kernel.stage,
                 class: place.class.clone(),
                 launches: kernel.launches,
@@ -188,10 +192,13 @@ impl TimelineBuilder {
         sorted.collect()
     }
 
-    /// Kernels by name in a file.
-    pub(super) fn kernels(&self, file: &str) -> impl Iterator<Item = (&str, &OfKernel)> {
+    /// Kernels by name and grid in a file.
+    pub(super) fn kernels(&self, file: &str) -> impl Iterator<Item = (&str, Option<&str>, &OfKernel)> {
         let of_file = self.kernels.iter().filter(move |((of, _), _)| of == file);
-        of_file.flat_map(|((_, name), of)| of.iter().map(move |o| (name.as_str(), o)))
+        of_file.flat_map(|((_, name), grids)| {
+            let of_grid = grids.iter().flat_map(|(grid, of)| of.iter().map(move |o| (grid.as_deref(), o)));
+            of_grid.map(move |(grid, o)| (name.as_str(), grid, o))
+        })
     }
 
     /// What became of the time in each trace of `run`, whose kernels were added.

@@ -54,6 +54,9 @@ pub fn changes(roofline: &Roofline) -> Vec<Change> {
             // An export may not tell where its launches are from.
             let anywhere = (exact.0, exact.1, exact.2, exact.3, None, None);
             let new_at = index.get(&exact).or_else(|| index.get(&anywhere)).copied();
+            // A trace has times of a run, an export counters of a few launches: one explains the other, and is no
+            // newer version of it.
+            let new_at = new_at.filter(|at| roofline.points[*at].traced == old.traced);
             found.extend(new_at.map(|at| change((old_at, old), (at, &roofline.points[at]))));
         }
     }
@@ -93,9 +96,12 @@ fn change((old_at, old): (usize, &Point), (new_at, new): (usize, &Point)) -> Cha
 }
 
 /// The points that have no counterpart: those of the first file in no later one, and those of a later one that the first
-/// lacks. Launches have none by nature and are not listed.
+/// lacks. Launches have none by nature and are not listed, nor is anything beside a trace that other files explain.
 pub fn one_sided<'a>(roofline: &'a Roofline, changes: &[Change]) -> Vec<&'a Point> {
     if roofline.files.len() < 2 {
+        return Vec::new();
+    }
+    if roofline.points.iter().any(|p| p.traced != roofline.points[0].traced) {
         return Vec::new();
     }
     let paired: HashSet<usize> = changes.iter().flat_map(|c| [c.old, c.new]).collect();

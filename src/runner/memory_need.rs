@@ -1,6 +1,6 @@
 //! How much memory a run will take, so that what does not fit is said before anything is allocated.
 
-use crate::llm::{DType, ModelSpec, Version};
+use crate::llm::{DType, Deployment, ModelSpec, Version, WeightFormat};
 use crate::units::Bytes;
 
 /// The token dimensions that a run's memory follows from.
@@ -14,21 +14,27 @@ pub struct MemoryShape {
     pub capacity: usize,
     /// Whether logits of every position are asked for, and not of the last alone.
     pub all_logits: bool,
-    /// Whether attention keeps all scores in memory, as the candle implementation does.
-    pub keeps_scores: bool,
+    /// Whether the candle implementation computes, which keeps all scores of attention in memory and widens 16-bit
+    /// weights to f32 for every product.
+    pub is_reference: bool,
+    /// How the weights of linears are stored, where it is not the run's type.
+    pub weights: Option<WeightFormat>,
 }
 
 /// The memory that a run takes, by what takes it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MemoryNeed {
-    /// Parameters x element bytes.
+    /// All parameters as they are stored; a tied head once more where it is packed for products.
     pub weights: Bytes,
-    /// What loading takes beside them: the largest linear or table twice in f32, as it is made before it is stored.
+    /// What loading takes beside them: the largest linear or table in f32, which it is made in or stored from, and where
+    /// weights have 16 bits half of it again, for the part that is being joined to it. Measured on 4 layers of
+    /// llama-2-7b in bf16: 2.69 GB at most, where this and the weights are 2.93 GB.
     pub loading: Bytes,
     /// The caches of all versions, which stand side by side, as allocated.
     pub caches: Bytes,
     /// An estimate of the largest pass's activations: per row four times the residual stream and three times the widest
-    /// linear's outputs in f32, the logits twice in f32, and, where they are kept, three copies of all scores in f32.
+    /// linear's outputs in f32 and the logits twice; of the candle implementation also three copies of all scores, and
+    /// the largest linear in f32 where weights have 16 bits.
     pub activations: Bytes,
 }
 
@@ -44,12 +50,20 @@ impl MemoryNeed {
         let logit_rows = if shape.all_logits { rows } else { shape.batch as f64 };
         let logits = 2.0 * logit_rows * model.vocab_size as f64;
         let scores = 3.0 * rows * model.num_attention_heads as f64 * shape.capacity as f64;
-        let scores = if shape.keeps_scores { scores } else { 0.0 };
+        let is_wide = dtype == DType::F32;
+        let widened = if is_wide { 0.0 } else { largest_tensor(model) };
+        let of_reference = if shape.is_reference { scores + widened } else { 0.0 };
+        let copies = if is_wide { 1.0 } else { 1.5 };
+        let stored = shape.weights.unwrap_or(WeightFormat::plain(dtype));
+        let packs_table = model.tie_word_embeddings && !shape.is_reference;
+        let packed = if packs_table { stored.bytes(model.hidden_size, model.vocab_size) } else { 0.0 };
+        let packed_head = Bytes(packed);
+        let deployment = Deployment { activations: dtype, ..Deployment::new(stored) };
         Self {
-            weights: Bytes(model.parameters() as f64 * dtype.bytes()),
-            loading: Bytes(2.0 * largest_tensor(model) * f32_bytes),
+            weights: model.weight_bytes(&deployment) + packed_head,
+            loading: Bytes(copies * largest_tensor(model) * f32_bytes),
             caches: caches.sum(),
-            activations: Bytes((rows * per_row + logits + scores) * f32_bytes),
+            activations: Bytes((rows * per_row + logits + of_reference) * f32_bytes),
         }
     }
 
@@ -115,8 +129,14 @@ mod tests {
     use super::*;
     use crate::llm::{builtin_versions, preset};
 
-    const SHAPE: MemoryShape =
-        MemoryShape { batch: 2, new_tokens: 10, capacity: 30, all_logits: false, keeps_scores: true };
+    const SHAPE: MemoryShape = MemoryShape {
+        batch: 2,
+        new_tokens: 10,
+        capacity: 30,
+        all_logits: false,
+        is_reference: true,
+        weights: None,
+    };
 
     #[test]
     fn the_need_counts_weights_caches_of_all_versions_and_the_largest_pass() {
@@ -127,13 +147,30 @@ mod tests {
         assert_eq!(need.weights, Bytes(2.0 * model.parameters() as f64));
         // K and V of 4 layers, 2 heads of 16, 2 B, 30 tokens, 2 sequences.
         assert_eq!(need.caches, Bytes(2.0 * 4.0 * 32.0 * 2.0 * 60.0));
-        // 20 rows of 4 x 64 + 3 x 352; logits 2 x 2 x 256; scores 3 x 20 x 4 x 30; in f32.
-        assert_eq!(need.activations, Bytes(4.0 * (20.0 * 1312.0 + 1024.0 + 7200.0)));
-        assert_eq!(need.loading, Bytes(4.0 * 2.0 * 64.0 * 352.0));
+        // 20 rows of 4 x 64 + 3 x 352; logits 2 x 2 x 256; scores 3 x 20 x 4 x 30; a linear of 64 x 352; in f32.
+        let linear = 64.0 * 352.0;
+        assert_eq!(need.activations, Bytes(4.0 * (20.0 * 1312.0 + 1024.0 + 7200.0 + linear)));
+        assert_eq!(need.loading, Bytes(4.0 * 1.5 * linear));
+        let wide = MemoryNeed::of(&model, DType::F32, &versions[1..2], &SHAPE);
+        assert_eq!(wide.activations, Bytes(4.0 * (20.0 * 1312.0 + 1024.0 + 7200.0)));
+        assert_eq!(wide.loading, Bytes(4.0 * linear));
         // v0 computes all 30 tokens at once, and v1 and v3 keep caches side by side.
-        assert_eq!(of(&versions[..1], &SHAPE).activations, Bytes(4.0 * (60.0 * 1312.0 + 1024.0 + 21600.0)));
+        assert_eq!(
+            of(&versions[..1], &SHAPE).activations,
+            Bytes(4.0 * (60.0 * 1312.0 + 1024.0 + 21600.0 + linear))
+        );
         assert_eq!(of(&[versions[1].clone(), versions[3].clone()], &SHAPE).caches.0, 1.5 * need.caches.0);
-        let plain = MemoryShape { keeps_scores: false, all_logits: true, ..SHAPE };
+        let eight_bits = MemoryShape { weights: Some("int8:32".parse().unwrap()), ..SHAPE };
+        let smaller = of(&versions[1..2], &eight_bits);
+        // Q, K, V and output 64 x 192 and three linears of 64 x 176 in each of 4 layers; the head keeps its type, and 176
+        // inputs are 5 blocks of 32 and a half, which has a scale of its own.
+        let in_blocks = 4.0 * (64.0 * (192.0 + 3.0 * 176.0) * (2.0 - (1.0 + 2.0 / 32.0)) - 64.0);
+        assert_eq!(need.weights.0 - smaller.weights.0, in_blocks);
+        let tied = preset("gpt2").unwrap();
+        let shape = MemoryShape { is_reference: false, ..SHAPE };
+        let weights = |shape| MemoryNeed::of(&tied, DType::F32, &versions[1..2], shape).weights.0;
+        assert_eq!(weights(&shape) - weights(&SHAPE), 4.0 * 768.0 * 50257.0);
+        let plain = MemoryShape { is_reference: false, all_logits: true, ..SHAPE };
         assert_eq!(of(&versions[1..2], &plain).activations, Bytes(4.0 * (20.0 * 1312.0 + 10240.0)));
     }
 
@@ -145,13 +182,13 @@ mod tests {
         assert_eq!(check(150.0), Ok(()));
         let error = check(16.0).unwrap_err().to_string();
         assert!(
-            error.starts_with("llama-2-70b in bf16 needs 142 GB of memory and 16.0 GB are available"),
+            error.starts_with("llama-2-70b in bf16 needs 141 GB of memory and 16.0 GB are available"),
             "{error}"
         );
         assert!(error.contains("weights 138 GB"), "{error}");
-        // A layer has 855,654,400 parameters, table and head 524,288,000: 1.711 GB each and 1.049 GB; 3.76 GB of
-        // loading: (16 - 4.81) / 1.711 = 6.5.
-        assert!(error.ends_with("--layers 6 of its 80 would fit"), "{error}");
+        // A layer has 855,654,400 parameters, table and head 524,288,000: 1.711 GB each and 1.049 GB; 2.82 GB of
+        // loading: (16 - 3.87) / 1.711 = 7.1.
+        assert!(error.ends_with("--layers 7 of its 80 would fit"), "{error}");
         assert!(check(1.0).unwrap_err().to_string().contains("not even one of its layers"));
     }
 }

@@ -132,7 +132,7 @@ fn a_config_json_says_the_shape_and_how_weights_are_stored() {
     for path in [model.clone(), model.join("config.json")] {
         let table = text(&run(&path, &[]).stdout);
         assert!(
-            table.contains("Qwen3-8B-AWQ  8,190,735,360 parameters  weights int4  KV cache bf16"),
+            table.contains("Qwen3-8B-AWQ  8,190,735,360 parameters\nweights int4  KV cache bf16\n"),
             "{table}"
         );
     }

@@ -61,9 +61,28 @@ pub enum AttachError {
         /// The first version that knows it.
         needed: String,
     },
+    /// It no longer knows the chip.
+    #[error(
+        "Nsight Compute {version} no longer knows the chip {chip}, which {first} and later ones did: install one of \
+         those, and say where it is with --ncu PATH"
+    )]
+    DroppedChip {
+        /// Its version.
+        version: NcuVersion,
+        /// The chip.
+        chip: String,
+        /// The first version that knew it.
+        first: String,
+    },
     /// The driver will refuse the counters.
     #[error("{0}")]
     Forbidden(String),
+    /// kprof's own passes would run on the CPU.
+    #[error(
+        "kprof's passes run on the CPU here, and Nsight Compute counts on GPUs alone: name a program after `--`, or \
+         look at the CPU with `kprof phase`"
+    )]
+    NothingToCount,
     /// A name that is no metric and no set.
     #[error("'{name}' is neither a set of metrics ({sets}) nor a metric's name, which has '__' in it")]
     NoMetric {
@@ -138,7 +157,9 @@ impl AttachError {
             | Self::NoVersion { .. }
             | Self::TooOld { .. }
             | Self::UnknownChip { .. }
-            | Self::Forbidden(_) => true,
+            | Self::DroppedChip { .. }
+            | Self::Forbidden(_)
+            | Self::NothingToCount => true,
             Self::Problem(problem) => problem.refused,
             _ => false,
         }

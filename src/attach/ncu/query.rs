@@ -2,6 +2,7 @@
 
 use super::error::AttachError;
 use super::find::Ncu;
+use super::version::NcuVersion;
 use crate::ingest::ncu::{Chip, chip_named, chip_of, chips, parse_capability};
 use std::collections::HashSet;
 use std::process::{Command, Stdio};
@@ -78,14 +79,24 @@ pub fn ask(ncu: &Ncu, chip: Option<&'static Chip>) -> Result<Offer, AttachError>
             .iter()
             .any(|o| String::from_utf8_lossy(o).contains("Invalid chip"))
     {
-        let (version, chip_name) = (ncu.version, name.clone());
-        return Err(AttachError::UnknownChip { version, chip: chip_name, needed: chip.ncu.clone() });
+        return Err(unknown(ncu.version, name, &chip.ncu));
     }
     let (heading, names) = listed(&text);
     let chip = chip.or_else(|| heading.as_deref().and_then(chip_named));
     let name =
         name.cloned().or(heading).or_else(|| chip.map(|c| format!("compute capability {}", c.capability)));
     Ok(Offer { chip, name, names: (!names.is_empty()).then_some(names) })
+}
+
+/// A chip that is too new for a version, or that later versions have dropped.
+fn unknown(version: NcuVersion, chip: &str, first: &str) -> AttachError {
+    let (chip, first) = (chip.to_string(), first.to_string());
+    let was_known = NcuVersion::parse(&format!("Version {first}")).is_some_and(|first| first <= version);
+    if was_known {
+        AttachError::DroppedChip { version, chip, first }
+    } else {
+        AttachError::UnknownChip { version, chip, needed: first }
+    }
 }
 
 /// The chip in the heading (`Chip gh100`, `Device NVIDIA H100 (GH100)`), and the names in the first column.
@@ -128,6 +139,16 @@ sm__ops_path_tensor_src_fp16           Counter         # of ops
         assert!(offer.may_have("launch__registers_per_thread"));
         assert_eq!(listed("Device NVIDIA H100 80GB HBM3 (GH100)\n").0.as_deref(), Some("gh100"));
         assert_eq!(listed("==ERROR== x\n"), (None, HashSet::new()));
+    }
+
+    #[test]
+    fn a_chip_that_is_refused_is_too_new_or_was_dropped() {
+        let message = |version: &str| {
+            let version = NcuVersion::parse(&format!("Version {version}")).unwrap();
+            unknown(version, "gv100", "2022.3").to_string()
+        };
+        assert!(message("2022.2.0").contains("needs 2022.3 or newer"));
+        assert!(message("2025.3.1").contains("no longer knows the chip gv100"), "{}", message("2025.3.1"));
     }
 
     #[test]

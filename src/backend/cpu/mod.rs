@@ -255,7 +255,7 @@ impl Backend for CpuBackend {
         tokens: &CpuTable,
         positions: Option<&CpuTable>,
     ) -> Result<CpuTensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let first = step.context - step.new_tokens;
         let x = by_dtype!(self.dtype, T => ops::embed::<T>(
             &mut self.engine(), (step.new_tokens, first), ids, tokens, positions));
@@ -272,7 +272,7 @@ impl Backend for CpuBackend {
         norm: &CpuNorm,
         rows: LinearRows,
     ) -> Result<CpuTensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let every = if rows == LinearRows::Last { step.new_tokens } else { 1 };
         let input = Input { x, norm: Some(norm), every };
         let y = by_dtype!(self.dtype, T => self.engine().prepared::<T, T>(&input));
@@ -289,7 +289,7 @@ impl Backend for CpuBackend {
         linear: &CpuLinear,
         rows: LinearRows,
     ) -> Result<CpuTensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let y = self.fused(step, x, (None, rows), linear, None, None);
         let op = self.linear_op(linear, rows);
         self.marks.end(site, || op, step, start);
@@ -297,7 +297,7 @@ impl Backend for CpuBackend {
     }
 
     fn gelu(&mut self, site: Site, step: &StepShape, x: &CpuTensor) -> Result<CpuTensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let y = by_dtype!(self.dtype, T => ops::gelu::<T>(&mut self.engine(), x));
         let (width, dtype) = (x.width, self.dtype);
         self.marks.end(site, || Op::Gelu { width, dtype }, step, start);
@@ -313,7 +313,7 @@ impl Backend for CpuBackend {
         first_head: usize,
         heads: usize,
     ) -> Result<CpuTensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let y =
             by_dtype!(self.dtype, T => ops::head_norm::<T>(&mut self.engine(), x, norm, first_head, heads));
         let (head_dim, dtype) = (norm.width, self.dtype);
@@ -330,7 +330,7 @@ impl Backend for CpuBackend {
         heads: usize,
         head_dim: usize,
     ) -> Result<CpuTensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let shape = (heads, head_dim);
         let y = by_dtype!(self.dtype, T => ops::rope::<T>(&mut self.engine(), step, x, rope, shape));
         let (channels, dtype) = (2 * rope.pairs, self.dtype);
@@ -345,7 +345,7 @@ impl Backend for CpuBackend {
         x: &CpuTensor,
         activation: Activation,
     ) -> Result<CpuTensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let y = by_dtype!(self.dtype, T => ops::gate::<T>(&mut self.engine(), x, activation));
         let (width, dtype) = (x.width / 2, self.dtype);
         self.marks.end(site, || Op::Gate { width, activation, dtype }, step, start);
@@ -359,7 +359,7 @@ impl Backend for CpuBackend {
         x: &CpuTensor,
         branch: &CpuTensor,
     ) -> Result<CpuTensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let y = by_dtype!(self.dtype, T => ops::add::<T>(&mut self.engine(), x, branch));
         let (hidden, dtype) = (x.width, self.dtype);
         self.marks.end(site, || Op::Residual { hidden, dtype }, step, start);
@@ -374,7 +374,7 @@ impl Backend for CpuBackend {
         spec: &AttentionSpec,
         cache: &mut CpuCache,
     ) -> Result<(), BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let (pool, first_column) = ((self.isa, self.pool.get_mut()), spec.heads * spec.head_dim);
         by_dtype!(self.dtype, T => cache.append::<T>(pool, step, qkv, first_column))?;
         let (dtype, kv) = (self.dtype, cache.spec.storage);
@@ -391,7 +391,7 @@ impl Backend for CpuBackend {
         spec: &AttentionSpec,
         keys_values: KeysValues<'_, Self>,
     ) -> Result<CpuTensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         let (y, kv) = match keys_values {
             KeysValues::Cache(cache) => (self.attend(step, q, spec, cache.blocks()), cache.spec.storage),
             KeysValues::Activations => {
@@ -420,7 +420,7 @@ impl Backend for CpuBackend {
         logits: &CpuTensor,
         ids: &mut Vec<u32>,
     ) -> Result<(), BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&site);
         by_dtype!(self.dtype, T => ops::argmax::<T>(&mut self.engine(), logits, ids))?;
         let (vocab, dtype) = (logits.width, self.dtype);
         self.marks.end(site, || Op::Argmax { vocab, dtype }, step, start);
@@ -436,7 +436,7 @@ impl Backend for CpuBackend {
         linear: &CpuLinear,
         rows: LinearRows,
     ) -> Result<CpuTensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&sites[1]);
         let y = self.fused(step, x, (Some(norm), rows), linear, None, None);
         let ops = || vec![self.norm_op(norm, rows), self.linear_op(linear, rows)];
         let op = self.marks.is_on().then(ops);
@@ -452,7 +452,7 @@ impl Backend for CpuBackend {
         norm: &CpuNorm,
         linear: &CpuLinear,
     ) -> Result<CpuTensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&sites[1]);
         let rows = LinearRows::All;
         let activation = Some(Activation::GeluTanh);
         let y = self.fused(step, x, (Some(norm), rows), linear, activation, None);
@@ -471,7 +471,7 @@ impl Backend for CpuBackend {
         linear: &CpuLinear,
         x: &CpuTensor,
     ) -> Result<CpuTensor, BackendError> {
-        let start = self.marks.begin();
+        let start = self.marks.begin(&sites[0]);
         let sum = self.fused(step, y, (None, LinearRows::All), linear, None, Some(x));
         let residual = Op::Residual { hidden: x.width, dtype: self.dtype };
         let ops = || vec![self.linear_op(linear, LinearRows::All), residual];

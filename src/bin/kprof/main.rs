@@ -10,7 +10,9 @@ mod interrupt;
 mod model;
 mod output;
 mod progress;
+mod spec;
 mod versions;
+mod wrap;
 
 use clap::Parser;
 use std::process::ExitCode;

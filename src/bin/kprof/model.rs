@@ -107,8 +107,8 @@ fn known(what: &str, given: &str, known: &[&str]) -> anyhow::Result<()> {
 }
 
 impl Chosen {
-    /// Whether attention keeps all scores in memory.
-    pub(crate) fn keeps_scores(&self) -> bool {
+    /// Whether the reference implementation computes.
+    pub(crate) fn is_reference(&self) -> bool {
         self.implementation == Implementation::Candle
     }
 

@@ -1,6 +1,7 @@
 //! Where results go: stdout or files written whole; and how wide and how colourful a terminal is.
 
 use crate::exit::usage;
+use crate::wrap::wrapped;
 use anyhow::Context as _;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -31,8 +32,11 @@ pub(crate) fn color() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
-/// Writes to stdout; a closed pipe comes back as an error, not as a panic.
+/// Writes to stdout, for a terminal with prose broken at spaces; a closed pipe comes back as an error, not as a panic.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    if std::io::stdout().is_terminal() {
+        return write_stdout(wrapped(text, width()).as_bytes());
+    }
     write_stdout(text.as_bytes())
 }
 

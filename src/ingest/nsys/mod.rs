@@ -58,11 +58,20 @@ fn read(database: &mut Database, file: &str, collected: &mut Collected) -> Resul
     graphs(database, file, collected)
 }
 
+/// How the names of the tables begin that rocprofv3 writes by default.
+const ROCPD: &str = "rocpd_";
+
 /// A database that is no export of nsys, or one whose kernels have other columns than any known schema.
 fn check(file: &str, database: &Database) -> Result<(), TraceError> {
     let schema = |why: String| TraceError::Schema { file: file.to_string(), why, tables: tables(database) };
     let is_nsys = ["StringIds", "META_DATA_EXPORT", "EXPORT_META_DATA", "TARGET_INFO_SYSTEM_ENV"];
     if is_nsys.iter().all(|t| database.table(t).is_none()) {
+        if database.tables().iter().any(|t| t.name.starts_with(ROCPD)) {
+            let what = "a database of rocprofv3 (rocpd), which kprof does not read";
+            let remedy = "write its tables with `rocpd convert -i results.db --output-format csv`, and read \
+                          out_kernel_trace.csv";
+            return Err(TraceError::Unsupported { file: file.to_string(), what, remedy });
+        }
         return Err(schema("this SQLite file is no export of Nsight Systems that kprof knows".into()));
     }
     let Some(kernels) = database.table(KERNELS) else { return Err(no_kernels(file, database)) };

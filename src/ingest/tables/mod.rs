@@ -49,8 +49,9 @@ pub(super) fn fold(path: &Path, push: Sink<'_>) -> Result<Run, TraceError> {
             continue;
         }
         let Some((kind, names)) = &header else { continue };
-        // A line of the program, or the title of the next table.
+        // A line of the program, or the title of the next table; or a row that was cut off.
         if cells.len() != names.len() {
+            found.cut(&cells, names.len(), &file, line);
             header = None;
             continue;
         }
@@ -92,6 +93,19 @@ impl Found {
             let about = format!("{file}: {}", kind.name);
             self.run.findings.push(Finding::new(FindingCode::ReadingAssumption, about, note.clone()));
         }
+    }
+
+    /// A line after the rows of a table that has cells, but not as many.
+    fn cut(&mut self, cells: &csv::StringRecord, columns: usize, file: &str, line: u64) {
+        if cells.len() < 3 {
+            return;
+        }
+        let message = format!(
+            "the line has {} cells in a table of {columns} columns: it and what follows up to the next header are left out",
+            cells.len()
+        );
+        let finding = Finding::new(FindingCode::Partial, format!("{file}:{line}"), message);
+        self.run.findings.push(finding.with_remedy("export or copy the file again if it is cut short"));
     }
 
     fn add(&mut self, kind: &'static Kind, row: &Row<'_>) -> Result<(), TraceError> {

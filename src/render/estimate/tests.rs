@@ -41,9 +41,10 @@ fn the_table_has_a_row_per_batch_and_fits_80_columns() {
 fn the_heading_says_what_was_assumed() {
     let text = estimate_heading(&sample(&[1], 2));
     assert!(
-        text.contains("6,738,415,616 parameters  weights bf16  KV cache bf16  tensor parallel 2"),
+        text.contains("6,738,415,616 parameters\nweights bf16  KV cache bf16  tensor parallel 2"),
         "{text}"
     );
+    assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
     assert!(text.contains("3.35 TB/s") && text.contains("989 TFLOP/s (datasheet)"), "{text}");
     assert!(text.contains("ridge: 295 FLOP/B; linears of a decode step are compute-bound from batch 296 on"));
     let notes = estimate_notes(&sample(&[1], 2)).join("\n");
@@ -53,6 +54,7 @@ fn the_heading_says_what_was_assumed() {
 #[test]
 fn the_phases_of_both_stages_add_up() {
     let e = sample(&[1], 1);
+    assert!(estimate_phases(&e.points[0]).to_terminal(80).lines().all(|l| l.chars().count() <= 80));
     let text = estimate_phases(&e.points[0]).to_terminal(100);
     assert_eq!(text.lines().count(), 2 + 5 + 1 + 5, "{text}");
     assert!(text.lines().filter(|l| l.contains("total")).all(|l| l.contains("100.0")), "{text}");

@@ -28,12 +28,14 @@ pub(super) fn sections(
     ceilings: &[Line],
     numbered: bool,
     outside: bool,
+    analytic: bool,
 ) -> Vec<Section> {
+    let series = if analytic { "Context (colour)" } else { "File (colour)" };
     let mut sections = vec![
         Section { title: "Version (shape)", entries: version_entries(roofline) },
         Section { title: "Stage (fill)", entries: stage_entries(marks) },
         Section { title: "Phase (colour), per step", entries: phase_entries(marks) },
-        Section { title: "File (colour)", entries: file_entries(roofline, marks) },
+        Section { title: series, entries: file_entries(roofline, marks) },
         Section { title: "Notes", entries: note_entries(roofline, marks, outside) },
         Section { title: "Ceilings", entries: ceiling_entries(ceilings) },
     ];
@@ -121,11 +123,17 @@ fn note_entries(roofline: &Roofline, marks: &[Mark<'_>], outside: bool) -> Vec<E
 }
 
 fn ceiling_entries(ceilings: &[Line]) -> Vec<Entry> {
-    let entry = |line: &Line| Entry {
-        sample: Sample::Line { color: line_color(line), dashed: line.bandwidth && !line.dram },
-        text: format!("{} {} ({})", line.name, line.value_text, line.source),
+    let entries = |line: &Line| {
+        let sample = Sample::Line { color: line_color(line), dashed: line.bandwidth && !line.dram };
+        let value = format!("{} ({})", line.value_text, line.source);
+        let text = format!("{} {value}", line.name);
+        if font::width(&text, legend::SIZE, false) <= PANEL - 40.0 - legend::INDENT {
+            return vec![Entry { sample, text }];
+        }
+        // A number that is cut in the middle would be another number.
+        vec![Entry { sample, text: line.name.clone() }, Entry { sample: Sample::Nothing, text: value }]
     };
-    ceilings.iter().map(entry).collect()
+    ceilings.iter().flat_map(entries).collect()
 }
 
 fn point_entries(marks: &[Mark<'_>]) -> Vec<Entry> {

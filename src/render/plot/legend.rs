@@ -29,7 +29,7 @@ pub(super) struct Section {
     pub(super) entries: Vec<Entry>,
 }
 
-const SIZE: f64 = 11.0;
+pub(super) const SIZE: f64 = 11.0;
 const ROW: f64 = 16.0;
 pub(super) const INDENT: f64 = 26.0;
 

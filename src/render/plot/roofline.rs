@@ -50,7 +50,7 @@ pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
     let plain = Chart::new(frame(f64::from(HEIGHT)), &marks, &ceilings);
     let numbered = marks.len() > NAMED || !plain.names_fit(&marks, &ceilings);
     let outside = marks.iter().any(|m| plain.position(m).1);
-    let mut sections = sections(roofline, &marks, &ceilings, numbered, outside);
+    let mut sections = sections(roofline, &marks, &ceilings, numbered, outside, options.analytic);
     if let Some(points) = sections.last_mut().filter(|_| numbered && options.analytic) {
         points.title = "Points";
     }

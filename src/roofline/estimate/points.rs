@@ -37,7 +37,9 @@ fn stage_points(
         let rows = phases.map(|p| (Some(p.phase), &p.work)).chain([(None, &of.total)]);
         return rows.map(|(phase, work)| chart_point(estimate, stage, phase, None, work, series)).collect();
     }
-    let group = Some(format!("{stage} batch {}", point.batch));
+    let several = estimate.points.iter().any(|p| p.context != point.context);
+    let context = if several { format!(" at {}", point.context) } else { String::new() };
+    let group = Some(format!("{stage} batch {}{context}", point.batch));
     vec![chart_point(estimate, stage, None, group, &of.total, series)]
 }
 

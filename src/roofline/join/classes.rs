@@ -3,8 +3,7 @@
 use super::super::timeline::TimelineBuilder;
 use super::portions::Portion;
 use super::{ClassWork, Counters};
-use crate::profile::short_name;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Counters stand for a class only if they are of kernels with at least this part of its time; the rest is taken to
 /// move as much per second.
@@ -26,16 +25,18 @@ pub(super) fn of(
     file: &str,
     timeline: &TimelineBuilder,
     counters: &Counters,
+    in_several_stages: &HashSet<(&str, Option<&str>)>,
 ) -> Vec<ClassWork> {
     let mut sums: BTreeMap<Option<&str>, Sum> = BTreeMap::new();
-    for (name, of) in timeline.kernels(file).filter(|(_, of)| portion.has(of.stage)) {
+    for (name, grid, of) in timeline.kernels(file).filter(|(.., of)| portion.has(of.stage)) {
         let sum = sums.entry(of.class.as_deref()).or_default();
         sum.launches += of.launches;
         sum.time_s += of.time_s;
         if !sum.began {
             (sum.began, sum.bytes, sum.flops) = (true, Some(0.0), Some(0.0));
         }
-        let Some(counted) = counters.0.get(&short_name(name)).filter(|c| c.launches > 0) else { continue };
+        let several = in_several_stages.contains(&(name, grid));
+        let Some(counted) = counters.of(name, grid, of.stage.or(portion.stage), several) else { continue };
         let factor = of.launches as f64 / counted.launches as f64;
         sum.covered_s += of.time_s;
         sum.bytes = sum.bytes.zip(counted.bytes).map(|(a, b)| a + b * factor);
@@ -56,4 +57,19 @@ pub(super) fn of(
         }
     };
     sums.into_iter().map(class).collect()
+}
+
+/// Kernels, with their grids, that the trace has in more than one stage: their name does not tell of which a launch is.
+pub(super) fn in_several_stages<'t>(
+    file: &str,
+    timeline: &'t TimelineBuilder,
+) -> HashSet<(&'t str, Option<&'t str>)> {
+    let mut stages = HashMap::new();
+    let mut several = HashSet::new();
+    for (name, grid, of) in timeline.kernels(file) {
+        if *stages.entry((name, grid)).or_insert(of.stage) != of.stage {
+            several.insert((name, grid));
+        }
+    }
+    several
 }

@@ -10,21 +10,27 @@
 //!   kernels, kernel inefficiency = busy - exposed communication - floor (below zero if a number is wrong), launch gaps
 //!   are those of at most [`LAUNCH_GAP_S`], idle is longer ones
 //!
+//! Where another file has hardware counters of the same kernels (see [`Counters`]), a class's floor, MBU and MFU are by
+//! those, and the analytic numbers stand beside them.
+//!
 //! Decode steps are taken to follow the prompt: the n-th attends to prompt + n tokens.
 
 mod checks;
 mod classes;
+mod counters;
 mod portions;
-mod work;
+pub(super) mod work;
+
+pub use counters::Counters;
 
 use super::attainable::{Bound, Floor};
 use super::ceilings::CeilingSet;
 use super::timeline::TimelineBuilder;
-use crate::llm::{Deployment, ModelSpec, Stage};
-use crate::profile::{Finding, FindingCode, KernelRecord, Run, TraceInfo, short_name};
-use portions::Portion;
+use crate::llm::{Deployment, ModelSpec, Stage, StepShape};
+use crate::profile::{Finding, FindingCode, Run, TraceInfo};
+use portions::{Portion, Times};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use work::Costs;
 
 /// A longer gap is not the cost of a launch: launches take some 5 us, an operator of eager PyTorch some 50 us, and a
@@ -46,6 +52,17 @@ pub struct Served<'a> {
     pub steps: Option<StepCounts>,
 }
 
+impl Served<'_> {
+    /// The tokens of the `step`-th step of `stage`, from 1: decode steps are taken to follow the prompt.
+    pub(super) fn shape(&self, stage: Stage, step: usize) -> StepShape {
+        let (batch, prompt) = (self.batch, self.prompt);
+        match stage {
+            Stage::Prefill => StepShape { batch, new_tokens: prompt, context: prompt },
+            Stage::Decode => StepShape { batch, new_tokens: 1, context: prompt + step },
+        }
+    }
+}
+
 /// Numbers of steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepCounts {
@@ -53,50 +70,6 @@ pub struct StepCounts {
     pub prefill: u64,
     /// Steps that compute one further token of each sequence.
     pub decode: u64,
-}
-
-/// Hardware counters of kernels that another file has, by shortened name: profilers spell template arguments
-/// differently.
-#[derive(Clone, Debug, Default)]
-pub struct Counters(HashMap<String, Counted>);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Counted {
-    launches: u64,
-    bytes: Option<f64>,
-    flops: Option<f64>,
-}
-
-impl Counters {
-    /// Adds what another file has.
-    pub fn merge(&mut self, other: &Self) {
-        for (name, counted) in &other.0 {
-            let sum = self.0.entry(name.clone()).or_insert(Counted {
-                launches: 0,
-                bytes: Some(0.0),
-                flops: Some(0.0),
-            });
-            sum.launches += counted.launches;
-            sum.bytes = sum.bytes.zip(counted.bytes).map(|(a, b)| a + b);
-            sum.flops = sum.flops.zip(counted.flops).map(|(a, b)| a + b);
-        }
-    }
-
-    /// Adds a launch, if it has counters.
-    pub fn push(&mut self, kernel: &KernelRecord) {
-        if kernel.timeline.is_some() || kernel.dram_bytes.is_none() {
-            return;
-        }
-        let sum = self.0.entry(short_name(&kernel.kernel)).or_insert(Counted {
-            launches: 0,
-            bytes: Some(0.0),
-            flops: Some(0.0),
-        });
-        sum.launches += kernel.launches;
-        sum.bytes = sum.bytes.zip(kernel.dram_bytes.as_ref()).map(|(a, b)| a + b.value);
-        let flops = kernel.flops.total().filter(|_| kernel.flops_complete);
-        sum.flops = sum.flops.zip(flops).map(|(a, b)| a + b);
-    }
 }
 
 /// Time and work of a class of kernels, or of all, in one step of one rank.
@@ -162,13 +135,14 @@ pub struct PortionReport {
     pub stage: Option<Stage>,
     /// Steps of one rank that times are divided by; `None` where that is unknown, and times are sums.
     pub steps: Option<f64>,
-    /// Wall time per step.
-    pub wall_s: f64,
-    /// The union of kernels per step.
-    pub busy_s: f64,
+    /// Wall time per step; `None` where the trace has sums only.
+    pub wall_s: Option<f64>,
+    /// The union of kernels per step; `None` where the trace has sums only.
+    pub busy_s: Option<f64>,
     /// By class, the longest first.
     pub classes: Vec<ClassWork>,
-    /// All classes; its FLOPs and bytes are those of all ops, also of those without a kernel of their own.
+    /// All classes in the wall time, or in the sum of kernels where that is not known; its FLOPs and bytes are those of
+    /// all ops, also of those without a kernel of their own.
     pub total: ClassWork,
     /// Where the wall time goes; `None` without a floor.
     pub gap: Option<GapSplit>,
@@ -216,9 +190,19 @@ pub fn join(
     if portions.iter().all(|p| p.steps.is_none()) {
         findings.push(no_steps(&trace.file));
     }
+    // Of a trace that is not divided every kernel is of the one stage.
+    let divided = portions.len() > 1;
+    let several = if divided { classes::in_several_stages(&trace.file, timeline) } else { HashSet::new() };
+    let classes_of = |p: &Portion| classes::of(p, &trace.file, timeline, counters, &several);
     let reports: Vec<PortionReport> =
-        portions.iter().map(|p| report(p, trace, timeline, counters, served, ceilings)).collect();
-    findings.extend(reports.iter().flat_map(|p| checks::above_ceiling(p, &trace.file)));
+        portions.iter().map(|p| report(p, classes_of(p), served, ceilings)).collect();
+    findings.extend(checks::unstaged(&several, counters, &trace.file));
+    // What was said wrongly explains impossible times, and another device's ceilings may well be passed.
+    let said_wrongly = findings.iter().any(|f| f.code == FindingCode::Disagreement);
+    if !said_wrongly && ceilings.simulated().is_none() {
+        findings.extend(reports.iter().flat_map(|p| checks::above_ceiling(p, &trace.file)));
+    }
+    findings.extend(reports.iter().flat_map(|p| checks::against_counters(p, &trace.file)));
     let ceilings = work::names(&served.deployment, ceilings);
     if ceilings.is_empty() {
         findings.push(no_ceilings(device.as_deref(), &trace.file));
@@ -255,15 +239,12 @@ fn no_ceilings(device: Option<&str>, file: &str) -> Finding {
 
 fn report(
     portion: &Portion,
-    trace: &TraceInfo,
-    timeline: &TimelineBuilder,
-    counters: &Counters,
+    mut classes: Vec<ClassWork>,
     served: &Served<'_>,
     ceilings: &CeilingSet,
 ) -> PortionReport {
-    let costs = portion.steps.map(|_| Costs::of(served, portion, ceilings));
     let per = portion.steps.unwrap_or(1.0);
-    let mut classes = classes::of(portion, &trace.file, timeline, counters);
+    let costs = portion.steps.map(|_| Costs::of(served, portion, &classes, ceilings));
     if let Some(costs) = &costs {
         costs.assign(&mut classes);
     }
@@ -271,40 +252,44 @@ fn report(
         work::finish(class, per, served, ceilings);
     }
     classes.sort_by(|a, b| b.time_s.total_cmp(&a.time_s));
-    let sums = portion.times;
-    let (wall_s, busy_s) = (sums.wall_s / per, sums.busy_s / per);
+    let wall_s = portion.times.map(|t| t.wall_s / per);
     let total = total(&classes, costs.as_ref(), wall_s, served, ceilings);
-    let communication_s = sums.exposed_s / per;
-    let gap = total.floor_s.map(|floor_s| GapSplit {
-        floor_s,
-        kernel_inefficiency_s: busy_s - communication_s - floor_s,
-        communication_s,
-        launch_gaps_s: sums.launch_gaps_s / per,
-        idle_s: sums.idle_s / per,
-    });
+    let split = |times: &Times| total.floor_s.map(|floor_s| gap_split(times, per, floor_s));
+    let gap = portion.times.as_ref().and_then(split);
     PortionReport {
         name: portion.name,
         stage: portion.stage,
         steps: portion.steps,
         wall_s,
-        busy_s,
+        busy_s: portion.times.map(|t| t.busy_s / per),
         classes,
         total,
         gap,
     }
 }
 
-/// All classes together, against the wall time.
+fn gap_split(times: &Times, per: f64, floor_s: f64) -> GapSplit {
+    let communication_s = times.exposed_s / per;
+    GapSplit {
+        floor_s,
+        kernel_inefficiency_s: times.busy_s / per - communication_s - floor_s,
+        communication_s,
+        launch_gaps_s: times.launch_gaps_s / per,
+        idle_s: times.idle_s / per,
+    }
+}
+
+/// All classes together, against the wall time, or where that is not known against the sum of kernels.
 fn total(
     classes: &[ClassWork],
     costs: Option<&Costs>,
-    wall_s: f64,
+    wall_s: Option<f64>,
     served: &Served<'_>,
     ceilings: &CeilingSet,
 ) -> ClassWork {
     let mut total = ClassWork {
         launches: classes.iter().map(|c| c.launches).sum(),
-        time_s: wall_s,
+        time_s: wall_s.unwrap_or_else(|| classes.iter().map(|c| c.time_s).sum()),
         ..ClassWork::default()
     };
     let Some(costs) = costs else { return total };

@@ -18,7 +18,8 @@ pub(super) struct Portion {
     pub(super) steps: Option<f64>,
     /// Steps of one rank.
     pub(super) counts: StepCounts,
-    pub(super) times: Times,
+    /// `None` where no kernel has a start: a trace of sums.
+    pub(super) times: Option<Times>,
 }
 
 /// Sums over devices.
@@ -76,7 +77,7 @@ pub(super) fn of(
         portions.push(portion(Some(stage), (marked.in_all > 0.0).then_some(marked.in_all), counts));
     }
     portions.push(portion(None, None, StepCounts::default()));
-    portions.retain(|p| p.times.busy_s > 0.0);
+    portions.retain(|p| p.times.is_some_and(|t| t.busy_s > 0.0));
     portions
 }
 
@@ -141,7 +142,10 @@ fn marked(run: &Run, trace: &TraceInfo, devices: &[Vec<Ran>], stage: Stage) -> M
 }
 
 /// Sums over devices of the kernels that `wanted` chooses by stage.
-fn times(devices: &[Vec<Ran>], wanted: impl Fn(Option<Stage>) -> bool) -> Times {
+fn times(devices: &[Vec<Ran>], wanted: impl Fn(Option<Stage>) -> bool) -> Option<Times> {
+    if devices.iter().all(Vec::is_empty) {
+        return None;
+    }
     let mut sums = Times::default();
     for ran in devices {
         let busy = union(ran.iter().map(|r| (r.from, r.to)).collect());
@@ -162,7 +166,7 @@ fn times(devices: &[Vec<Ran>], wanted: impl Fn(Option<Stage>) -> bool) -> Times 
             if gap <= LAUNCH_GAP_S { sums.launch_gaps_s += gap } else { sums.idle_s += gap }
         }
     }
-    sums
+    Some(sums)
 }
 
 /// Stretches of a device's timeline in which all kernels are chosen, disjoint.

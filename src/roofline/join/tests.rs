@@ -5,7 +5,7 @@ use super::super::{CeilingSet, Place, TimelineBuilder};
 use super::*;
 use crate::hw::Precision;
 use crate::llm::{DType, KvStorage, StepShape, WeightFormat, preset};
-use crate::profile::{KernelFlops, MatmulShape, Measured, RangeRecord, StepMark, Timeline};
+use crate::profile::{KernelFlops, KernelRecord, MatmulShape, Measured, RangeRecord, StepMark, Timeline};
 
 const FILE: &str = "trace.json";
 /// 250 MB of GPT-2 in 1 ms need 250 GB/s.
@@ -91,13 +91,13 @@ fn the_parts_of_a_step_add_up_to_its_wall_time() {
     let [decode] = report.portions.as_slice() else { panic!("{report:?}") };
     assert_eq!((decode.name, decode.steps), ("decode", Some(2.0)));
     // From 1 ms to 6.6 ms over two steps; kernels 1.7 ms each.
-    assert!(close(decode.wall_s, 2.8e-3) && close(decode.busy_s, 1.7e-3), "{decode:?}");
+    assert!(close(decode.wall_s.unwrap(), 2.8e-3) && close(decode.busy_s.unwrap(), 1.7e-3), "{decode:?}");
     let gap = decode.gap.unwrap();
     assert!(close(gap.communication_s, 0.2e-3) && close(gap.launch_gaps_s, 0.1e-3), "{gap:?}");
     assert!(close(gap.idle_s, 1e-3), "{gap:?}");
     let parts =
         gap.floor_s + gap.kernel_inefficiency_s + gap.communication_s + gap.launch_gaps_s + gap.idle_s;
-    assert!(close(parts, decode.wall_s));
+    assert!(close(parts, decode.wall_s.unwrap()));
 }
 
 #[test]
@@ -160,10 +160,10 @@ fn without_marks_the_stage_is_unknown_unless_the_steps_are_said() {
     assert!(report.findings[0].message.contains("no range in the trace says"));
     let steps = Some(StepCounts { prefill: 0, decode: 2 });
     let report = joined(&run, &builder, &Served { steps, ..served(&model) });
-    assert!(close(report.portions[0].wall_s, 2.8e-3) && report.portions[0].name == "decode");
+    assert!(close(report.portions[0].wall_s.unwrap(), 2.8e-3) && report.portions[0].name == "decode");
     let steps = Some(StepCounts { prefill: 1, decode: 1 });
     let report = joined(&run, &builder, &Served { steps, ..served(&model) });
-    assert!(close(report.portions[0].wall_s, 5.6e-3) && report.portions[0].name == "all");
+    assert!(close(report.portions[0].wall_s.unwrap(), 5.6e-3) && report.portions[0].name == "all");
 }
 
 #[test]
@@ -181,17 +181,22 @@ fn counters_replace_the_analytic_numbers_and_are_compared_with_them() {
     // ncu saw four launches: per launch, twice the bytes and all the FLOPs that are analytic.
     let mut flops = KernelFlops::default();
     flops.tensor = Some(Measured::new(4.0 * analytic.flops.unwrap(), "x"));
-    counters.push(&KernelRecord {
-        kernel: "gemm".into(),
-        launches: 4,
-        dram_bytes: Some(Measured::new(8.0 * analytic.bytes.unwrap(), "x")),
-        flops,
-        flops_complete: true,
-        ..KernelRecord::default()
-    });
+    counters.push(
+        &KernelRecord {
+            kernel: "gemm".into(),
+            launches: 4,
+            dram_bytes: Some(Measured::new(8.0 * analytic.bytes.unwrap(), "x")),
+            flops,
+            flops_complete: true,
+            ..KernelRecord::default()
+        },
+        None,
+    );
     let report = join(&run, &run.traces[0], &builder, &counters, &served, &ceilings());
     let gemm = report.portions[0].classes.iter().find(|c| c.class.as_deref() == Some("gemm")).unwrap();
     assert!(gemm.counted && close(gemm.byte_disagreement.unwrap(), 1.0), "{gemm:?}");
+    let [finding] = report.findings.as_slice() else { panic!("{:?}", report.findings) };
+    assert!(finding.message.ends_with("have 100 % more bytes than the analytic work"), "{finding}");
     assert!(gemm.flop_disagreement.unwrap().abs() < 1e-12);
     assert!(close(gemm.mbu.unwrap(), 2.0 * analytic.mbu.unwrap()));
     assert!(close(gemm.floor_s.unwrap(), 2.0 * analytic.bytes.unwrap() / BANDWIDTH));
@@ -220,4 +225,84 @@ fn a_step_faster_than_its_floor_is_a_finding() {
     let above = report.findings.iter().find(|f| f.code == FindingCode::AboveCeiling).unwrap();
     assert!(above.message.contains("which cannot be") && above.about.ends_with("decode"), "{above}");
     assert!(report.portions[0].gap.unwrap().kernel_inefficiency_s < 0.0);
+}
+
+#[test]
+fn additions_without_a_kernel_of_their_own_are_part_of_norms() {
+    let model = preset("gpt2").unwrap();
+    let bytes = |classes: &[&str]| {
+        let (run, mut builder) = decode_trace();
+        for class in classes {
+            let place = Place { class: Some((*class).into()), ..Place::default() };
+            builder.push(&kernel(class, Some(Stage::Decode), 1.7e-3, 1e-6), &place);
+        }
+        let report = joined(&run, &builder, &served(&model));
+        let norm = report.portions[0].classes.iter().find(|c| c.class.as_deref() == Some("norm")).unwrap();
+        (norm.bytes.unwrap(), report.portions[0].total.bytes.unwrap())
+    };
+    // 3 rows of 768 of 2 B. 25 norms read and write one each and two vectors of gains; 24 additions read two and
+    // write one, or beside a norm one less is read.
+    let row = 3.0 * 768.0 * 2.0;
+    let norms = 25.0 * (2.0 * row + 2.0 * 768.0 * 2.0);
+    let (apart, all_apart) = bytes(&["norm", "elementwise"]);
+    let (fused, all_fused) = bytes(&["norm"]);
+    assert!(close(apart, norms), "{apart} {norms}");
+    assert!(close(fused, norms + 24.0 * 2.0 * row), "{fused}");
+    assert!(close(all_apart - all_fused, 24.0 * row));
+}
+
+#[test]
+fn counters_of_no_stage_do_not_count_for_kernels_of_several() {
+    let (mut run, mut builder) = decode_trace();
+    run.ranges.push(step("p", Stage::Prefill, 20e-3, 2e-3, 3));
+    let place = Place { class: Some("gemm".into()), ..Place::default() };
+    builder.push(&kernel("gemm", Some(Stage::Prefill), 20.1e-3, 1e-3), &place);
+    let model = preset("gpt2").unwrap();
+    let joined = |stage| {
+        let mut counters = Counters::default();
+        let bytes = Some(Measured::new(250e6, "x"));
+        let launch =
+            KernelRecord { kernel: "gemm".into(), launches: 1, dram_bytes: bytes, ..KernelRecord::default() };
+        counters.push(&launch, stage);
+        let report = join(&run, &run.traces[0], &builder, &counters, &served(&model), &ceilings());
+        let unused = report.findings.iter().any(|f| f.message.contains("are not used"));
+        let gemm =
+            |p: &PortionReport| p.classes.iter().any(|c| c.class.as_deref() == Some("gemm") && c.counted);
+        (report.portions.iter().map(gemm).collect::<Vec<_>>(), unused)
+    };
+    assert_eq!(joined(None), (vec![false, false], true));
+    assert_eq!(joined(Some(Stage::Decode)), (vec![false, true], false));
+}
+
+#[test]
+fn sums_without_a_start_have_no_wall_time_and_no_gaps() {
+    let (run, mut builder) = (decode_trace().0, TimelineBuilder::default());
+    let run = Run { ranges: Vec::new(), ..run };
+    let mut sum = kernel("gemm", None, 0.0, 8e-3);
+    sum.timeline = Some(Timeline::default());
+    builder.push(&sum, &Place { class: Some("gemm".into()), ..Place::default() });
+    let model = preset("gpt2").unwrap();
+    let steps = Some(StepCounts { prefill: 0, decode: 4 });
+    let report = joined(&run, &builder, &Served { steps, ..served(&model) });
+    let decode = &report.portions[0];
+    assert_eq!((decode.wall_s, decode.busy_s, decode.gap), (None, None, None));
+    assert!(close(decode.total.time_s, 2e-3) && decode.total.mbu.is_some(), "{decode:?}");
+}
+
+#[test]
+fn a_wrong_batch_is_said_once() {
+    let (mut run, mut builder) = decode_trace();
+    let mut prefill = step("p", Stage::Prefill, 20e-3, 2e-3, 3);
+    prefill.step.as_mut().unwrap().prefill_tokens = Some(30);
+    run.ranges.push(prefill);
+    let place = Place { class: Some("gemm".into()), ..Place::default() };
+    builder.push(&kernel("gemm", Some(Stage::Prefill), 20.1e-3, 1e-9), &place);
+    let model = preset("gpt2").unwrap();
+    let found = |batch, prompt| joined(&run, &builder, &Served { batch, prompt, ..served(&model) }).findings;
+    let [wrong_batch] = &found(2, 10)[..] else { panic!("{:?}", found(2, 10)) };
+    assert!(wrong_batch.message.contains("--batch 2 contradicts"));
+    let [wrong_prompt] = &found(3, 11)[..] else { panic!("{:?}", found(3, 11)) };
+    assert!(wrong_prompt.message.contains("33 prompt tokens, which contradicts"), "{wrong_prompt}");
+    // Nothing contradicts; a prefill of a nanosecond is impossible.
+    assert_eq!(found(3, 10)[0].code, FindingCode::AboveCeiling);
 }

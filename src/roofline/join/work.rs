@@ -5,10 +5,10 @@ use super::super::ceilings::CeilingSet;
 use super::portions::Portion;
 use super::{ClassWork, Served};
 use crate::hw::{Ceiling, ComputeUnit, Precision};
-use crate::llm::{Arithmetic, Cost, Deployment, ModelOp, Op, Stage, StepShape, Work};
+use crate::llm::{Arithmetic, Cost, Deployment, ModelOp, Op, Stage, Work};
 
 /// The classes that run an op, the likeliest first: what has no kernel of its own is part of another.
-fn classes(op: &Op) -> &'static [&'static str] {
+pub(in crate::roofline) fn classes(op: &Op) -> &'static [&'static str] {
     match op {
         Op::Linear { .. } => &["gemm", "gemv"],
         Op::ExpertLinear(_) => &["moe", "gemm", "gemv"],
@@ -38,15 +38,22 @@ struct OpCost {
 pub(super) struct Costs(Vec<OpCost>);
 
 impl Costs {
-    /// The mean over the portion's steps; over a whole trace of several stages their sum.
-    pub(super) fn of(served: &Served<'_>, portion: &Portion, ceilings: &CeilingSet) -> Self {
+    /// The mean over the portion's steps, whose kernels have `classes`; over a whole trace of several stages their sum.
+    pub(super) fn of(
+        served: &Served<'_>,
+        portion: &Portion,
+        classes: &[ClassWork],
+        ceilings: &CeilingSet,
+    ) -> Self {
+        let adds_in_norms = adds_in_norms(classes);
         let mut ops = Vec::new();
         let parts = [(Stage::Prefill, portion.counts.prefill), (Stage::Decode, portion.counts.decode)];
         let is_sum = portion.stage.is_none();
         for (stage, steps) in parts.into_iter().filter(|(_, steps)| *steps > 0) {
             let times = if is_sum { 1.0 } else { 1.0 / steps as f64 };
             for op in served.model.ops(&served.deployment, stage) {
-                ops.push(op_cost(&op, served, stage, steps, times, ceilings));
+                let fused = adds_in_norms && matches!(op.op, Op::Residual { .. });
+                ops.push(op_cost(&op, fused, served, stage, steps, times, ceilings));
             }
         }
         Self(ops)
@@ -81,21 +88,24 @@ impl Costs {
     }
 }
 
-/// `steps` steps of `stage`, the sum times `factor`.
+/// Whether residuals are added by the kernels of the norms that follow, as serving engines do: there is no kernel that
+/// could add them alone.
+fn adds_in_norms(classes: &[ClassWork]) -> bool {
+    let has = |name: &str| classes.iter().any(|c| c.class.as_deref() == Some(name));
+    has("norm") && !has("elementwise")
+}
+
+/// `steps` steps of `stage`, the sum times `factor`. An op `fused` with the next does not give it its output through
+/// memory: of the three tensors of an addition the next then reads the sum that is at hand, one tensor less.
 fn op_cost(
     op: &ModelOp,
+    fused: bool,
     served: &Served<'_>,
     stage: Stage,
     steps: u64,
     factor: f64,
     ceilings: &CeilingSet,
 ) -> OpCost {
-    let shape = |step: usize| match stage {
-        Stage::Prefill => {
-            StepShape { batch: served.batch, new_tokens: served.prompt, context: served.prompt }
-        }
-        Stage::Decode => StepShape { batch: served.batch, new_tokens: 1, context: served.prompt + step },
-    };
     let mut sum = Cost::default();
     let mut floors = Some(Floor::default());
     // Only attention differs from step to step.
@@ -103,7 +113,10 @@ fn op_cost(
         && matches!(op.op, Op::Attention { .. } | Op::LatentAttention(_) | Op::CacheDequantise { .. });
     let (distinct, weight) = if differ { (steps, 1.0) } else { (1, steps as f64) };
     for step in 1..=distinct {
-        let cost = op.cost(&shape(usize::try_from(step).unwrap_or(usize::MAX)));
+        let mut cost = op.cost(&served.shape(stage, usize::try_from(step).unwrap_or(usize::MAX)));
+        if fused {
+            cost.work.bytes_read = cost.work.bytes_read * 0.5;
+        }
         let demands = demands(op, &cost.work, &served.deployment, ceilings);
         let own = floor(cost.work.bytes().0, &demands, ceilings);
         floors = floors.and_then(|sum| Some(sum + own?.scaled(weight * factor)));

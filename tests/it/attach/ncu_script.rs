@@ -15,6 +15,7 @@ fn of_script(folder: &Path, capability: &str) -> Option<Vec<String>> {
         .current_dir(folder)
         .env("PATH", path)
         .env("CHIP", capability)
+        .env("NO_CHECK", "1")
         .env("STAND_IN_RESULTS", "/dev/null")
         .env("STAND_IN_CALL", &call)
         .output()
@@ -53,5 +54,40 @@ fn the_script_and_the_program_call_ncu_alike_for_every_chip() {
             return;
         };
         assert_eq!(script, of_kprof(folder.path(), &capability), "compute capability {capability}");
+    }
+}
+
+/// The code that the script ends with, and what it says, where ncu does `what`.
+fn ended(folder: &Path, what: &str, program: &[&str]) -> Option<(Option<i32>, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}:{}", root.join("tests/fixtures/attach").display(), std::env::var("PATH").ok()?);
+    let mut command = std::process::Command::new("bash");
+    command.arg(root.join("scripts/ncu.sh")).arg("r.ncu-rep").args(program).current_dir(folder);
+    command.env("PATH", path).env("CHIP", "9.0").env("NO_CHECK", "1");
+    command.env("STAND_IN", what).env("STAND_IN_RESULTS", "/dev/null");
+    let output = command.output().ok()?;
+    Some((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+#[test]
+fn the_script_ends_with_the_codes_of_the_program() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program: &[&str] = &["/bin/true"];
+    for (what, program, code, says) in [
+        ("ok", program, 0, "wrote r.ncu-rep"),
+        ("ok", &["/bin/sh", "-c", "exit 3"], 1, "error code (3)"),
+        ("forbidden", program, 5, "ERR_NVGPUCTRPERM"),
+        ("busy", program, 5, "driver resource was unavailable"),
+        ("no-kernels", program, 1, "No kernels were profiled"),
+        ("unknown-metric", program, 1, "Failed to find metric sm__nonsense.sum"),
+        ("crash", program, 1, "error code (11)"),
+        ("silent", program, 1, ""),
+    ] {
+        let Some((ended, err)) = ended(folder.path(), what, program) else {
+            println!("skipped: the_script_ends_with_the_codes_of_the_program: no bash");
+            return;
+        };
+        assert_eq!(ended, Some(code), "{what}: {err}");
+        assert!(err.contains(says), "{what}: {err}");
     }
 }

@@ -52,27 +52,31 @@ fn under_stand_in(args: &[&str], refuses: bool) -> Option<(Output, Vec<String>)>
 }
 
 #[test]
-fn a_profiler_hears_the_ranges_of_steps_layers_and_phases_in_kprof_s_domain() {
+fn a_profiler_hears_the_ranges_of_steps_layers_phases_and_ops_in_kprof_s_domain() {
     let Some((_, heard)) = under_stand_in(&["--version", "v1"], false) else { return };
     assert_eq!(heard[..2], ["initialize", "domain kprof"]);
     // One repetition of two twins of two steps, of four layers; no warm-up among them.
     let prefill: Vec<&str> =
         heard[2..].iter().map(String::as_str).take_while(|l| !l.contains("decode")).collect();
-    let layer = |n: usize| {
-        let path = format!("push kprof/v1/prefill/layer {n}");
-        [
-            path.clone(),
-            format!("{path}/attention"),
-            "pop".into(),
-            format!("{path}/mlp"),
-            "pop".into(),
-            "pop".into(),
-        ]
+    let ops = |path: &str, ops: &[&str]| {
+        let op = |op: &&str| [format!("push {path}/{op}"), "pop".into()];
+        let ops = ops.iter().flat_map(op);
+        std::iter::once(format!("push {path}")).chain(ops).chain(["pop".into()]).collect::<Vec<_>>()
     };
-    let mut expected =
-        vec!["push kprof/v1/prefill".to_string(), "push kprof/v1/prefill/embedding".into(), "pop".into()];
-    expected.extend((0..4).flat_map(layer));
-    expected.extend(["push kprof/v1/prefill/head".into(), "pop".into(), "pop".into()]);
+    let attention = ["attn.norm", "attn.qkv", "cache_append", "attention", "attn.proj", "attn.residual"];
+    let mlp = ["mlp.norm", "mlp.up", "mlp.gelu", "mlp.down", "mlp.residual"];
+    let step = "kprof/v1/prefill";
+    let mut expected = vec![format!("push {step}")];
+    expected.extend(ops(&format!("{step}/embedding"), &["embed"]));
+    for n in 0..4 {
+        let layer = format!("{step}/layer {n}");
+        expected.push(format!("push {layer}"));
+        expected.extend(ops(&format!("{layer}/attention"), &attention));
+        expected.extend(ops(&format!("{layer}/mlp"), &mlp));
+        expected.push("pop".into());
+    }
+    expected.extend(ops(&format!("{step}/head"), &["head.norm", "head.logits", "head.argmax"]));
+    expected.push("pop".into());
     assert_eq!(prefill, expected);
     let count = |line: &str| heard.iter().filter(|l| *l == line).count();
     assert_eq!((count("push kprof/v1/prefill"), count("push kprof/v1/decode")), (2, 2));

@@ -112,6 +112,15 @@ fn kernels_by_range_keep_the_range_and_a_warning() {
 }
 
 #[test]
+fn a_row_that_is_cut_off_is_a_finding() {
+    let run = read(&ROCPROF[..ROCPROF.len() - 40]);
+    assert_eq!(run.kernels.len(), 1);
+    let cut = run.findings.iter().find(|f| f.about.ends_with("x.csv:3")).expect("a finding on line 3");
+    assert!(cut.message.contains("cells in a table of 22 columns"), "{cut}");
+    assert!(read(ROCPROF).findings.is_empty());
+}
+
+#[test]
 fn what_cannot_be_read_names_its_line_and_column() {
     let error = |text: &str| read_text("x.csv", text).unwrap_err().to_string();
     let wrong = error(&STATS.replace("10650240,24", "10650240,many"));

@@ -70,7 +70,7 @@ pub(crate) struct NcuArgs {
     /// End the program after this time and show what was profiled until then, e.g. 10min
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Profiling")]
     pub(crate) timeout: Option<Seconds>,
-    /// Go on although counters seem to be forbidden
+    /// Go on although counters seem to be forbidden, or there seems to be nothing to count
     #[arg(long, help_heading = "Profiling")]
     pub(crate) no_check: bool,
     /// Print the command, and do nothing

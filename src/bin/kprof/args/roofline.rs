@@ -62,10 +62,18 @@ Examples:
   kprof roofline ncu.csv --by launch --export-json - | jq '.points[0]'
   kprof roofline v0.csv v1.csv --label v0 v1              what changed, with arrows on the chart
   kprof roofline ncu.csv --explain flash                  which metrics and formulas gave its numbers
+  kprof roofline trace.json.gz                            a trace: time by class and kernel, idle devices, copies
+  kprof roofline trace.json.gz --model config.json --batch 8 --prompt 512 --tp 2
+                                                          MBU, MFU and where the time of a step goes
+  kprof roofline trace.json.gz ncu.csv --model config.json --batch 8 --prompt 512
+                                                          with counters in the place of analytic numbers
+  kprof roofline ncu.csv --model config.json --batch 8 --prompt 512 --steps decode=1
+                                                          counters against the model's FLOPs and bytes
 
 Exit codes: 0 ok, 1 failure (no such file, no match), 2 usage, 4 findings under --strict.")]
 pub(crate) struct RooflineArgs {
-    /// Nsight Compute reports (.ncu-rep) and CSV exports, and run files of `kprof phase`
+    /// Nsight Compute reports (.ncu-rep) and CSV exports, traces (PyTorch and vLLM .json, .json.gz; nsys .sqlite and
+    /// CSV; rocprofv3 and rocprof-compute CSV), and run files of kprof
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// What becomes one point, e.g. `--by launch`
@@ -80,8 +88,8 @@ pub(crate) struct RooflineArgs {
     /// Leave out points with less than this share of their file's time in per cent, e.g. `--min-share 1`
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT", hide_default_value = true)]
     pub(crate) min_share: f64,
-    /// Map kernel names and NVTX ranges to stage, phase, version and class by the rules in this TOML file, before
-    /// the built-in ones: [[rule]] with kernel or nvtx = 'REGEX', and stage, phase, version or class = '...'
+    /// Map kernel names and NVTX ranges to stage, phase, op, version and class by the rules in this TOML file, before
+    /// the built-in ones: [[rule]] with kernel or nvtx = 'REGEX', and stage, phase, op, version or class = '...'
     #[arg(long, value_name = "FILE")]
     pub(crate) rules: Option<PathBuf>,
     /// What to call the files in tables and charts, in their order, e.g. `--label v0 v1`

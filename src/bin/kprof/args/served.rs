@@ -1,14 +1,14 @@
-//! The flags that say what model ran in a trace, and how it was served.
+//! The flags that say what model ran in a trace or an export, and how it was served.
 
 use clap::Args;
-use kprof::llm::{DType, KvStorage, WeightFormat};
+use kprof::llm::{Arithmetic, KvStorage, WeightFormat};
 use kprof::roofline::StepCounts;
 
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "The model in a trace")]
+#[command(next_help_heading = "The model that ran")]
 pub(crate) struct ServedArgs {
-    /// Set the analytic work of this model beside the trace's times: a config.json, its folder, or a preset's name,
-    /// e.g. `--model config.json --batch 8 --prompt 512`
+    /// Set the analytic work of this model beside a trace's times and an export's counters: a config.json, its folder,
+    /// or a preset's name, e.g. `--model config.json --batch 8 --prompt 512`
     #[arg(long, value_name = "MODEL", requires = "batch", requires = "prompt")]
     pub(crate) model: Option<String>,
     /// Sequences side by side
@@ -21,26 +21,20 @@ pub(crate) struct ServedArgs {
     #[arg(long, value_name = "N", requires = "model", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) tp: u32,
-    /// Storage of the weights: bf16, f16, f32, fp8, int8, int4 or int4:GROUP
-    #[arg(long, value_name = "TYPE", requires = "model", default_value = "bf16")]
-    pub(crate) dtype: WeightFormat,
-    /// Storage of the KV cache: bf16, f16, f32, fp8 or int8 [default: as the activations]
-    #[arg(long, value_name = "TYPE", requires = "model", value_parser = kv_storage)]
+    /// How the weights of linears are stored: f32, bf16, f16, fp8, int8, int4; `int4:64` has a scale per 64 weights
+    /// [default: what config.json says, else bf16]
+    #[arg(long, value_name = "TYPE", requires = "model")]
+    pub(crate) dtype: Option<WeightFormat>,
+    /// How the KV cache is stored: f32, bf16, f16, fp8, int8, int4; `int8:64` has a scale per 64 channels
+    /// [default: as activations]
+    #[arg(long, value_name = "TYPE", requires = "model")]
     pub(crate) kv_dtype: Option<KvStorage>,
-    /// Steps in the trace, where its ranges do not tell, e.g. `--steps prefill=1,decode=15`
+    /// What linears multiply in: f32, bf16, f16, fp8, int8 [default: fp8 for fp8 weights, else the activations' type]
+    #[arg(long, value_name = "TYPE", requires = "model")]
+    pub(crate) arithmetic: Option<Arithmetic>,
+    /// Steps in the file: in a trace where its ranges do not tell, in an export always, e.g. `--steps prefill=1,decode=15`
     #[arg(long, value_name = "COUNTS", requires = "model", value_parser = step_counts)]
     pub(crate) steps: Option<StepCounts>,
-}
-
-fn kv_storage(text: &str) -> Result<KvStorage, String> {
-    match text {
-        "fp8" => Ok(KvStorage::FP8),
-        "int8" => Ok(KvStorage::int8(None)),
-        other => other
-            .parse::<DType>()
-            .map(KvStorage::plain)
-            .map_err(|_| format!("unknown cache type '{other}'; known: bf16, f16, f32, fp8, int8")),
-    }
 }
 
 fn step_counts(text: &str) -> Result<StepCounts, String> {

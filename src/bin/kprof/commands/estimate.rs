@@ -4,19 +4,19 @@ use crate::args::EstimateArgs;
 use crate::device;
 use crate::exit::usage;
 use crate::output::{self, Export};
+use crate::spec::spec_of;
 use anyhow::Context as _;
 use kprof::host;
-use kprof::llm::{Deployment, ModelSpec, WeightFormat, preset, stored_weights};
+use kprof::llm::{Deployment, WeightFormat};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::roofline::{Estimate, EstimateRequest, estimate, estimate_points};
-use std::path::{Path, PathBuf};
 
 /// The context where none is asked for, in models with as many positions.
 const CONTEXT: usize = 2048;
 
 pub(crate) fn run(args: &EstimateArgs) -> anyhow::Result<()> {
-    let (model, stored) = model(&args.model)?;
+    let (model, stored) = spec_of(&args.model)?;
     let device = device::chosen(args.device.as_deref(), args.device_spec.as_deref())?
         .context("no device: name one with --device")?;
     let contexts = match &args.context {
@@ -36,28 +36,8 @@ pub(crate) fn run(args: &EstimateArgs) -> anyhow::Result<()> {
     write(args, &estimate)
 }
 
-/// The shape of the model, and how its config.json says that weights are stored.
-fn model(name: &str) -> anyhow::Result<(ModelSpec, Option<WeightFormat>)> {
-    let path = Path::new(name);
-    let file = if path.is_dir() { path.join("config.json") } else { PathBuf::from(name) };
-    if !file.is_file() {
-        let looks_like_path = path.is_dir() || name.contains(['/', '\\']) || name.ends_with(".json");
-        if looks_like_path {
-            anyhow::bail!("cannot read {}: there is no such file", file.display());
-        }
-        return Ok((preset(name).map_err(usage)?, None));
-    }
-    let read = || format!("cannot read {}", file.display());
-    let text = std::fs::read_to_string(&file).with_context(read)?;
-    let folder = file.parent().and_then(Path::file_name).or(file.file_stem());
-    let name = folder.map_or_else(|| "model".to_string(), |n| n.to_string_lossy().into_owned());
-    let spec = ModelSpec::from_config_json(&name, &text).with_context(read)?;
-    Ok((spec, stored_weights(&text).with_context(read)?))
-}
-
-fn deployment(args: &EstimateArgs, stored: Option<WeightFormat>) -> Deployment {
-    let usual = || WeightFormat::plain(kprof::llm::DType::Bf16);
-    let mut deployment = Deployment::new(args.dtype.or(stored).unwrap_or_else(usual));
+fn deployment(args: &EstimateArgs, stored: WeightFormat) -> Deployment {
+    let mut deployment = Deployment::new(args.dtype.unwrap_or(stored));
     deployment.tensor_parallel = args.tp;
     deployment.kv = args.kv_dtype.unwrap_or(deployment.kv);
     deployment.arithmetic = args.arithmetic.unwrap_or(deployment.arithmetic);

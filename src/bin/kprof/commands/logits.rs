@@ -31,7 +31,8 @@ pub(crate) fn run(args: &LogitsArgs) -> anyhow::Result<()> {
         new_tokens: if all_at_once { tokens } else { 1 },
         capacity: tokens,
         all_logits: all_at_once,
-        keeps_scores: chosen.keeps_scores(),
+        is_reference: chosen.is_reference(),
+        weights: args.model.weights,
     };
     chosen.check_memory(&args.model, std::slice::from_ref(&version), &shape)?;
     let mut line = Line::new(false);

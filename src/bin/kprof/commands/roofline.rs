@@ -9,14 +9,14 @@ use anyhow::Context as _;
 use kprof::host;
 use kprof::hw::{self, Ceiling, DeviceMatch, MemoryLevel};
 use kprof::ingest::ncu::{MetricValues, metric_values};
-use kprof::ingest::{Classifier, IngestError, Meaning, Rules, Seen, fold_any};
+use kprof::ingest::{Classifier, IngestError, Meaning, Rules, Seen, fold_any, is_run};
 use kprof::llm::Stage;
-use kprof::profile::{Finding, FindingCode, KernelRecord, Run, short_name};
+use kprof::profile::{Finding, FindingCode, KernelRecord, Run, read_run, short_name};
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
 use kprof::render::{self, MetricRow};
 use kprof::roofline::{
-    By, Ceilings, Counters, JoinReport, Launches, Only, Place, Point, Roofline, Selection, TimelineBuilder,
-    TimelineReport, analyse_launches, changes, grid_name, one_sided, savings,
+    By, Ceilings, CounterCheck, CounterSums, Counters, JoinReport, Launches, Only, Place, Point, Roofline,
+    Selection, TimelineBuilder, TimelineReport, analyse_launches, changes, grid_name, one_sided, savings,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,9 @@ pub(crate) struct Given {
     pub(crate) stage: Option<Stage>,
     /// The stage that launches must be known to be of.
     pub(crate) only_stage: Option<Stage>,
+    /// A run that marked the steps that were profiled: counters are checked against it. Its times are a profiler's, so
+    /// it is no point.
+    pub(crate) marked: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &RooflineArgs) -> anyhow::Result<()> {
@@ -54,8 +57,14 @@ pub(crate) fn run_with(args: &RooflineArgs, given: Given) -> anyhow::Result<()> 
     let model = served::model(&args.served)?;
     let mut ceilings = Ceilings { chosen: chosen(args)?, by_device: Vec::new() };
     let mut rules = Classifier::new(args.rules.as_deref().map(Rules::read).transpose()?);
-    let read = |file: &PathBuf| read(args, &given, file, &mut ceilings, &mut rules);
+    // To say of every launch what it is for takes longer than to read it, so that is done where it is asked for.
+    let marked = given.marked.as_deref().map(read_run).transpose()?;
+    let checked = model.is_some() || marked.is_some() || args.files.iter().any(|file| is_run(file));
+    let read = |file: &PathBuf| read(args, &given, checked, file, &mut ceilings, &mut rules);
     let read: Vec<Read> = args.files.iter().map(read).collect::<Result<_, _>>()?;
+    let runs_marked = read.iter().map(|r| &r.run).chain(&marked);
+    let exports = read.iter().map(|r| (&r.run, &r.taken.sums));
+    let (checks, check_findings) = served::checked(&args.served, model.as_ref(), runs_marked, exports);
     let (mut runs, mut launches, mut timelines) = (Vec::new(), Vec::new(), Vec::new());
     let mut counters = Counters::default();
     read.iter().for_each(|read| counters.merge(&read.taken.counters));
@@ -80,10 +89,9 @@ pub(crate) fn run_with(args: &RooflineArgs, given: Given) -> anyhow::Result<()> 
              kernels, with --rules"
         );
     }
-    if model.is_some() && joins.is_empty() {
-        return Err(usage("--model is for traces; none of the files is one"));
-    }
     roofline.findings.extend(joins.iter().flat_map(|j| j.findings.clone()));
+    roofline.findings.extend(check_findings);
+    roofline.counter_checks = checks;
     roofline.timelines = timelines;
     roofline.joins = joins;
     roofline.set_labels(&args.label);
@@ -119,12 +127,14 @@ struct Taken {
     launches: Launches,
     timeline: TimelineBuilder,
     counters: Counters,
+    sums: CounterSums,
 }
 
 /// Reads a file; the ceilings of the devices that it names are added.
 fn read(
     args: &RooflineArgs,
     given: &Given,
+    checked: bool,
     file: &Path,
     ceilings: &mut Ceilings,
     rules: &mut Classifier,
@@ -133,19 +143,17 @@ fn read(
         launches: Launches::new(by(args.by), selection(args), only(args.precision)),
         timeline: TimelineBuilder::default(),
         counters: Counters::default(),
+        sums: CounterSums::default(),
     };
     let joined = args.served.model.is_some();
     let mut add = |taken: &mut Taken, seen: Seen<'_>, of_run: &[Ceiling]| {
         let kernel = seen.record;
         kernel.device.iter().for_each(|name| add_device(ceilings, name));
         let mut place = || {
-            let Meaning { stage, phase, version, class } = rules.meaning(kernel);
-            Place { version, stage: given.stage.or(stage), phase, class }
+            let Meaning { stage, phase, op, version, class } = rules.meaning(kernel);
+            Place { version, stage: given.stage.or(stage), phase, op, class }
         };
-        if kernel.timeline.is_none() && given.only_stage.is_none() {
-            if joined {
-                taken.counters.push(kernel);
-            }
+        if kernel.timeline.is_none() && given.only_stage.is_none() && !checked {
             return taken.launches.push_alike(kernel, seen.alike, place, ceilings, of_run);
         }
         let place = place();
@@ -153,7 +161,10 @@ fn read(
             return;
         }
         if joined {
-            taken.counters.push(kernel);
+            taken.counters.push(kernel, place.stage);
+        }
+        if checked {
+            taken.sums.push(kernel, &place);
         }
         taken.timeline.push(kernel, &place);
         taken.launches.push_alike(kernel, seen.alike, || place, ceilings, of_run);
@@ -337,6 +348,12 @@ fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
     for join in &roofline.joins {
         out += &format!("\n{}", join_text(join));
     }
+    for check in &roofline.counter_checks {
+        out += &format!("\n{}", check_text(roofline, check));
+    }
+    if !roofline.counter_checks.is_empty() {
+        out += &format!("{}\n", render::CHECK_NOTE);
+    }
     let changes = changes(roofline);
     if !changes.is_empty() {
         let first = roofline.label_of(&roofline.files[0]);
@@ -345,7 +362,8 @@ fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
         out += &format!("\nChanges against {first}\n{table}");
     }
     let alone = render::one_sided_notes(roofline, &one_sided(roofline, &changes));
-    if !alone.is_empty() {
+    // An export and the run that it is of have no kernels in common, and are compared above.
+    if !alone.is_empty() && roofline.counter_checks.is_empty() {
         out += &format!("\n{alone}");
     }
     let savings = render::savings_list(roofline, &savings(roofline), SAVINGS);
@@ -385,8 +403,34 @@ fn join_text(join: &JoinReport) -> String {
     out + render::JOIN_NOTE + "\n"
 }
 
+/// An export's counters beside the model's work.
+fn check_text(roofline: &Roofline, check: &CounterCheck) -> String {
+    let files: BTreeSet<&str> = roofline.counter_checks.iter().map(|c| c.file.as_str()).collect();
+    let of = if files.len() > 1 { format!("{}: ", roofline.label_of(&check.file)) } else { String::new() };
+    let table = render::check_table(check).to_terminal(output::width());
+    format!("{of}{}\n{table}", render::check_heading(check))
+}
+
 fn markdown(roofline: &Roofline) -> String {
     let all = roofline.points.len();
     let notes = render::roofline_notes(roofline, all).iter().map(|n| format!("\n{n}.\n")).collect::<String>();
-    render::roofline_table(roofline, all).to_markdown() + &notes
+    let mut out = render::roofline_table(roofline, all).to_markdown() + &notes;
+    let mut add = |title: &str, tables: Vec<render::Table>, note: &str| {
+        let tables = tables.iter().map(|t| format!("\n{}", t.to_markdown())).collect::<String>();
+        out += &format!("\n{title}:\n{tables}\n{note}.\n");
+    };
+    for timeline in &roofline.timelines {
+        let tables = [
+            Some(render::class_table(timeline)),
+            render::device_table(timeline),
+            render::copy_table(timeline),
+        ];
+        let title = format!("{}, {}", roofline.label_of(&timeline.file), render::timeline_heading(timeline));
+        add(&title, tables.into_iter().flatten().collect(), render::DEVICE_NOTE);
+    }
+    for join in &roofline.joins {
+        let tables = [Some(render::join_table(join)), render::gap_table(join)];
+        add(&render::join_heading(join), tables.into_iter().flatten().collect(), render::JOIN_NOTE);
+    }
+    out
 }

@@ -61,8 +61,8 @@ fn launch(args: &NcuArgs, plan: &Plan) -> Result<Ended, AttachError> {
         }
     };
     let how = Launch {
-        // Results go to stdout, so the program's own output must not.
-        stdout: Stdio::from(std::io::stderr()),
+        // Results go to stdout, so the program's own output must not; that of our own passes is of times under ncu.
+        stdout: if plan.run.is_some() { Stdio::null() } else { Stdio::from(std::io::stderr()) },
         timeout: args.timeout.map(|t| Duration::from_secs_f64(t.0)),
         stop: interrupt::flag(),
         seen: &mut seen,
@@ -125,8 +125,7 @@ fn keep_log(args: &NcuArgs, plan: &Plan) {
 /// The table and chart of what was profiled.
 fn report(args: &NcuArgs, plan: &Plan, problems: &[Problem]) -> anyhow::Result<()> {
     let results = plan.output.results().to_path_buf();
-    let own = plan.run.iter().filter(|run| run.exists()).cloned();
-    let files = std::iter::once(results).chain(own).chain(args.roofline.0.files.iter().cloned()).collect();
+    let files = std::iter::once(results).chain(args.roofline.0.files.iter().cloned()).collect();
     // What was filtered by ncu is not filtered again.
     let view = RooflineArgs { files, kernel: None, nvtx: None, ..args.roofline.0.clone() };
     let ranges = args.roofline.0.nvtx.is_some() || !args.nvtx_include.is_empty();
@@ -135,6 +134,7 @@ fn report(args: &NcuArgs, plan: &Plan, problems: &[Problem]) -> anyhow::Result<(
         stage: args.stage.filter(|_| ranges),
         // Of kprof's own passes, only that stage was profiled.
         only_stage: args.stage.filter(|_| !ranges && plan.run.is_none()),
+        marked: plan.run.clone().filter(|run| run.exists()),
     };
     roofline::run_with(&view, given)
 }

@@ -2,6 +2,7 @@
 
 use crate::args::{Cli, Command, NcuArgs, PhaseArgs};
 use crate::exit::usage;
+use crate::model::choose;
 use clap::Parser as _;
 use kprof::attach::ncu::Output;
 use std::ffi::OsString;
@@ -13,6 +14,15 @@ pub(super) struct Own {
     pub(super) program: Vec<OsString>,
     /// The run file that it will write.
     pub(super) run: PathBuf,
+    /// The kind of device that it runs on.
+    pub(super) device: &'static str,
+}
+
+impl Own {
+    /// ncu counts on GPUs alone; the fake device is there to try things out.
+    pub(super) fn is_countable(&self) -> bool {
+        self.device != "cpu"
+    }
 }
 
 /// kprof's own passes, if no program was given, or `phase` with its flags.
@@ -36,13 +46,8 @@ pub(super) fn own(args: &NcuArgs, output: &Output) -> anyhow::Result<Option<Own>
     if !phase.quiet {
         program.push("--quiet".into());
     }
-    if !phase.model.device.starts_with("cuda") {
-        eprintln!(
-            "note: kprof's passes run on '{}' here, where Nsight Compute has nothing to count",
-            phase.model.device
-        );
-    }
-    Ok(Some(Own { program, run }))
+    let device = choose(&phase.model)?.device.kind();
+    Ok(Some(Own { program, run, device }))
 }
 
 /// The flags as `kprof phase` understands them, so that mistakes are found before ncu starts.

@@ -39,6 +39,10 @@ pub(super) fn plan(args: &NcuArgs) -> anyhow::Result<Plan> {
     if obstacle.is_none() {
         obstacle = program.first().and_then(|p| missing_program(p));
     }
+    let counts_nothing = own.as_ref().is_some_and(|own| !own.is_countable());
+    if obstacle.is_none() && counts_nothing && !args.no_check {
+        obstacle = Some(AttachError::NothingToCount);
+    }
     let permission = Permission::read(Path::new("/"));
     if obstacle.is_none() && permission.is_forbidden() && !args.no_check {
         obstacle = Some(AttachError::Forbidden(permission.to_string()));

@@ -52,7 +52,8 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
         new_tokens: scenario.prompt_length,
         capacity: scenario.cached_tokens(),
         all_logits: false,
-        keeps_scores: chosen.keeps_scores(),
+        is_reference: chosen.is_reference(),
+        weights: args.model.weights,
     };
     chosen.check_memory(&args.model, &scenario.versions, &shape)?;
     Ok(Plan { chosen, scenario })

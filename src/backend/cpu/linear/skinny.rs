@@ -177,7 +177,7 @@ fn plain<S: Simd, T: Element, const P: usize>(
         for p in 0..P {
             let w = &streams[p][at];
             for i in 0..4 {
-                if i * line % 64 == 0 {
+                if (i * line).is_multiple_of(64) {
                     s.prefetch(w[i].as_ptr().cast(), ahead);
                 }
                 sums[p][i] = s.fma(T::widen(s, &w[i]), s.splat(x[i]), sums[p][i]);

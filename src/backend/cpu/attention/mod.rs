@@ -7,6 +7,8 @@
 mod block;
 mod bytes;
 mod queries;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 mod widen;
 
 use super::cache::{BLOCK, Blocks, WIDEST};
@@ -65,8 +67,9 @@ impl<T: Element> Attention<'_, T> {
         let first = step.context - step.new_tokens + tile.row % step.new_tokens;
         let kv_head = tile.column / spec.head_dim / (spec.heads / spec.kv_heads);
         let head = tile.row / step.new_tokens * spec.kv_heads + kv_head;
-        let mut queries = Queries::<N>::new(tile.rows * together, spec.head_dim);
-        for i in 0..tile.rows * together {
+        let count = tile.rows * together;
+        let mut queries = Queries::<N>::new(count, spec.head_dim);
+        for i in 0..count {
             let at = (tile.row + i / together) * self.q_stride + tile.column + i % together * spec.head_dim;
             queries.set(i, &self.q[at..at + spec.head_dim]);
         }
@@ -74,7 +77,7 @@ impl<T: Element> Attention<'_, T> {
         let seen = visible.of_row(0).start..first + tile.rows;
         let take = Take {
             queries: &mut queries,
-            products: Products::<ROOM>::new(blocks.layout, T::IS_BF16, size_of::<T>()),
+            products: Products::<ROOM>::new(blocks.layout, T::IS_BF16, size_of::<T>()).with_tiles(isa, count),
             blocks: *blocks,
             head,
             seen: seen.start / BLOCK..seen.end.div_ceil(BLOCK),

@@ -13,7 +13,7 @@
 //! pairs and quads are what products of bf16 pairs, of bytes and of tiles take as they are.
 
 use super::memory::Memory;
-use super::simd::{Element, LANES, Pool, cast, cast_mut};
+use super::simd::{Element, Isa, Kernel, LANES, Pool, Simd, cast, cast_mut, dispatch};
 use super::tensor::CpuTensor;
 use crate::backend::{BackendError, CacheSpec};
 use crate::llm::{DType, KvElement, KvStorage, StepShape};
@@ -141,7 +141,7 @@ impl CpuCache {
     /// Writes the K and V columns of `qkv` from the step's first position on.
     pub(super) fn append<T: Element>(
         &mut self,
-        pool: &mut Pool,
+        (isa, pool): (Isa, &mut Pool),
         step: &StepShape,
         qkv: &CpuTensor,
         first_column: usize,
@@ -152,7 +152,7 @@ impl CpuCache {
         }
         let per_head = capacity.div_ceil(BLOCK) * self.layout.block();
         let bytes = &mut self.memory.of_mut::<u8>()[..batch * kv_heads * per_head];
-        write::<T>(pool, bytes, per_head, self.layout, (step, kv_heads), qkv, first_column);
+        write::<T>((isa, pool), bytes, per_head, self.layout, (step, kv_heads), qkv, first_column);
         Ok(())
     }
 }
@@ -162,7 +162,7 @@ const ALONE: usize = 8192;
 
 /// Writes K and V of a step into the blocks of every head, `per_head` bytes each.
 pub(super) fn write<T: Element>(
-    pool: &mut Pool,
+    (isa, pool): (Isa, &mut Pool),
     bytes: &mut [u8],
     per_head: usize,
     layout: Layout,
@@ -173,16 +173,9 @@ pub(super) fn write<T: Element>(
     let data = qkv.data::<T>();
     let width = kv_heads * layout.head_dim;
     let one = |head: usize, to: &mut [u8]| {
-        let (sequence, column) = (head / kv_heads, first_column + head % kv_heads * layout.head_dim);
-        for token in 0..step.new_tokens {
-            let at = (sequence * step.new_tokens + token) * qkv.stride + column;
-            let position = step.context - step.new_tokens + token;
-            let block = position / BLOCK * layout.block();
-            let block = &mut to[block..block + layout.block()];
-            let k = &data[at..at + layout.head_dim];
-            let v = &data[at + width..at + width + layout.head_dim];
-            layout.write(block, position % BLOCK, k, v);
-        }
+        let column = first_column + head % kv_heads * layout.head_dim;
+        let first = head / kv_heads * step.new_tokens * qkv.stride + column;
+        dispatch(isa, Write { layout, step, k: &data[first..], width, stride: qkv.stride, to });
     };
     if step.batch * step.new_tokens * width <= ALONE {
         bytes.chunks_exact_mut(per_head).enumerate().for_each(|(head, to)| one(head, to));
@@ -191,8 +184,45 @@ pub(super) fn write<T: Element>(
     }
 }
 
+/// Writes a step's tokens of one head; compiled for every instruction set, as rounding is otherwise a call.
+struct Write<'a, T> {
+    layout: Layout,
+    step: &'a StepShape,
+    /// The first token's K, and everything after it.
+    k: &'a [T],
+    /// Elements from K to V.
+    width: usize,
+    /// Elements from a token to the next.
+    stride: usize,
+    to: &'a mut [u8],
+}
+
+impl<T: Element> Kernel for Write<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { layout, step, .. } = self;
+        for token in 0..step.new_tokens {
+            let position = step.context - step.new_tokens + token;
+            let block = position / BLOCK * layout.block();
+            let block = &mut self.to[block..block + layout.block()];
+            let k = &self.k[token * self.stride..];
+            let v = &k[self.width..][..layout.head_dim];
+            layout.write(block, position % BLOCK, &k[..layout.head_dim], v);
+        }
+    }
+}
+
+/// A number as another type, unchanged where it is one already.
+#[inline(always)]
+fn converted<T: Element, U: Element>(x: T) -> U {
+    (&x as &dyn std::any::Any).downcast_ref::<U>().copied().unwrap_or_else(|| U::from_f32(x.to_f32()))
+}
+
 impl Layout {
     /// Writes token `token` of a block.
+    #[inline(always)]
     fn write<T: Element>(&self, block: &mut [u8], token: usize, k: &[T], v: &[T]) {
         let (scales, values) = block.split_at_mut(self.scales());
         let scales = cast_mut::<u8, [f16; BLOCK]>(scales);
@@ -238,6 +268,7 @@ impl Layout {
         }
     }
 
+    #[inline(always)]
     fn write_plain<T: Element, U: Element>(
         &self,
         k_to: &mut [u8],
@@ -249,16 +280,17 @@ impl Layout {
         let (half, lane) = (token / LANES, token % LANES);
         let k_to = &mut cast_mut::<u8, [U; LANES]>(k_to)[half * self.channels..];
         for (to, k) in k_to.iter_mut().zip(k) {
-            to[lane] = U::from_f32(k.to_f32());
+            to[lane] = converted(*k);
         }
         let v_to = &mut cast_mut::<u8, U>(v_to)[token * self.channels..];
         for (to, v) in v_to.iter_mut().zip(v) {
-            *to = U::from_f32(v.to_f32());
+            *to = converted(*v);
         }
     }
 
     /// Symmetric quantisation per group: scale = max |x| / largest code rounded to f16, code = round(x / scale), with
     /// the rounded scale, which is what reading multiplies by. `put` takes channel and code.
+    #[inline(always)]
     fn quantise<T: Element>(
         &self,
         x: &[T],
@@ -279,8 +311,12 @@ impl Layout {
             let scale = f16::from_f32((largest * (1.0 / most)).max(f16::MIN_POSITIVE_SUBNORMAL.to_f32()));
             scales[token] = scale;
             let scale = scale.to_f32();
-            for (c, x) in x.iter().enumerate() {
-                put(g * group + c, (x / scale).round().clamp(-most, most) as i32);
+            let mut codes = [0i8; WIDEST];
+            for (code, x) in codes.iter_mut().zip(x) {
+                *code = (x / scale).round().clamp(-most, most) as i8;
+            }
+            for (c, code) in codes[..x.len()].iter().enumerate() {
+                put(g * group + c, i32::from(*code));
             }
         }
     }

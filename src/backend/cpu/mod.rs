@@ -156,7 +156,7 @@ impl CpuBackend {
         memory.data_mut::<u8>()[..all].fill(0);
         let first_column = spec.heads * spec.head_dim;
         by_dtype!(self.dtype, T => cache::write::<T>(
-            self.pool.get_mut(),
+            (self.isa, self.pool.get_mut()),
             &mut memory.data_mut::<u8>()[..all],
             size,
             layout,
@@ -375,7 +375,7 @@ impl Backend for CpuBackend {
         cache: &mut CpuCache,
     ) -> Result<(), BackendError> {
         let start = self.marks.begin(&site);
-        let (pool, first_column) = (self.pool.get_mut(), spec.heads * spec.head_dim);
+        let (pool, first_column) = ((self.isa, self.pool.get_mut()), spec.heads * spec.head_dim);
         by_dtype!(self.dtype, T => cache.append::<T>(pool, step, qkv, first_column))?;
         let (dtype, kv) = (self.dtype, cache.spec.storage);
         let (kv_heads, head_dim) = (spec.kv_heads, spec.head_dim);

@@ -3,9 +3,13 @@
 //! something else.
 
 use super::queries::{Queries, Scores};
+#[cfg(target_arch = "x86_64")]
+use super::tiles;
 use super::{HALVES, bytes, widen};
 use crate::backend::cpu::cache::{BLOCK, Layout, Parts, WIDEST};
-use crate::backend::cpu::simd::{LANES, Simd, cast};
+use crate::backend::cpu::simd::{Isa, LANES, Simd, cast};
+#[cfg(target_arch = "x86_64")]
+use crate::backend::cpu::simd::{MatrixUnit, amx};
 use crate::llm::KvElement;
 use half::bf16;
 
@@ -17,6 +21,8 @@ pub(super) struct Products<const ROOM: usize> {
     layout: Layout,
     how: How,
     wide: [f32; ROOM],
+    #[cfg(target_arch = "x86_64")]
+    tiles: Option<amx::Tiles>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,7 +56,29 @@ impl<const ROOM: usize> Products<ROOM> {
 
     /// See [`How::new`].
     pub(super) fn new(layout: Layout, pairs: bool, element: usize) -> Self {
-        Self { layout, how: How::new(&layout, pairs, element), wide: [0.0; ROOM] }
+        Self {
+            layout,
+            how: How::new(&layout, pairs, element),
+            wide: [0.0; ROOM],
+            #[cfg(target_arch = "x86_64")]
+            tiles: None,
+        }
+    }
+
+    /// Takes the matrix unit, where there is one and so many queries are worth it.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn with_tiles(mut self, isa: Isa, queries: usize) -> Self {
+        if isa == Isa::Amx && self.how == How::Pairs && queries >= tiles::FEWEST && tiles::fits(&self.layout)
+        {
+            self.tiles = MatrixUnit::detect().map(MatrixUnit::tiles);
+        }
+        self
+    }
+
+    /// There is no matrix unit.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) fn with_tiles(self, _isa: Isa, _queries: usize) -> Self {
+        self
     }
 
     /// Makes of the queries what products take.
@@ -73,6 +101,10 @@ pub(super) fn scores<S: Simd, const N: usize, const ROOM: usize>(
     scores: &mut [Scores; N],
 ) {
     let (layout, count) = (&products.layout, queries.count);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(tiles) = &products.tiles {
+        return tiles::scores(tiles, layout, parts, queries, scores);
+    }
     let channels = layout.channels;
     let k = match products.how {
         How::Pairs => return pair_scores(s, cast(parts.k), channels, &queries.q_pairs[..count], scores),
@@ -157,6 +189,10 @@ pub(super) fn add_values<S: Simd, const ROOM: usize>(
     y: &mut [[f32; WIDEST]],
 ) {
     let layout = &products.layout;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(tiles) = &products.tiles {
+        return tiles::add_values(s, tiles, layout, parts, weights, y);
+    }
     let channels = layout.channels;
     let v = match products.how {
         How::Pairs => return pair_values(s, cast(parts.v), channels / LANES, weights, y),

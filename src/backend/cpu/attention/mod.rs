@@ -1,15 +1,18 @@
 //! Causal attention over a cache's blocks, with a running softmax: no score leaves the core that computed it.
 //!
 //! A task is one K/V head of one sequence with up to 16 queries: some rows of the step, and the query heads that share
-//! the K/V head. It goes over the blocks that any of its queries sees, and keeps for each query the largest score so
-//! far, the sum of the exponentials, and the weighted sum of V (Milakov and Gimelshein 2018; Dao et al. 2022).
+//! the K/V head. It goes over the blocks that any of its queries sees, and keeps for each query about the largest
+//! score so far, the sum of the exponentials, and the weighted sum of V (Milakov and Gimelshein 2018; Dao et al. 2022).
 
 mod block;
 mod bytes;
 mod queries;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 mod widen;
 
 use super::cache::{BLOCK, Blocks, WIDEST};
+use super::rows::Convert;
 use super::simd::{Element, Grid, Isa, LANES, Pool, Tile, dispatch};
 use crate::backend::AttentionSpec;
 use crate::llm::StepShape;
@@ -65,8 +68,9 @@ impl<T: Element> Attention<'_, T> {
         let first = step.context - step.new_tokens + tile.row % step.new_tokens;
         let kv_head = tile.column / spec.head_dim / (spec.heads / spec.kv_heads);
         let head = tile.row / step.new_tokens * spec.kv_heads + kv_head;
-        let mut queries = Queries::<N>::new(tile.rows * together, spec.head_dim);
-        for i in 0..tile.rows * together {
+        let count = tile.rows * together;
+        let mut queries = Queries::<N>::new(count, spec.head_dim);
+        for i in 0..count {
             let at = (tile.row + i / together) * self.q_stride + tile.column + i % together * spec.head_dim;
             queries.set(i, &self.q[at..at + spec.head_dim]);
         }
@@ -74,16 +78,18 @@ impl<T: Element> Attention<'_, T> {
         let seen = visible.of_row(0).start..first + tile.rows;
         let take = Take {
             queries: &mut queries,
-            products: Products::<ROOM>::new(blocks.layout, T::IS_BF16, size_of::<T>()),
+            products: Products::<ROOM>::new(blocks.layout, T::IS_BF16, size_of::<T>()).with_tiles(isa, count),
             blocks: *blocks,
             head,
             seen: seen.start / BLOCK..seen.end.div_ceil(BLOCK),
             visible,
         };
         dispatch(isa, take);
-        for i in 0..tile.rows * together {
+        for i in 0..count {
             let to = &mut tile.row_mut(i / together)[i % together * spec.head_dim..][..spec.head_dim];
-            for (to, y) in to.iter_mut().zip(queries.result(i)) {
+            let (y, whole) = (queries.result(i), spec.head_dim / LANES * LANES);
+            dispatch(isa, Convert { x: &y[..whole], to: &mut to[..whole] });
+            for (to, y) in to.iter_mut().zip(y).skip(whole) {
                 *to = T::from_f32(*y);
             }
         }

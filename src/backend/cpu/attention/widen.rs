@@ -22,6 +22,12 @@ pub(super) fn k<S: Simd>(s: S, layout: &Layout, parts: Parts<'_>, to: &mut [f32]
         }
         return;
     }
+    if layout.storage.element == KvElement::F16 {
+        for (to, k) in to.iter_mut().zip(cast::<u8, [f16; LANES]>(parts.k)) {
+            s.store(s.load_f16(k), to);
+        }
+        return;
+    }
     plain_k(layout, parts, to);
 }
 
@@ -39,7 +45,6 @@ fn plain_k(layout: &Layout, parts: Parts<'_>, to: &mut [[f32; LANES]]) {
             let at = half * channels + channel;
             let to = &mut to[at];
             *to = match layout.storage.element {
-                KvElement::F16 => cast::<u8, [f16; LANES]>(parts.k)[at].map(Element::to_f32),
                 KvElement::Bf16 => {
                     let pairs = &cast::<u8, [[bf16; 2]; LANES]>(parts.k)[at / 2];
                     pairs.map(|pair| Element::to_f32(pair[channel % 2]))
@@ -78,6 +83,13 @@ pub(super) fn v<S: Simd>(s: S, layout: &Layout, parts: Parts<'_>, to: &mut [f32]
         }
         return;
     }
+    if layout.storage.element == KvElement::F16 {
+        // Channels of the padding are never written: zero.
+        for (to, v) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(cast::<u8, [f16; LANES]>(parts.v)) {
+            s.store(s.load_f16(v), to);
+        }
+        return;
+    }
     plain_v(layout, parts, to);
 }
 
@@ -100,7 +112,6 @@ fn plain_v(layout: &Layout, parts: Parts<'_>, to: &mut [f32]) {
         for (channel, to) in to.iter_mut().enumerate() {
             *to = match layout.storage.element {
                 _ if channel >= layout.head_dim => 0.0,
-                KvElement::F16 => Element::to_f32(cast::<u8, f16>(parts.v)[token * channels + channel]),
                 KvElement::Bf16 => {
                     Element::to_f32(cast::<u8, [bf16; 2]>(parts.v)[token / 2 * channels + channel][token % 2])
                 }

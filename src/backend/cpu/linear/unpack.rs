@@ -60,10 +60,11 @@ fn widen<S: Simd>(s: S, codes: &[[u8; 64]], scale: S::V, kind: PanelType, input:
             // INT8 pads inputs further than what it is widened to.
             return;
         }
-        let channel = |j: usize| -> [f32; LANES] {
-            std::array::from_fn(|lane| (i32::from(quad[4 * lane + j]) - OFFSET) as f32)
-        };
-        let values: [S::V; 4] = std::array::from_fn(|j| s.mul(s.load(&channel(j)), scale));
+        let values: [S::V; 4] = std::array::from_fn(|j| {
+            let mut one = [0; 4];
+            one[j] = 1;
+            s.mul(s.int_to_float(s.dot_bytes(s.int_splat(-OFFSET), quad, one)), scale)
+        });
         if kind == PanelType::F32 {
             let to = &mut cast_mut::<u8, [f32; LANES]>(to)[at..at + 4];
             for (to, values) in to.iter_mut().zip(values) {

@@ -201,4 +201,57 @@ impl Tiles {
             );
         }
     }
+
+    /// `to = a b`, or `to += a b`, over `depth` steps of 32: 16 rows by 32 columns.
+    #[inline(always)]
+    pub(in crate::backend::cpu) fn product_1x2(
+        &self,
+        a: Rows<'_>,
+        b: [Columns<'_>; 2],
+        depth: usize,
+        to: &mut Sums<'_>,
+        add: bool,
+    ) {
+        a.check(depth);
+        b.iter().for_each(|b| b.check(depth));
+        to.check(SIDE, 2 * SIDE);
+        assert!(depth > 0 && b[0].stride == b[1].stride);
+        // SAFETY: as in `product_2x2`; the sums that are read were checked to be inside their slice.
+        unsafe {
+            asm!(
+                "test {add}, {add}",
+                "jz 3f",
+                "tileloadd tmm0, [{c} + {sc}*1]",
+                "tileloadd tmm1, [{c} + {sc}*1 + 64]",
+                "jmp 2f",
+                "3:",
+                "tilezero tmm0", "tilezero tmm1",
+                "2:",
+                "tileloadd tmm4, [{a} + {sa}*1]",
+                "tileloadd tmm6, [{b0} + {sb}*1]",
+                "tileloadd tmm7, [{b1} + {sb}*1]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "add {a}, 64",
+                "add {b0}, {step}",
+                "add {b1}, {step}",
+                "dec {depth}",
+                "jnz 2b",
+                "tilestored [{c} + {sc}*1], tmm0",
+                "tilestored [{c} + {sc}*1 + 64], tmm1",
+                add = in(reg) u64::from(add),
+                a = inout(reg) a.data.as_ptr() => _,
+                b0 = inout(reg) b[0].data.as_ptr() => _,
+                b1 = inout(reg) b[1].data.as_ptr() => _,
+                sa = in(reg) 2 * a.stride,
+                sb = in(reg) 2 * b[0].stride,
+                step = in(reg) 32 * b[0].stride,
+                depth = inout(reg) depth => _,
+                c = in(reg) to.data.as_mut_ptr(),
+                sc = in(reg) 4 * to.stride,
+                out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
+                options(nostack)
+            );
+        }
+    }
 }

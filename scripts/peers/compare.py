@@ -330,10 +330,10 @@ def main():
     engines = ["cpu"] + ([] if args.no_candle else ["candle"])
     engines += (["llama"] if args.llama_bench else []) + (["torch"] if args.python else [])
     prefix = shlex.split(args.run_with)
-    hogged = []
     with tempfile.TemporaryDirectory(prefix="kprof-peers-") as folder:
         folder = pathlib.Path(folder)
         rounds = measure(args, engines, prefix, folder, "")
+        report(args, engines, rounds, [])
         if args.hogs:
             busy = [sys.executable, "-c", "while True: pass"]
             hogs = [subprocess.Popen(busy) for _ in range(args.hogs)]
@@ -343,6 +343,11 @@ def main():
             finally:
                 for hog in hogs:
                     hog.kill()
+            report(args, engines, rounds, hogged)
+
+
+def report(args, engines, rounds, hogged):
+    """Writes what is known so far."""
     if args.raw:
         plain = [[{"engine": e, "format": f, **v} for (e, f), v in r.items()] for r in rounds + hogged]
         args.raw.write_text(json.dumps(plain, indent=1))

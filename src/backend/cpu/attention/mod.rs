@@ -1,8 +1,8 @@
 //! Causal attention over a cache's blocks, with a running softmax: no score leaves the core that computed it.
 //!
 //! A task is one K/V head of one sequence with up to 16 queries: some rows of the step, and the query heads that share
-//! the K/V head. It goes over the blocks that any of its queries sees, and keeps for each query the largest score so
-//! far, the sum of the exponentials, and the weighted sum of V (Milakov and Gimelshein 2018; Dao et al. 2022).
+//! the K/V head. It goes over the blocks that any of its queries sees, and keeps for each query about the largest
+//! score so far, the sum of the exponentials, and the weighted sum of V (Milakov and Gimelshein 2018; Dao et al. 2022).
 
 mod block;
 mod bytes;
@@ -12,6 +12,7 @@ mod tiles;
 mod widen;
 
 use super::cache::{BLOCK, Blocks, WIDEST};
+use super::rows::Convert;
 use super::simd::{Element, Grid, Isa, LANES, Pool, Tile, dispatch};
 use crate::backend::AttentionSpec;
 use crate::llm::StepShape;
@@ -84,9 +85,11 @@ impl<T: Element> Attention<'_, T> {
             visible,
         };
         dispatch(isa, take);
-        for i in 0..tile.rows * together {
+        for i in 0..count {
             let to = &mut tile.row_mut(i / together)[i % together * spec.head_dim..][..spec.head_dim];
-            for (to, y) in to.iter_mut().zip(queries.result(i)) {
+            let (y, whole) = (queries.result(i), spec.head_dim / LANES * LANES);
+            dispatch(isa, Convert { x: &y[..whole], to: &mut to[..whole] });
+            for (to, y) in to.iter_mut().zip(y).skip(whole) {
                 *to = T::from_f32(*y);
             }
         }

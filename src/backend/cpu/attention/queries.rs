@@ -11,6 +11,10 @@ use std::ops::Range;
 /// The most queries of a task.
 pub(super) const MOST: usize = 16;
 
+/// By how much a score may exceed the one that weights are relative to: weights up to e^8 are as precise as those up to
+/// 1, and sums are seldom scaled anew, which costs a branch that cannot be predicted.
+const SLACK: f32 = 8.0;
+
 /// Scores, then weights, of a block's tokens.
 pub(super) type Scores = [[f32; LANES]; HALVES];
 
@@ -45,9 +49,9 @@ impl<const N: usize> Queries<N> {
 
     /// Takes a query.
     pub(super) fn set<T: Element>(&mut self, query: usize, x: &[T]) {
-        for (i, x) in x.iter().enumerate() {
-            self.q[query][i] = x.to_f32();
-            self.q_pairs[query][i / 2][i % 2] = x.to_bf16();
+        let (wide, pairs) = (&mut self.q[query], self.q_pairs[query].as_flattened_mut());
+        for ((wide, narrow), x) in wide.iter_mut().zip(pairs).zip(x) {
+            (*wide, *narrow) = (x.to_f32(), x.to_bf16());
         }
     }
 
@@ -56,7 +60,7 @@ impl<const N: usize> Queries<N> {
         &self.y[query]
     }
 
-    /// Turns a query's scores into weights, relative to the largest score so far.
+    /// Turns a query's scores into weights, relative to a score that none so far exceeds by more than [`SLACK`].
     #[inline(always)]
     fn weigh<S: Simd>(
         &mut self,
@@ -77,8 +81,8 @@ impl<const N: usize> Queries<N> {
         }
         let scale = s.splat(self.scale);
         let (a, b) = (s.mul(s.load(&scores[0]), scale), s.mul(s.load(&scores[1]), scale));
-        let largest = s.largest(s.max(a, b)).max(self.largest[query]);
-        if largest > self.largest[query] {
+        let largest = s.largest(s.max(a, b));
+        if largest > self.largest[query] + SLACK {
             let factor = (self.largest[query] - largest).exp();
             self.largest[query] = largest;
             self.sum[query] *= factor;
@@ -87,7 +91,8 @@ impl<const N: usize> Queries<N> {
                 s.store(s.mul(s.load(y), factor), y);
             }
         }
-        let (a, b) = (s.exp(s.sub(a, s.splat(largest))), s.exp(s.sub(b, s.splat(largest))));
+        let largest = s.splat(self.largest[query]);
+        let (a, b) = (s.exp(s.sub(a, largest)), s.exp(s.sub(b, largest)));
         self.sum[query] += s.sum(s.add(a, b));
         s.store(a, &mut scores[0]);
         s.store(b, &mut scores[1]);

@@ -28,7 +28,7 @@ pub(super) fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
         out += &format!("\n{}", timeline_text(roofline, timeline));
     }
     for join in &roofline.joins {
-        out += &format!("\n{}", join_text(join));
+        out += &format!("\n{}{}", of_file(roofline, roofline.joins.len(), &join.file), join_text(join));
     }
     for check in &roofline.counter_checks {
         out += &format!("\n{}", check_text(roofline, check));
@@ -59,12 +59,15 @@ pub(super) fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
     out
 }
 
+/// What a part begins with that is one of `parts` of several files.
+fn of_file(roofline: &Roofline, parts: usize, file: &str) -> String {
+    if parts > 1 { format!("{}: ", roofline.label_of(file)) } else { String::new() }
+}
+
 /// Where a trace's time goes: classes, devices, copies.
 fn timeline_text(roofline: &Roofline, timeline: &TimelineReport) -> String {
-    let of = |file: &str| {
-        if roofline.timelines.len() > 1 { format!("{}: ", roofline.label_of(file)) } else { String::new() }
-    };
-    let mut out = format!("{}{}\n", of(&timeline.file), render::timeline_heading(timeline));
+    let file = of_file(roofline, roofline.timelines.len(), &timeline.file);
+    let mut out = format!("{file}{}\n", render::timeline_heading(timeline));
     out += &render::class_table(timeline).to_terminal(output::width());
     if let Some(devices) = render::device_table(timeline) {
         out += &format!("\n{}{}\n", devices.to_terminal(output::width()), prose(render::DEVICE_NOTE));

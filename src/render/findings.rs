@@ -1,6 +1,7 @@
 //! Findings as text: what, and what to do; the same finding about many kernels is told once.
 
 use super::table::elide;
+use super::wrap::broken;
 use crate::profile::{Finding, FindingCode};
 use std::fmt::Write;
 
@@ -25,10 +26,10 @@ pub fn findings(findings: &[Finding], color: bool, width: Option<usize>) -> Stri
     };
     let mut out = String::new();
     for (finding, about) in groups {
-        let message = broken(&format!("{}: {}", subject(&about), finding.message), width);
+        let message = broken(&format!("{}: {}", subject(&about), finding.message), INDENT, width);
         let _ = writeln!(out, "{on}Finding{off}  {message}");
         if let Some(remedy) = &finding.remedy {
-            let _ = writeln!(out, " Remedy  {}", broken(&shortened(remedy), width));
+            let _ = writeln!(out, " Remedy  {}", broken(&shortened(remedy), INDENT, width));
         }
     }
     out
@@ -36,16 +37,6 @@ pub fn findings(findings: &[Finding], color: bool, width: Option<usize>) -> Stri
 
 /// What every line of a finding but the first begins with.
 const INDENT: &str = "         ";
-
-/// Broken at spaces, so that commands and paths stay whole, to lines that leave room for the indentation.
-fn broken(text: &str, width: Option<usize>) -> String {
-    let Some(width) = width else { return text.to_string() };
-    let options = textwrap::Options::new(width.saturating_sub(INDENT.len()).max(20))
-        .break_words(false)
-        .word_separator(textwrap::WordSeparator::AsciiSpace)
-        .word_splitter(textwrap::WordSplitter::NoHyphenation);
-    textwrap::wrap(text, options).join(&format!("\n{INDENT}"))
-}
 
 /// Lists of metrics longer than this are cut: `--explain` and the JSON have them whole.
 const LISTED: usize = 3;

@@ -16,6 +16,7 @@ mod table;
 mod timeline;
 mod versions;
 mod versus;
+mod wrap;
 
 pub use checked::{CHECK_NOTE, check_heading, check_table};
 pub use estimate::{
@@ -40,3 +41,4 @@ pub use versions::{
     versions_table,
 };
 pub use versus::{changes_table, one_sided_notes, savings_list};
+pub use wrap::wrap_lines;

@@ -17,8 +17,10 @@ fn quick_ceilings_are_exported_with_their_samples_and_the_machine() {
     let output = kprof(&args).output().expect("kprof runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let expected = |line: &str| line.starts_with("wrote ") || line.starts_with("warning: ");
-    assert!(stderr.lines().all(expected), "no progress without a terminal: {stderr}");
+    // On a slow machine there is a plain line of progress every few seconds, and none is drawn over another.
+    let expected =
+        |line: &str| ["wrote ", "warning: ", "ceilings, round "].iter().any(|start| line.starts_with(start));
+    assert!(stderr.lines().all(expected) && !stderr.contains('\r'), "{stderr}");
     let json: serde_json::Value =
         serde_json::from_slice(&output.stdout).expect("stdout is JSON and nothing else");
     assert_eq!(json["kprof"]["version"], env!("CARGO_PKG_VERSION"));

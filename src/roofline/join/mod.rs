@@ -133,7 +133,8 @@ pub struct PortionReport {
     pub name: &'static str,
     /// The stage; `None` for all, and for what belongs to none.
     pub stage: Option<Stage>,
-    /// Steps of one rank that times are divided by; `None` where that is unknown, and times are sums.
+    /// Steps of one rank, of which times are the mean: 1 for all stages together. `None` where that is unknown, and times
+    /// are sums.
     pub steps: Option<f64>,
     /// Wall time per step; `None` where the trace has sums only.
     pub wall_s: Option<f64>,
@@ -259,7 +260,7 @@ fn report(
     PortionReport {
         name: portion.name,
         stage: portion.stage,
-        steps: portion.steps,
+        steps: portion.steps.map(|_| portion.steps_of_rank()),
         wall_s,
         busy_s: portion.times.map(|t| t.busy_s / per),
         classes,

@@ -33,6 +33,15 @@ pub(super) struct Times {
 }
 
 impl Portion {
+    /// How many steps each rank ran; the whole trace is one.
+    pub(super) fn steps_of_rank(&self) -> f64 {
+        match self.stage {
+            Some(Stage::Prefill) => self.counts.prefill as f64,
+            Some(Stage::Decode) => self.counts.decode as f64,
+            None => 1.0,
+        }
+    }
+
     pub(super) fn has(&self, stage: Option<Stage>) -> bool {
         self.all || self.stage == stage
     }

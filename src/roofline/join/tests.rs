@@ -306,3 +306,17 @@ fn a_wrong_batch_is_said_once() {
     // Nothing contradicts; a prefill of a nanosecond is impossible.
     assert_eq!(found(3, 10)[0].code, FindingCode::AboveCeiling);
 }
+
+#[test]
+fn steps_are_those_of_one_rank() {
+    let (mut run, mut builder) = decode_trace();
+    run.ranges.clear();
+    let mut other = kernel("gemm", None, 1e-3, 4e-3);
+    other.timeline.as_mut().unwrap().device = Some(1);
+    builder.push(&other, &Place { class: Some("gemm".into()), ..Place::default() });
+    let model = preset("gpt2").unwrap();
+    let steps = Some(StepCounts { prefill: 0, decode: 2 });
+    let decode = joined(&run, &builder, &Served { steps, ..served(&model) }).portions.remove(0);
+    // 5.6 ms on one device and 4 ms on the other, two steps on each.
+    assert!(decode.steps == Some(2.0) && close(decode.wall_s.unwrap(), 2.4e-3), "{decode:?}");
+}

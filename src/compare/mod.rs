@@ -3,11 +3,13 @@
 
 mod align;
 mod contributions;
+mod history;
 mod pair;
 mod report;
 mod unlike;
 
 pub use align::{CompareError, Named, Subject, pair_up};
+pub use history::{Change, Series, history};
 pub use pair::compare_pair;
 pub use report::{
     COMPARE_SCHEMA_VERSION, CompareReport, Contribution, GenerationBlock, InferenceBlock, MemoryChange,

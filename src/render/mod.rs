@@ -7,6 +7,7 @@ mod estimate;
 mod explain;
 mod findings;
 mod footer;
+mod history;
 mod join;
 mod launches;
 mod phases;
@@ -32,6 +33,7 @@ pub use estimate::{
 pub use explain::{MetricRow, explain};
 pub use findings::findings;
 pub use footer::footer;
+pub use history::{history_csv, history_json, history_lines, history_table};
 pub use join::{JOIN_NOTE, gap_table, join_heading, join_table};
 pub use launches::{
     ConvertError, LAUNCHES_SCHEMA_VERSION, Launches, launches_csv, launches_json, launches_jsonl,

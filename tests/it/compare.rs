@@ -185,3 +185,31 @@ fn an_unfinished_run_is_compared_as_partial_and_is_no_baseline() {
     assert!(text(&output.stderr).contains("is no baseline"), "{}", text(&output.stderr));
     assert!(!folder.path().join("profiles/baselines/cut.jsonl").exists());
 }
+
+#[test]
+fn history_names_the_run_with_which_a_time_changed_and_leaves_unlike_runs_out() {
+    let folder = folder(1.1);
+    let dated = |name: &str, day: u32, batch: u32, factor: f64| {
+        alter(folder.path(), name, |record| {
+            if record["type"] == "manifest" {
+                record["started"] = format!("2026-01-{day:02}T00:00:00Z").into();
+                record["config"]["batch"] = batch.into();
+            } else if record["type"] == "step" {
+                record["time_s"] = (record["time_s"].as_f64().unwrap() * factor).into();
+            }
+        });
+    };
+    dated("c.jsonl", 3, 1, 1.1);
+    dated("a.jsonl", 1, 1, 1.0);
+    dated("b.jsonl", 2, 1, 1.0);
+    dated("x.jsonl", 2, 8, 5.0);
+    let output = kprof(folder.path(), &["history", "c.jsonl", "x.jsonl", "a.jsonl", "b.jsonl"]);
+    let stdout = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(stdout.matches("slower since c.jsonl").count(), 6, "{stdout}");
+    assert!(stdout.contains("left out: x.jsonl, unlike c.jsonl in batch (8 against 1)"), "{stdout}");
+    assert!(stdout.contains("█"), "{stdout}");
+    let alone = kprof(folder.path(), &["history", "a.jsonl"]);
+    assert_eq!(alone.status.code(), Some(2));
+    assert!(text(&alone.stderr).contains("a history needs two runs"), "{}", text(&alone.stderr));
+}

@@ -108,3 +108,27 @@ pub(crate) struct RegressArgs {
     #[command(flatten)]
     pub(crate) export: TableExportArgs,
 }
+
+#[derive(Args, Clone, Debug)]
+#[command(
+    about = "Show how times went over many runs, and with which run they changed",
+    long_about = "Show how times went over many runs, in the order they were measured, and with which run they changed: each \
+    run is held against the one before, as kprof compare does. Runs unlike the latest are left out and named.",
+    after_help = "\
+Examples:
+  kprof history profiles/runs/*.jsonl
+  kprof history nightly/*.jsonl --threshold 3% --export-csv history.csv"
+)]
+pub(crate) struct HistoryArgs {
+    /// Run files of `kprof phase`
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// The least change in time that counts
+    #[arg(long, value_name = "PERCENT", default_value = "5%")]
+    pub(crate) threshold: Fraction,
+    /// What may differ: model, dtype, weights, batch, prompt, tokens, device, threads, profiler
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) allow: Vec<Aspect>,
+    #[command(flatten)]
+    pub(crate) export: TableExportArgs,
+}

@@ -16,7 +16,7 @@ mod served;
 mod versions;
 
 pub(crate) use ceilings::CeilingsArgs;
-pub(crate) use compare::{CompareArgs, FailOn, RegressArgs};
+pub(crate) use compare::{CompareArgs, FailOn, HistoryArgs, RegressArgs};
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
 pub(crate) use estimate::EstimateArgs;
 pub(crate) use export::ExportArgs;
@@ -46,6 +46,7 @@ pub(crate) enum Command {
     Roofline(Box<RooflineArgs>),
     Compare(CompareArgs),
     Regress(RegressArgs),
+    History(HistoryArgs),
     Ncu(Box<NcuArgs>),
     Estimate(Box<EstimateArgs>),
     /// Write the kernel launches of reports and exports as CSV, JSON or Parquet

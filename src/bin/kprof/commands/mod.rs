@@ -4,6 +4,7 @@ mod ceilings;
 mod compare;
 mod convert;
 mod estimate;
+mod history;
 mod import;
 mod logits;
 mod ncu;
@@ -21,6 +22,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Roofline(args) => roofline::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Regress(args) => regress::run(&args),
+        Command::History(args) => history::run(&args),
         Command::Ncu(args) => ncu::run(&args),
         Command::Estimate(args) => estimate::run(&args),
         Command::Convert(args) => convert::run(&args),

@@ -2,12 +2,14 @@
 
 pub mod ceilings;
 mod checked;
+mod doctor;
 mod estimate;
 mod explain;
 mod findings;
 mod footer;
 mod join;
 mod launches;
+mod machine;
 mod phases;
 pub mod plot;
 mod roofline;
@@ -19,6 +21,7 @@ mod versus;
 mod wrap;
 
 pub use checked::{CHECK_NOTE, check_heading, check_table};
+pub use doctor::{doctor, doctor_json};
 pub use estimate::{
     ESTIMATE_SCHEMA_VERSION, estimate_csv, estimate_heading, estimate_json, estimate_markdown,
     estimate_notes, estimate_phases, estimate_table, phases_title,
@@ -31,6 +34,7 @@ pub use launches::{
     ConvertError, LAUNCHES_SCHEMA_VERSION, Launches, launches_csv, launches_json, launches_jsonl,
     launches_parquet,
 };
+pub use machine::machine_lines;
 pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table};
 pub use roofline::{roofline_notes, roofline_table};
 pub use roofline_export::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json};

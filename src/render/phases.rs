@@ -83,6 +83,7 @@ pub fn latency_table(report: &PhaseReport) -> Table {
         Column::number("tokens/s", ""),
         Column::number("KV cache", &bytes.unit),
         Column::number("allocated", &bytes.unit).dispensable(1),
+        Column::number("energy", "J/token"),
         Column::number("coverage", "%"),
         Column::number("instrumentation", "%"),
         Column::number("runs", ""),
@@ -106,6 +107,7 @@ fn latency_cells(stages: &[StageReport], [ttft, tpot]: [&Scale; 2], bytes: &Scal
         significant(first.tokens_per_s),
         or_na(cache.theoretical.map(|b| bytes.format(b))),
         or_na(cache.allocated.map(|b| bytes.format(b))),
+        of_each(&|s| s.energy.joules_per_token.map(|joules| significant(Some(joules)))),
         of_each(&|s| s.coverage.map(|c| format!("{:.1}", c * 100.0))),
         of_each(&|s| s.instrumentation_overhead.map(|o| format!("{:+.1}", o * 100.0))),
         stages.iter().map(|s| s.repetitions).min().unwrap_or(0).to_string(),
@@ -158,6 +160,8 @@ struct CsvRow<'a> {
     tokens_per_s: Option<f64>,
     kv_cache_theoretical_bytes: Option<f64>,
     kv_cache_allocated_bytes: Option<f64>,
+    joules_per_token: Option<f64>,
+    power_w: Option<f64>,
 }
 
 /// The breakdown as CSV: a row per version, stage and phase.
@@ -187,6 +191,8 @@ pub fn phase_csv(report: &PhaseReport) -> String {
                 tokens_per_s: stage.tokens_per_s,
                 kv_cache_theoretical_bytes: stage.kv_cache_bytes.theoretical,
                 kv_cache_allocated_bytes: stage.kv_cache_bytes.allocated,
+                joules_per_token: stage.energy.joules_per_token,
+                power_w: stage.energy.power_w,
             }
         })
     }))

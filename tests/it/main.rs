@@ -7,6 +7,7 @@ mod cli;
 mod cpu_backend;
 mod cpu_ops;
 mod damaged_runs;
+mod doctor;
 mod estimate;
 mod llama;
 mod models_cli;

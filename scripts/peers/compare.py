@@ -24,7 +24,7 @@ FORMATS = {
 }
 ENGINES = {"cpu": "kprof cpu", "candle": "kprof candle", "llama": "llama.cpp", "torch": "PyTorch"}
 GEMMS = ("attn.qkv", "attn.proj", "mlp.up", "mlp.down")
-# The issue's targets: decode and prefill, kprof's speed in units of the peer's.
+# What kprof aims at, on a machine of 2 to 4 cores with AVX-512: its speed in units of the peer's.
 TARGETS = {
     ("llama", "decode"): {"f32": 1.2, "bf16": 1.2, "f16": 1.2, "int8": 1.2},
     ("llama", "prefill"): {"bf16": 1.8},
@@ -120,6 +120,27 @@ def one(args, prefix, folder, engine, name):
     if engine == "torch":
         return torch(args, prefix, name)
     return kprof(args, prefix, folder, name, engine, 3 if engine == "cpu" else 1)
+
+
+def versions(args, prefix, folder):
+    """v1 and v2 in bf16 at long contexts: rows of a table, each from one run, whose repetitions are interleaved."""
+    rows = []
+    for context, batch in ((1024, 1), (1024, 8), (4096, 1), (4096, 8)):
+        print(f"v1 and v2: context {context}, batch {batch}", file=sys.stderr)
+        path = folder / "versions.jsonl"
+        path.unlink(missing_ok=True)
+        repetitions = 1 if context * batch > 8192 else 5
+        command = [args.kprof, "phase", "--preset", "gpt2-4k", "--dtype", "bf16", "--version", "v1", "v2"]
+        command += ["--threads", str(args.threads), "--prompt-length", str(context - 16), "--tokens", "17"]
+        command += ["--batch", str(batch), "--repetitions", str(repetitions), "--warmup", "0", "--max-time", "120s"]
+        run([*command, "--quiet", "--output", str(path)], prefix, args.timeout)
+        report = run([args.kprof, "phase", "--load", str(path), "--quiet", "--export-json", "-"], [], args.timeout)
+        v1, v2 = ({s["version"]: s for s in json.loads(report)["stages"] if s["stage"] == "decode"}[v] for v in ("v1", "v2"))
+        attention = [v["phases"]["attention"]["time_s"] for v in (v1, v2)]
+        steps = [v["tpot_s"] for v in (v1, v2)]
+        cells = [f"{number(1e3 * a)} / {number(1e3 * b)} | {number(a / b)}" for a, b in (attention, steps)]
+        rows.append(f"| {context} | {batch} | {v1['repetitions']} | " + " | ".join(cells) + " |")
+    return rows
 
 
 def has(engine, name):
@@ -235,7 +256,7 @@ def share_table(rounds, engines, formats):
     return lines, ", ".join(dict.fromkeys(units))
 
 
-def document(args, rounds, hogged, engines):
+def document(args, rounds, hogged, long, engines):
     formats = args.formats
     first = next(r["cpu", f] for r in rounds for f in formats if ("cpu", f) in r)
     read = spread([v / 1e9 for f in formats for v in values(rounds, "cpu", f, "read")])
@@ -279,6 +300,17 @@ def document(args, rounds, hogged, engines):
         *shares,
         "",
     ]
+    if long:
+        lines += [
+            "## The cache in INT8 (v2) beside bf16 (v1), at long contexts",
+            "",
+            "Preset gpt2-4k in bf16. Decode steps up to the context; times are means over steps, medians over repetitions.",
+            "",
+            "| context | batch | repetitions | attention phase v1 / v2 [ms] | v1 : v2 | step v1 / v2 [ms] | v1 : v2 |",
+            "|--:|--:|--:|--:|--:|--:|--:|",
+            *long,
+            "",
+        ]
     if hogged:
         lines += [
             f"## With {args.hogs} other processes that never wait",
@@ -333,7 +365,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="kprof-peers-") as folder:
         folder = pathlib.Path(folder)
         rounds = measure(args, engines, prefix, folder, "")
-        report(args, engines, rounds, [])
+        report(args, engines, rounds, [], [])
+        long = versions(args, prefix, folder)
+        report(args, engines, rounds, [], long)
         if args.hogs:
             busy = [sys.executable, "-c", "while True: pass"]
             hogs = [subprocess.Popen(busy) for _ in range(args.hogs)]
@@ -343,17 +377,17 @@ def main():
             finally:
                 for hog in hogs:
                     hog.kill()
-            report(args, engines, rounds, hogged)
+            report(args, engines, rounds, hogged, long)
 
 
-def report(args, engines, rounds, hogged):
+def report(args, engines, rounds, hogged, long):
     """Writes what is known so far."""
     if args.raw:
         plain = [[{"engine": e, "format": f, **v} for (e, f), v in r.items()] for r in rounds + hogged]
         args.raw.write_text(json.dumps(plain, indent=1))
     if not any(("cpu", f) in r for r in rounds for f in args.formats):
         sys.exit("no run of kprof succeeded: nothing to compare")
-    text = document(args, rounds, hogged, engines)
+    text = document(args, rounds, hogged, long, engines)
     if args.no_doc:
         print(text)
         return
@@ -362,4 +396,5 @@ def report(args, engines, rounds, hogged):
     print(f"wrote {path}", file=sys.stderr)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -17,4 +17,5 @@ mod reference_gpt;
 mod reference_llama;
 mod release;
 mod roofline;
+mod telemetry;
 mod traces;

@@ -8,6 +8,7 @@
 
 pub mod attach;
 pub mod backend;
+pub mod compare;
 pub mod host;
 pub mod hw;
 pub mod ingest;

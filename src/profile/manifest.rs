@@ -148,3 +148,17 @@ pub struct RunConfig {
     /// The versions, whole, so that a run is readable without their file.
     pub versions: Vec<Version>,
 }
+
+impl RunConfig {
+    /// What was computed in what types, e.g. `gpt2 bf16, weights int8:32`.
+    pub fn model_and_types(&self) -> String {
+        let plain = format!("{} {}", self.model.name, self.dtype);
+        self.weight_format.map_or(plain.clone(), |format| format!("{plain}, weights {format}"))
+    }
+
+    /// What computed, e.g. `cpu (avx512)`.
+    pub fn implementation_and_instructions(&self) -> String {
+        let name = self.implementation.clone();
+        self.instructions.as_ref().map_or(name.clone(), |instructions| format!("{name} ({instructions})"))
+    }
+}

@@ -19,7 +19,7 @@ pub fn footer(runs: &[Run], drawn_by: &KprofInfo) -> String {
                 add(manifest.device.name.clone());
             }
             if let Some(config) = &manifest.config {
-                add(format!("{} {} on {}", config.model.name, config.dtype, config.implementation));
+                add(format!("{} on {}", config.model_and_types(), config.implementation_and_instructions()));
             }
             add(manifest.started.clone());
             if let Some(tool) = manifest.profiled.as_ref().and_then(|p| p.tool.as_ref()) {

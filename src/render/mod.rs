@@ -2,6 +2,7 @@
 
 pub mod ceilings;
 mod checked;
+mod compare;
 mod estimate;
 mod explain;
 mod findings;
@@ -10,6 +11,7 @@ mod join;
 mod launches;
 mod phases;
 pub mod plot;
+mod regress;
 mod roofline;
 mod roofline_export;
 mod table;
@@ -19,6 +21,10 @@ mod versus;
 mod wrap;
 
 pub use checked::{CHECK_NOTE, check_heading, check_table};
+pub use compare::{
+    compare_csv, compare_heading, compare_json, compare_markdown, compare_notes, compare_table,
+    contributions_table,
+};
 pub use estimate::{
     ESTIMATE_SCHEMA_VERSION, estimate_csv, estimate_heading, estimate_json, estimate_markdown,
     estimate_notes, estimate_phases, estimate_table, phases_title,
@@ -32,6 +38,7 @@ pub use launches::{
     launches_parquet,
 };
 pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table};
+pub use regress::{regress_annotations, regress_junit, regress_lines};
 pub use roofline::{roofline_notes, roofline_table};
 pub use roofline_export::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json};
 pub use table::{Align, Column, Table};

@@ -18,8 +18,12 @@ pub fn phase_heading(report: &PhaseReport) -> String {
     let device = tool.map_or(device.clone(), |tool| format!("{device}\nPROFILED: timed under {tool}"));
     let Some(c) = &manifest.config else { return format!("kprof phase  {device}") };
     format!(
-        "kprof phase  {} {} {}  batch {} prompt {} tokens {}\n{device}",
-        c.model.name, c.dtype, c.implementation, c.batch, c.prompt_length, c.tokens
+        "kprof phase  {} on {}  batch {} prompt {} tokens {}\n{device}",
+        c.model_and_types(),
+        c.implementation_and_instructions(),
+        c.batch,
+        c.prompt_length,
+        c.tokens
     )
 }
 

@@ -1,8 +1,20 @@
-//! What a launch demands of each unit and precision, as its counts say.
+//! What a launch demands of each unit and precision, as its counts say; what arithmetic demands which.
 
 use super::attainable::Demand;
 use crate::hw::{ComputeUnit, Precision};
+use crate::llm::Arithmetic;
 use crate::profile::{KernelFlops, Measured};
+
+/// What operands a unit multiplies for an arithmetic.
+pub(in crate::roofline) fn precision(arithmetic: Arithmetic) -> Precision {
+    match arithmetic {
+        Arithmetic::F32 => Precision::Fp32,
+        Arithmetic::Bf16 => Precision::Bf16,
+        Arithmetic::F16 => Precision::Fp16,
+        Arithmetic::Fp8 => Precision::Fp8,
+        Arithmetic::Int8 => Precision::Int8,
+    }
+}
 
 pub(super) fn demands(flops: &KernelFlops) -> Vec<Demand> {
     let vector = |part: &Option<Measured>, precision| {

@@ -14,7 +14,7 @@ use super::steps::StageWork;
 use crate::hw::Ceiling;
 use crate::llm::{Phase, Stage};
 use crate::profile::{Finding, FindingCode, Run, Twin};
-use crate::stats::{CONFIDENCE, Sample, median_interval, ratio_interval};
+use crate::stats::{CONFIDENCE, ENOUGH_VALUES, Sample, median_interval, paired_ratio_interval};
 
 /// Coverage under which a breakdown should not be trusted to name the culprit.
 const ENOUGH_COVERAGE: f64 = 0.95;
@@ -202,17 +202,17 @@ fn op_rows(instrumented: &Repetitions<'_>, work: &StageWork<'_>, parts: &Parts<'
 fn comparisons(run: &Run) -> Vec<Comparison> {
     let versions = run.versions();
     let Some((baseline, others)) = versions.split_first() else { return Vec::new() };
-    let times = |version: &str, stage| Repetitions::of(run, version, stage, Twin::Plain).step_times();
+    let plain = |version: &str, stage| Repetitions::of(run, version, stage, Twin::Plain);
     let pairs = others.iter().flat_map(|v| Stage::ALL.map(|stage| (*v, stage)));
     pairs
         .filter_map(|(version, stage)| {
-            let (before, after) = (times(baseline, stage)?, times(version, stage)?);
+            let (before, after) = plain(baseline, stage).paired_with(&plain(version, stage))?;
             Some(Comparison {
                 version: version.to_string(),
                 baseline: (*baseline).to_string(),
                 stage,
                 speedup: before.median() / after.median(),
-                interval: ratio_interval(&before, &after, CONFIDENCE, SEED),
+                interval: paired_ratio_interval(&before, &after, CONFIDENCE, SEED),
             })
         })
         .collect()
@@ -221,6 +221,14 @@ fn comparisons(run: &Run) -> Vec<Comparison> {
 fn stage_findings(stage: &StageReport) -> Vec<Finding> {
     let about = format!("{} {}", stage.version, stage.stage);
     let mut findings = Vec::new();
+    if (2..ENOUGH_VALUES).contains(&stage.repetitions) {
+        let message = format!(
+            "an interval from {} repetitions is narrower than it says: {ENOUGH_VALUES} are the least to trust one",
+            stage.repetitions
+        );
+        let finding = Finding::new(FindingCode::TooFewSamples, &about, message);
+        findings.push(finding.with_remedy("raise --repetitions and, if need be, --max-time"));
+    }
     if let Some(coverage) = stage.coverage.filter(|c| *c < ENOUGH_COVERAGE) {
         let message = format!(
             "recorded ops cover {:.1} % of the step, less than {:.0} %: the rest is in 'other'",

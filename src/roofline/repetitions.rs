@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 /// Whole repetitions, by their number: those that have as many steps as the longest. An interrupted one is left out,
 /// because its mean would be over other steps than theirs.
-pub(super) struct Repetitions<'a> {
+pub struct Repetitions<'a> {
     steps: BTreeMap<usize, Vec<&'a StepRecord>>,
 }
 
 impl<'a> Repetitions<'a> {
-    pub(super) fn of(run: &'a Run, version: &str, stage: Stage, twin: Twin) -> Self {
+    /// Those of `version`, `stage` and `twin`.
+    pub fn of(run: &'a Run, version: &str, stage: Stage, twin: Twin) -> Self {
         let mut steps: BTreeMap<usize, Vec<&StepRecord>> = BTreeMap::new();
         let chosen = run.steps.iter().filter(|s| s.version == version && s.stage == stage);
         let longest = {
@@ -29,12 +30,13 @@ impl<'a> Repetitions<'a> {
         Self { steps }
     }
 
-    pub(super) fn count(&self) -> usize {
+    /// How many repetitions there are.
+    pub fn count(&self) -> usize {
         self.steps.len()
     }
 
     /// Steps in each repetition.
-    pub(super) fn steps_each(&self) -> usize {
+    pub fn steps_each(&self) -> usize {
         self.steps.values().next().map_or(0, Vec::len)
     }
 
@@ -52,8 +54,26 @@ impl<'a> Repetitions<'a> {
         Sample::new(self.steps.values().map(mean).collect::<Option<_>>()?).ok()
     }
 
+    /// Seconds per step of the repetitions that both have, pair by pair.
+    pub fn paired_with(&self, other: &Self) -> Option<(Sample, Sample)> {
+        let mean =
+            |steps: &Vec<&StepRecord>| steps.iter().map(|s| s.time_s).sum::<f64>() / steps.len() as f64;
+        let pair = |(number, steps)| Some((mean(steps), mean(other.steps.get(number)?)));
+        let (own, others) = self.steps.iter().filter_map(pair).unzip();
+        Some((Sample::new(own).ok()?, Sample::new(others).ok()?))
+    }
+
+    /// Of the repetitions that have both stages, the time of all steps: `self` being one stage and `other` the next.
+    pub fn whole(&self, other: &Self) -> BTreeMap<usize, f64> {
+        let total = |steps: &Vec<&StepRecord>| steps.iter().map(|s| s.time_s).sum::<f64>();
+        let sum = |(number, steps): (&usize, &Vec<&StepRecord>)| {
+            Some((*number, total(steps) + total(other.steps.get(number)?)))
+        };
+        self.steps.iter().filter_map(sum).collect()
+    }
+
     /// Seconds per step: the mean over steps of each repetition.
-    pub(super) fn step_times(&self) -> Option<Sample> {
+    pub fn step_times(&self) -> Option<Sample> {
         self.means(|s| Some(s.time_s))
     }
 

@@ -3,10 +3,13 @@
 //! A [`Sample`] is never empty and holds finite values only, so that nothing below has to ask.
 
 mod bootstrap;
+mod normal;
 mod sample;
+mod verdict;
 
-pub use bootstrap::{Interval, median_interval, ratio_interval};
+pub use bootstrap::{ENOUGH_VALUES, Interval, median_interval, paired_ratio_interval, ratio_interval};
 pub use sample::{Fences, Sample, SampleError, Summary};
+pub use verdict::Verdict;
 
 /// The confidence level used wherever none is named.
 pub const CONFIDENCE: f64 = 0.95;

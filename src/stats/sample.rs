@@ -202,6 +202,19 @@ mod tests {
     }
 
     #[test]
+    fn a_summary_is_that_of_scipy() {
+        // numpy 2.4.6, scipy 1.17.1: np.median(a), a.mean(), a.std(ddof=1), median_abs_deviation(a),
+        // np.percentile(a, [90, 95, 99])
+        let a = [3.1, 1.2, 4.7, 1.5, 5.9, 9.4, 2.6, 6.2, 5.3, 3.5, 8.8, 9.7, 9.1, 3.2, 2.4];
+        let s = sample(&a).summary(0);
+        let found = [s.median, s.mean, s.stddev.unwrap(), s.mad, s.p90, s.p95, s.p99];
+        let expected = [4.7, 5.106666666666667, 2.9673140010710664, 2.1, 9.28, 9.49, 9.658];
+        for (found, expected) in found.into_iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
+        }
+    }
+
+    #[test]
     fn one_value_is_its_own_summary_without_a_spread() {
         let summary = sample(&[7.0]).summary(1);
         assert_eq!((summary.median, summary.min, summary.max, summary.p99), (7.0, 7.0, 7.0, 7.0));

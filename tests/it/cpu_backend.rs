@@ -34,6 +34,16 @@ fn cpu(dtype: DType, isa: Isa, threads: usize) -> CpuBackend {
     CpuBackend::new(options).unwrap()
 }
 
+#[test]
+fn a_run_names_only_instructions_that_its_type_has_a_use_for() {
+    for isa in Isa::available() {
+        let named = |dtype| cpu(dtype, isa, 1).instructions().unwrap();
+        assert_eq!(named(DType::Bf16), isa.name());
+        let matrix_of_bf16 = matches!(isa, Isa::Avx512Bf16 | Isa::Amx);
+        assert_eq!(named(DType::F32), if matrix_of_bf16 { "avx512" } else { isa.name() });
+    }
+}
+
 /// Logits of the last `rows` positions after `prefill` ids in one pass and the others one by one.
 fn logits<B: Backend>(
     mut backend: B,

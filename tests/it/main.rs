@@ -4,6 +4,7 @@ mod architecture;
 mod attach;
 mod ceilings;
 mod cli;
+mod compare;
 mod cpu_backend;
 mod cpu_ops;
 mod damaged_runs;

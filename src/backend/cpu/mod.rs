@@ -189,7 +189,9 @@ impl Backend for CpuBackend {
     }
 
     fn instructions(&self) -> Option<&'static str> {
-        Some(self.isa.name())
+        // Only products of bf16 have instructions beyond those of f32.
+        let used = if self.dtype == DType::Bf16 { self.isa } else { self.isa.min(Isa::Avx512) };
+        Some(used.name())
     }
 
     fn load_table(&self, table: HostTensor) -> Result<CpuTable, BackendError> {

@@ -1,4 +1,4 @@
-//! Exit codes: 0 ok, 1 failure, 2 usage, 4 findings under `--strict`, 5 refused by the machine, 130 interrupted; and the one place that prints an error.
+//! Exit codes: 0 ok, 1 failure, 2 usage, 3 a confirmed regression, 4 findings under `--strict` or unclear where asked, 5 refused by the machine, 130 interrupted; and the one place that prints an error.
 
 use kprof::attach::ncu::AttachError;
 use std::process::ExitCode;
@@ -20,6 +20,16 @@ pub(crate) struct Interrupted(pub(crate) String);
 #[derive(Debug, thiserror::Error)]
 #[error("--strict: {0} finding{s}", s = if *.0 == 1 { "" } else { "s" })]
 pub(crate) struct Strict(pub(crate) usize);
+
+/// A run is slower than its baseline for certain: exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} confirmed regression{s}", s = if *.0 == 1 { "" } else { "s" })]
+pub(crate) struct Regressed(pub(crate) usize);
+
+/// Verdicts are unclear, and the user asked that none be: exit code 4.
+#[derive(Debug, thiserror::Error)]
+#[error("--fail-on unclear: {0} verdict{s} unclear", s = if *.0 == 1 { " is" } else { "s are" })]
+pub(crate) struct TooUnclear(pub(crate) usize);
 
 /// Wraps any error as a usage error.
 pub(crate) fn usage(error: impl std::fmt::Display) -> anyhow::Error {
@@ -51,7 +61,10 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<Interrupted>().is_some() {
         return ExitCode::from(INTERRUPTED);
     }
-    if error.downcast_ref::<Strict>().is_some() {
+    if error.downcast_ref::<Regressed>().is_some() {
+        return ExitCode::from(3);
+    }
+    if error.downcast_ref::<Strict>().is_some() || error.downcast_ref::<TooUnclear>().is_some() {
         return ExitCode::from(4);
     }
     ExitCode::FAILURE

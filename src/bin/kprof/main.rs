@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod args;
+mod baseline;
 mod commands;
 mod device;
 mod exit;

@@ -2,8 +2,9 @@
 
 use super::super::attainable::Demand;
 use super::super::ceilings::CeilingSet;
+use super::super::demands::precision;
 use crate::hw::{Ceiling, ComputeUnit, Precision};
-use crate::llm::{Arithmetic, Deployment, ModelOp};
+use crate::llm::{Deployment, ModelOp};
 use crate::profile::{Finding, FindingCode};
 
 /// A unit and the format that it multiplies.
@@ -47,16 +48,6 @@ impl Unit {
 /// LLM kernels accumulate floating point in single precision, integers in 32 bits.
 fn accumulator(precision: Precision) -> Precision {
     if precision == Precision::Int8 { Precision::Int32 } else { Precision::Fp32 }
-}
-
-fn precision(arithmetic: Arithmetic) -> Precision {
-    match arithmetic {
-        Arithmetic::F32 => Precision::Fp32,
-        Arithmetic::Bf16 => Precision::Bf16,
-        Arithmetic::F16 => Precision::Fp16,
-        Arithmetic::Fp8 => Precision::Fp8,
-        Arithmetic::Int8 => Precision::Int8,
-    }
 }
 
 impl Units {

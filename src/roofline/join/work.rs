@@ -2,6 +2,7 @@
 
 use super::super::attainable::{Demand, Floor, floor};
 use super::super::ceilings::CeilingSet;
+use super::super::demands::precision;
 use super::portions::Portion;
 use super::{ClassWork, Served};
 use crate::hw::{Ceiling, ComputeUnit, Precision};
@@ -130,16 +131,6 @@ fn scaled(cost: Cost, factor: f64) -> Cost {
         work: cost.work.scaled(factor),
         weight_bytes: cost.weight_bytes * factor,
         cache_bytes: cost.cache_bytes * factor,
-    }
-}
-
-fn precision(arithmetic: Arithmetic) -> Precision {
-    match arithmetic {
-        Arithmetic::F32 => Precision::Fp32,
-        Arithmetic::Bf16 => Precision::Bf16,
-        Arithmetic::F16 => Precision::Fp16,
-        Arithmetic::Fp8 => Precision::Fp8,
-        Arithmetic::Int8 => Precision::Int8,
     }
 }
 

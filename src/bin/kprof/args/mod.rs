@@ -1,6 +1,7 @@
 //! The command line's shape: one file per subcommand.
 
 mod ceilings;
+mod compare;
 mod convert;
 mod counts;
 mod estimate;
@@ -15,6 +16,7 @@ mod served;
 mod versions;
 
 pub(crate) use ceilings::CeilingsArgs;
+pub(crate) use compare::{CompareArgs, FailOn, RegressArgs};
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
 pub(crate) use estimate::EstimateArgs;
 pub(crate) use export::ExportArgs;
@@ -42,6 +44,8 @@ pub(crate) enum Command {
     Phase(Box<PhaseArgs>),
     /// Turn Nsight Compute reports and exports and kprof runs into a roofline table and chart
     Roofline(Box<RooflineArgs>),
+    Compare(CompareArgs),
+    Regress(RegressArgs),
     Ncu(Box<NcuArgs>),
     Estimate(Box<EstimateArgs>),
     /// Write the kernel launches of reports and exports as CSV, JSON or Parquet

@@ -63,6 +63,9 @@ pub(crate) struct PhaseArgs {
     /// Report this run file again, instead of measuring
     #[arg(long, value_name = "RUN", conflicts_with_all = ["output", "versions"], help_heading = "Output")]
     pub(crate) load: Option<PathBuf>,
+    /// Keep the run as a baseline of this name for `kprof regress`: profiles/baselines/NAME.jsonl
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    pub(crate) save_baseline: Option<String>,
     /// Hold the results against the ceilings of another device, marked SIMULATED, e.g. `--load run.jsonl --sim h100-sxm`
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub(crate) sim: Option<String>,

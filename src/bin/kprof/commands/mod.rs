@@ -1,12 +1,14 @@
 //! One file per subcommand.
 
 mod ceilings;
+mod compare;
 mod convert;
 mod estimate;
 mod import;
 mod logits;
 mod ncu;
 mod phase;
+mod regress;
 mod roofline;
 mod served;
 mod versions;
@@ -17,6 +19,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Phase(args) => phase::run(&args),
         Command::Roofline(args) => roofline::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Regress(args) => regress::run(&args),
         Command::Ncu(args) => ncu::run(&args),
         Command::Estimate(args) => estimate::run(&args),
         Command::Convert(args) => convert::run(&args),

@@ -5,14 +5,17 @@ mod plan;
 mod report;
 
 use crate::args::PhaseArgs;
+use crate::baseline;
 use crate::exit::Interrupted;
 use crate::progress::Line;
-use kprof::profile::read_run;
+use kprof::profile::{Run, read_run};
 
 pub(crate) fn run(args: &PhaseArgs) -> anyhow::Result<()> {
     report::check(args)?;
     if let Some(file) = &args.load {
-        return report::report(args, &read_run(file)?, false);
+        let run = read_run(file)?;
+        report::report(args, &run, false)?;
+        return save(args, &run);
     }
     let plan = plan::plan(args)?;
     let mut line = Line::new(args.quiet);
@@ -23,7 +26,12 @@ pub(crate) fn run(args: &PhaseArgs) -> anyhow::Result<()> {
     }
     report::report(args, &run, true)?;
     if run.complete {
-        return Ok(());
+        return save(args, &run);
     }
     Err(Interrupted(format!("{} holds what was measured until then", run.file)).into())
+}
+
+/// Keeps the run as a baseline, where that is asked for.
+fn save(args: &PhaseArgs, run: &Run) -> anyhow::Result<()> {
+    args.save_baseline.as_deref().map_or(Ok(()), |name| baseline::save(name, run))
 }

@@ -1,6 +1,7 @@
 //! The reporting half of `kprof phase`: table on stdout, exports, and two figures beside the run file.
 
 use crate::args::PhaseArgs;
+use crate::baseline;
 use crate::device;
 use crate::output::{self, Export};
 use anyhow::Context as _;
@@ -23,6 +24,7 @@ pub(super) fn check(args: &PhaseArgs) -> anyhow::Result<()> {
     ];
     let all = args.tables.paths().into_iter().chain(figures.into_iter().filter_map(|p| p.as_deref()));
     output::check_writable(all)?;
+    args.save_baseline.as_deref().map_or(Ok(()), |name| baseline::path(name).map(drop))?;
     args.sim.as_deref().map_or(Ok(()), |name| device::named(name).map(drop))
 }
 

@@ -21,7 +21,7 @@ use kprof::llm::Stage;
 use kprof::profile::{Finding, FindingCode, Run, read_run};
 use kprof::render;
 use kprof::render::plot::{ChartOptions, roofline_chart, to_png};
-use kprof::roofline::{Ceilings, Counters, Roofline, analyse_launches};
+use kprof::roofline::{Ceilings, Counters, JoinReport, Roofline, analyse_launches};
 use read::{Read, read};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -61,46 +61,7 @@ pub(crate) fn run_with(args: &RooflineArgs, given: Given) -> anyhow::Result<()> 
         let (labels, files) = (args.label.len(), args.files.len());
         return Err(usage(format!("--label gives {labels} names to {files} files; give one to each")));
     }
-    let model = served::model(&args.served)?;
-    let mut ceilings = Ceilings { chosen: chosen(args)?, by_device: Vec::new() };
-    let mut rules = Classifier::new(args.rules.as_deref().map(Rules::read).transpose()?);
-    // To say of every launch what it is for takes longer than to read it, so that is done where it is asked for.
-    let marked = given.marked.as_deref().map(read_run).transpose()?;
-    let checked = model.is_some() || marked.is_some() || args.files.iter().any(|file| is_run(file));
-    let read = |file: &PathBuf| read(args, &given, checked, file, &mut ceilings, &mut rules);
-    let read: Vec<Read> = args.files.iter().map(read).collect::<Result<_, _>>()?;
-    let runs_marked = read.iter().map(|r| &r.run).chain(&marked);
-    let exports = read.iter().map(|r| (&r.run, &r.taken.sums));
-    let (checks, check_findings) = served::checked(&args.served, model.as_ref(), runs_marked, exports);
-    let (mut runs, mut launches, mut timelines) = (Vec::new(), Vec::new(), Vec::new());
-    let mut counters = Counters::default();
-    read.iter().for_each(|read| counters.merge(&read.taken.counters));
-    let mut joins = Vec::new();
-    for read in read {
-        if let Some(model) = &model {
-            let (run, timeline) = (&read.run, &read.taken.timeline);
-            joins.extend(served::joined(&args.served, model, run, timeline, &counters, &ceilings));
-        }
-        timelines.extend(read.taken.timeline.finish(&read.run));
-        runs.push(read.run);
-        launches.push(read.taken.launches);
-    }
-    let unmatched = unmatched(args, &launches);
-    let mut roofline = analyse_launches(runs.iter().zip(launches), &ceilings);
-    if roofline.points.is_empty() && roofline.too_small == 0 {
-        unmatched.map_or(Ok(()), |message| Err(anyhow::anyhow!(message)))?;
-    }
-    if let Some(stage) = given.only_stage.filter(|_| roofline.points.is_empty()) {
-        anyhow::bail!(
-            "no launch is known to be of the stage {stage}: name the NVTX range that it runs in, with --nvtx, or its \
-             kernels, with --rules"
-        );
-    }
-    roofline.findings.extend(joins.iter().flat_map(|j| j.findings.clone()));
-    roofline.findings.extend(check_findings);
-    roofline.counter_checks = checks;
-    roofline.timelines = timelines;
-    roofline.joins = joins;
+    let (mut roofline, runs) = analysed(args, &given)?;
     roofline.set_labels(&args.label);
     if args.full_names {
         roofline.use_full_names();
@@ -121,6 +82,51 @@ pub(crate) fn run_with(args: &RooflineArgs, given: Given) -> anyhow::Result<()> 
     write(args, &roofline, &options)?;
     let findings = roofline.findings.len();
     if args.strict && findings > 0 { Err(Strict(findings).into()) } else { Ok(()) }
+}
+
+/// Reads the files and holds what they have against the ceilings and, where one is given, a model.
+fn analysed(args: &RooflineArgs, given: &Given) -> anyhow::Result<(Roofline, Vec<Run>)> {
+    let model = served::model(&args.served)?;
+    let mut ceilings = Ceilings { chosen: chosen(args)?, by_device: Vec::new() };
+    let mut rules = Classifier::new(args.rules.as_deref().map(Rules::read).transpose()?);
+    let marked = given.marked.as_deref().map(read_run).transpose()?;
+    // To say of every launch what it is for takes longer than to read it, so that is done where it is asked for.
+    let checked = model.is_some() || marked.is_some() || args.files.iter().any(|file| is_run(file));
+    let read = |file: &PathBuf| read(args, given, checked, file, &mut ceilings, &mut rules);
+    let read: Vec<Read> = args.files.iter().map(read).collect::<Result<_, _>>()?;
+    let runs_marked = read.iter().map(|r| &r.run).chain(&marked);
+    let exports = read.iter().map(|r| (&r.run, &r.taken.sums));
+    let (checks, check_findings) = served::checked(&args.served, model.as_ref(), runs_marked, exports);
+    let mut counters = Counters::default();
+    read.iter().for_each(|read| counters.merge(&read.taken.counters));
+    let joined = |read: &Read| {
+        let (run, timeline) = (&read.run, &read.taken.timeline);
+        model.as_ref().map(|model| served::joined(&args.served, model, run, timeline, &counters, &ceilings))
+    };
+    let joins: Vec<JoinReport> = read.iter().filter_map(joined).flatten().collect();
+    let (mut runs, mut launches, mut timelines) = (Vec::new(), Vec::new(), Vec::new());
+    for read in read {
+        timelines.extend(read.taken.timeline.finish(&read.run));
+        runs.push(read.run);
+        launches.push(read.taken.launches);
+    }
+    let unmatched = unmatched(args, &launches);
+    let mut roofline = analyse_launches(runs.iter().zip(launches), &ceilings);
+    if roofline.points.is_empty() && roofline.too_small == 0 {
+        unmatched.map_or(Ok(()), |message| Err(anyhow::anyhow!(message)))?;
+    }
+    if let Some(stage) = given.only_stage.filter(|_| roofline.points.is_empty()) {
+        anyhow::bail!(
+            "no launch is known to be of the stage {stage}: name the NVTX range that it runs in, with --nvtx, or its \
+             kernels, with --rules"
+        );
+    }
+    roofline.findings.extend(joins.iter().flat_map(|j| j.findings.clone()));
+    roofline.findings.extend(check_findings);
+    roofline.counter_checks = checks;
+    roofline.timelines = timelines;
+    roofline.joins = joins;
+    Ok((roofline, runs))
 }
 
 /// The ceilings that the user chose.

@@ -1,0 +1,199 @@
+//! The shape of a comparison: what its tables and its JSON are made of.
+
+use super::unlike::Unlike;
+use crate::llm::{Phase, Stage};
+use crate::profile::Finding;
+use crate::stats::{Interval, Summary, Verdict};
+use serde::Serialize;
+
+/// The version of the JSON that a [`CompareReport`] becomes.
+pub const COMPARE_SCHEMA_VERSION: u32 = 1;
+
+/// What the figures mean, in the file itself.
+pub(super) const DEFINITIONS: &[(&str, &str)] = &[
+    (
+        "speedup",
+        "median of the old times / median of the new: above 1 is faster; times are of the plain twin",
+    ),
+    (
+        "interval",
+        "BCa bootstrap of speedup, 2000 resamples, seeded; versions of one run are resampled by paired repetitions, \
+         runs apart",
+    ),
+    (
+        "verdict",
+        "faster or slower when the whole interval is beyond the threshold, same when it is within, else unclear; \
+         unclear under 5 repetitions",
+    ),
+    (
+        "contributions",
+        "a part's time is its share of the instrumented step times the median plain step, so that parts add up to \
+         the whole; ops of a phase are scaled to the phase",
+    ),
+    (
+        "flops, bytes",
+        "analytic, per step; bytes are the floor of external inputs and outputs, not DRAM traffic",
+    ),
+    ("memory", "allocated KV cache, 1 MB = 10^6 bytes"),
+];
+
+/// Everything that `kprof compare` reports.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CompareReport {
+    /// The version of this structure.
+    pub schema_version: u32,
+    /// The least change that counts, as a fraction.
+    pub threshold: f64,
+    /// What the figures mean.
+    pub definitions: serde_json::Map<String, serde_json::Value>,
+    /// The first pair's figures under the usual names.
+    pub comparison: Option<ReferenceBlock>,
+    /// Each comparison.
+    pub pairs: Vec<PairReport>,
+    /// What a reader should know before believing the numbers.
+    pub findings: Vec<Finding>,
+}
+
+impl CompareReport {
+    /// The report of `pairs`, with the findings of the runs that they come from.
+    pub fn new(pairs: Vec<PairReport>, threshold: f64, findings: Vec<Finding>) -> Self {
+        let definition = |(name, text): &(&str, &str)| ((*name).to_string(), (*text).into());
+        Self {
+            schema_version: COMPARE_SCHEMA_VERSION,
+            threshold,
+            definitions: DEFINITIONS.iter().map(definition).collect(),
+            comparison: pairs.first().map(|pair| pair.comparison.clone()),
+            pairs,
+            findings,
+        }
+    }
+
+    /// Every verdict, with the pair and what it is of.
+    pub fn verdicts(&self) -> impl Iterator<Item = (&PairReport, &TimeChange)> {
+        self.pairs.iter().flat_map(|pair| pair.times.iter().map(move |time| (pair, time)))
+    }
+}
+
+/// One version of one run against another.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PairReport {
+    /// The baseline, `run.jsonl:v0`.
+    pub old: String,
+    /// What is held against it.
+    pub new: String,
+    /// Whether both were measured interleaved in one run, so that drift cancels.
+    pub paired: bool,
+    /// What differs and was allowed to.
+    pub unlike: Vec<Unlike>,
+    /// Time of the prefill step (TTFT), of a decode step (TPOT), and of the whole generation.
+    pub times: Vec<TimeChange>,
+    /// Where the change of a stage comes from.
+    pub stages: Vec<StageChange>,
+    /// The KV cache.
+    pub memory: MemoryChange,
+    /// The change in perplexity; `None` while runs carry none.
+    pub perplexity: Option<f64>,
+    /// The same figures under the usual names.
+    pub comparison: ReferenceBlock,
+}
+
+/// One duration, before and after.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TimeChange {
+    /// `prefill`, `decode` or `generation`.
+    pub what: &'static str,
+    /// Before, in seconds.
+    pub old: Summary,
+    /// After, in seconds.
+    pub new: Summary,
+    /// Old / new: above 1 is faster.
+    pub speedup: f64,
+    /// A bootstrap interval for it.
+    pub interval: Option<Interval>,
+    /// What it allows to say.
+    pub verdict: Verdict,
+    /// Why nothing can be said, where that has a reason besides the interval.
+    pub reason: Option<String>,
+}
+
+/// The change of a stage's step, by its parts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StageChange {
+    /// The stage.
+    pub stage: Stage,
+    /// The four phases, `other` and `total`: the five add up to the sixth.
+    pub phases: Vec<Contribution>,
+    /// The ops, the largest change first: those of a phase add up to it.
+    pub ops: Vec<Contribution>,
+}
+
+/// A part's share in a change; `None` where a side lacks it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Contribution {
+    /// The phase or op.
+    pub name: String,
+    /// The phase of an op.
+    pub phase: Option<Phase>,
+    /// Seconds per step before.
+    pub old_s: Option<f64>,
+    /// Seconds per step after.
+    pub new_s: Option<f64>,
+    /// After - before; a part that only one side has counts whole.
+    pub change_s: Option<f64>,
+    /// The change over the whole step's time before.
+    pub change_of_step: Option<f64>,
+    /// FLOPs per step before.
+    pub old_flops: Option<f64>,
+    /// FLOPs per step after.
+    pub new_flops: Option<f64>,
+    /// Bytes per step before.
+    pub old_bytes: Option<f64>,
+    /// Bytes per step after.
+    pub new_bytes: Option<f64>,
+}
+
+/// The KV cache before and after, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct MemoryChange {
+    /// By formula, before.
+    pub old_theoretical_bytes: Option<f64>,
+    /// By formula, after.
+    pub new_theoretical_bytes: Option<f64>,
+    /// Allocated before.
+    pub old_allocated_bytes: Option<f64>,
+    /// Allocated after.
+    pub new_allocated_bytes: Option<f64>,
+}
+
+/// The figures of a pair under the names that training and inference benchmarks usually give them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ReferenceBlock {
+    /// One pass over the prompt.
+    pub inference: Option<InferenceBlock>,
+    /// A whole generation.
+    pub generation: Option<GenerationBlock>,
+}
+
+/// One pass over the prompt.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct InferenceBlock {
+    /// Old / new.
+    pub speedup: f64,
+    /// 100 (1 - new / old).
+    pub time_reduction_percent: f64,
+    /// Of the allocated KV cache.
+    pub memory_reduction_mb: Option<f64>,
+    /// Of the allocated KV cache; `None` where there was none before.
+    pub memory_reduction_percent: Option<f64>,
+}
+
+/// A whole generation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GenerationBlock {
+    /// Old / new time of the whole generation.
+    pub speedup: f64,
+    /// 100 (1 - new / old).
+    pub latency_reduction_percent: f64,
+    /// Old / new time to the first token.
+    pub first_token_speedup: Option<f64>,
+}

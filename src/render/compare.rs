@@ -1,0 +1,229 @@
+//! A [`CompareReport`] as tables, lines, CSV and JSON.
+
+use super::roofline_export::{to_csv, to_json};
+use super::table::{Column, Table, in_wide_scale, or_na, significant};
+use crate::compare::{CompareReport, Contribution, MemoryChange, PairReport, TimeChange};
+use crate::stats::{Interval, Verdict};
+use crate::units::{Bytes, Scale, Seconds};
+use serde::Serialize;
+
+/// Ops under this part of the old step are left out of the table; CSV and JSON have them all.
+const LEAST_OP: f64 = 0.001;
+
+/// What is held against what, with the differences that were allowed.
+pub fn compare_heading(pair: &PairReport) -> String {
+    let how = if pair.paired { "interleaved in one run" } else { "separate runs" };
+    let mut text = format!("{} against {} ({how})\n", pair.new, pair.old);
+    for unlike in &pair.unlike {
+        text += &format!("unlike, allowed: {unlike}\n");
+    }
+    text
+}
+
+/// A row per duration: before, after, speed-up with its interval, and the verdict.
+pub fn compare_table(pair: &PairReport) -> Table {
+    let all = || pair.times.iter().flat_map(|t| [t.old.median, t.new.median]);
+    let time = Scale::for_values(all(), Seconds::UNIT);
+    let mut table = Table::new(vec![
+        Column::text("time of"),
+        Column::number("old", &time.unit),
+        Column::number("new", &time.unit),
+        Column::number("speed-up", "old/new"),
+        Column::text("95 % interval"),
+        Column::text("verdict"),
+        Column::number("runs", "").dispensable(1),
+    ]);
+    for change in &pair.times {
+        table.push(vec![
+            label(change.what).to_string(),
+            in_wide_scale(&time, change.old.median),
+            in_wide_scale(&time, change.new.median),
+            format!("{:.3}", change.speedup),
+            or_na(change.interval.map(range)),
+            change.verdict.name().to_string(),
+            format!("{}/{}", change.old.count, change.new.count),
+        ]);
+    }
+    table
+}
+
+fn label(what: &str) -> &str {
+    match what {
+        "prefill" => "prefill (TTFT)",
+        "decode" => "decode (TPOT)",
+        other => other,
+    }
+}
+
+fn range(interval: Interval) -> String {
+    format!("[{:.3}, {:.3}]", interval.low, interval.high)
+}
+
+/// One line on each verdict that needs more than a word, and on the cache.
+pub fn compare_notes(pair: &PairReport, threshold: f64) -> String {
+    let mut text = String::new();
+    for change in &pair.times {
+        if let Some(note) = note(change, threshold) {
+            text += &format!("{}: {note}\n", label(change.what));
+        }
+    }
+    text + &memory_line(&pair.memory)
+}
+
+fn note(change: &TimeChange, threshold: f64) -> Option<String> {
+    if change.verdict != Verdict::Unclear {
+        return None;
+    }
+    let more = || "more repetitions narrow it, a larger --threshold asks for less".to_string();
+    let crosses = |i: Interval| {
+        let (low, high) = (range(i), significant(Some(threshold * 100.0)));
+        format!("unclear: {low} crosses the threshold of {high} %; {}", more())
+    };
+    Some(match (&change.reason, change.interval) {
+        (Some(reason), _) => format!("unclear: {reason}"),
+        (None, Some(interval)) => crosses(interval),
+        (None, None) => "unclear: no interval can be had".to_string(),
+    })
+}
+
+fn memory_line(memory: &MemoryChange) -> String {
+    let (Some(old), Some(new)) = (memory.old_allocated_bytes, memory.new_allocated_bytes) else {
+        return "KV cache: n/a\n".to_string();
+    };
+    let scale = Scale::iec_for_values([old, new], Bytes::UNIT);
+    let ratio = if new > 0.0 && old > 0.0 { format!(", {:.2}x smaller", old / new) } else { String::new() };
+    let ratio = if old == new { ", the same".to_string() } else { ratio };
+    format!("KV cache: {} -> {} {} allocated{ratio}\n", scale.format(old), scale.format(new), scale.unit)
+}
+
+/// Where the change comes from: per stage the phases, which add up to the total, and under each its ops.
+pub fn contributions_table(pair: &PairReport) -> Table {
+    let all = || pair.stages.iter().flat_map(|s| &s.phases);
+    let time = Scale::for_values(all().flat_map(|p| [p.old_s, p.new_s]).flatten(), Seconds::UNIT);
+    let mut table = Table::new(vec![
+        Column::text("stage"),
+        Column::text("phase or op").shrinks_to(16),
+        Column::number("old", &time.unit).dispensable(2),
+        Column::number("new", &time.unit).dispensable(2),
+        Column::number("change", &time.unit),
+        Column::number("of old step", "%"),
+        Column::number("FLOPs", "new/old").dispensable(1),
+        Column::number("bytes", "new/old").dispensable(1),
+    ]);
+    for stage in &pair.stages {
+        table.space();
+        for (i, phase) in stage.phases.iter().enumerate() {
+            let first = if i == 0 { stage.stage.name() } else { "" };
+            table.push(cells(first, &phase.name, phase, &time));
+            let of_phase = stage.ops.iter().filter(|op| op.phase.is_some_and(|p| p.name() == phase.name));
+            for op in of_phase.filter(|op| op.change_of_step.is_some_and(|c| c.abs() >= LEAST_OP)) {
+                table.push(cells("", &format!("  {}", op.name), op, &time));
+            }
+        }
+    }
+    table
+}
+
+fn cells(stage: &str, name: &str, row: &Contribution, time: &Scale) -> Vec<String> {
+    let ratio = |old: Option<f64>, new: Option<f64>| match (old, new) {
+        (Some(old), Some(new)) if old > 0.0 => format!("{:.3}", new / old),
+        _ => "n/a".to_string(),
+    };
+    let signed = |value: f64| {
+        let text = in_wide_scale(time, value);
+        if value > 0.0 { format!("+{text}") } else { text }
+    };
+    vec![
+        stage.to_string(),
+        name.to_string(),
+        or_na(row.old_s.map(|t| in_wide_scale(time, t))),
+        or_na(row.new_s.map(|t| in_wide_scale(time, t))),
+        or_na(row.change_s.map(signed)),
+        or_na(row.change_of_step.map(|c| format!("{:+.1}", c * 100.0))),
+        ratio(row.old_flops, row.new_flops),
+        ratio(row.old_bytes, row.new_bytes),
+    ]
+}
+
+/// The report as JSON: base units, `null` where unknown.
+pub fn compare_json(report: &CompareReport) -> String {
+    to_json(report)
+}
+
+/// The report as Markdown.
+pub fn compare_markdown(report: &CompareReport) -> String {
+    let pair = |pair: &PairReport| {
+        let notes: String =
+            compare_notes(pair, report.threshold).lines().map(|l| format!("- {l}\n")).collect();
+        format!(
+            "### {}\n{}\n{notes}\n{}",
+            compare_heading(pair),
+            compare_table(pair).to_markdown(),
+            contributions_table(pair).to_markdown()
+        )
+    };
+    report.pairs.iter().map(pair).collect::<Vec<_>>().join("\n")
+}
+
+/// A row of the CSV, in base units; an empty cell is unknown or does not apply.
+#[derive(Debug, Default, Serialize)]
+struct CsvRow<'a> {
+    old: &'a str,
+    new: &'a str,
+    stage: &'a str,
+    level: &'a str,
+    name: &'a str,
+    old_s: Option<f64>,
+    new_s: Option<f64>,
+    change_s: Option<f64>,
+    speedup: Option<f64>,
+    speedup_low: Option<f64>,
+    speedup_high: Option<f64>,
+    verdict: Option<Verdict>,
+    change_of_step: Option<f64>,
+    old_flops: Option<f64>,
+    new_flops: Option<f64>,
+    old_bytes: Option<f64>,
+    new_bytes: Option<f64>,
+}
+
+/// The report as CSV: a row per duration, phase and op, told apart by `level`.
+pub fn compare_csv(report: &CompareReport) -> String {
+    to_csv(report.pairs.iter().flat_map(csv_rows))
+}
+
+fn csv_rows(pair: &PairReport) -> Vec<CsvRow<'_>> {
+    let row = || CsvRow { old: &pair.old, new: &pair.new, ..CsvRow::default() };
+    let times = pair.times.iter().map(|time| CsvRow {
+        stage: time.what,
+        level: "time",
+        name: time.what,
+        old_s: Some(time.old.median),
+        new_s: Some(time.new.median),
+        change_s: Some(time.new.median - time.old.median),
+        speedup: Some(time.speedup),
+        speedup_low: time.interval.map(|i| i.low),
+        speedup_high: time.interval.map(|i| i.high),
+        verdict: Some(time.verdict),
+        ..row()
+    });
+    let parts = pair.stages.iter().flat_map(|stage| {
+        let level = |level| move |part| (level, stage.stage.name(), part);
+        stage.phases.iter().map(level("phase")).chain(stage.ops.iter().map(level("op")))
+    });
+    let parts = parts.map(|(level, stage, part)| CsvRow {
+        stage,
+        level,
+        name: &part.name,
+        old_s: part.old_s,
+        new_s: part.new_s,
+        change_s: part.change_s,
+        change_of_step: part.change_of_step,
+        old_flops: part.old_flops,
+        new_flops: part.new_flops,
+        old_bytes: part.old_bytes,
+        new_bytes: part.new_bytes,
+        ..row()
+    });
+    times.chain(parts).collect()
+}

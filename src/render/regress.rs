@@ -1,0 +1,76 @@
+//! Verdicts against a baseline for those who wait for them: JUnit, GitHub annotations and lines.
+
+use crate::compare::{CompareReport, PairReport, TimeChange};
+use crate::stats::Verdict;
+use std::fmt::Write;
+
+/// One line per verdict: what, by how much, how sure.
+pub fn regress_lines(report: &CompareReport) -> String {
+    report.verdicts().map(|(pair, time)| format!("{}\n", line(pair, time))).collect()
+}
+
+fn line(pair: &PairReport, time: &TimeChange) -> String {
+    let change = format!("{:+.1} % time", (1.0 / time.speedup - 1.0) * 100.0);
+    let interval = time.interval.map(|i| {
+        let i = i.inverse();
+        format!(" [{:+.1}, {:+.1}]", (i.low - 1.0) * 100.0, (i.high - 1.0) * 100.0)
+    });
+    let reason = time.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
+    format!(
+        "{:<8} {} {}: {change}{}{reason}",
+        time.verdict.to_string(),
+        version(&pair.new),
+        time.what,
+        interval.unwrap_or_default()
+    )
+}
+
+/// The version of `run.jsonl:v1`.
+fn version(name: &str) -> &str {
+    name.rsplit(':').next().unwrap_or(name)
+}
+
+/// GitHub's workflow commands: an error per regression, a warning per unclear verdict.
+pub fn regress_annotations(report: &CompareReport) -> String {
+    let mut text = String::new();
+    for (pair, time) in report.verdicts() {
+        let level = match time.verdict {
+            Verdict::Slower => "error",
+            Verdict::Unclear => "warning",
+            Verdict::Same | Verdict::Faster => continue,
+        };
+        let _ = writeln!(text, "::{level} title=kprof regress::{}", escaped(&line(pair, time), &GITHUB));
+    }
+    text
+}
+
+/// A JUnit report: a case per verdict; a regression is a failure, an unclear one is skipped unless it `fails`.
+pub fn regress_junit(report: &CompareReport, unclear_fails: bool) -> String {
+    let failed =
+        |verdict: Verdict| verdict == Verdict::Slower || (verdict == Verdict::Unclear && unclear_fails);
+    let count = |is: &dyn Fn(Verdict) -> bool| report.verdicts().filter(|(_, time)| is(time.verdict)).count();
+    let (all, failures) = (count(&|_| true), count(&failed));
+    let skipped = count(&|v| v == Verdict::Unclear && !unclear_fails);
+    let counts = format!("tests=\"{all}\" failures=\"{failures}\" skipped=\"{skipped}\"");
+    let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_string();
+    let _ = writeln!(text, "<testsuites {counts}>\n  <testsuite name=\"kprof regress\" {counts}>");
+    for (pair, time) in report.verdicts() {
+        let name = escaped(&format!("{} {}", version(&pair.new), time.what), &XML);
+        let message = escaped(&line(pair, time), &XML);
+        let _ = write!(text, "    <testcase classname=\"kprof.regress\" name=\"{name}\"");
+        let _ = match time.verdict {
+            v if failed(v) => writeln!(text, "><failure message=\"{message}\"/></testcase>"),
+            Verdict::Unclear => writeln!(text, "><skipped message=\"{message}\"/></testcase>"),
+            _ => writeln!(text, "/>"),
+        };
+    }
+    text + "  </testsuite>\n</testsuites>\n"
+}
+
+const XML: [(&str, &str); 4] = [("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\"", "&quot;")];
+/// What a message of a workflow command escapes.
+const GITHUB: [(&str, &str); 3] = [("%", "%25"), ("\r", "%0D"), ("\n", "%0A")];
+
+fn escaped(text: &str, table: &[(&str, &str)]) -> String {
+    table.iter().fold(text.to_string(), |text, (from, to)| text.replace(from, to))
+}

@@ -323,8 +323,9 @@ impl Layout {
             scales[token] = scale;
             let scale = scale.to_f32();
             let mut codes = [0i8; WIDEST];
-            for (code, x) in codes.iter_mut().zip(vectors.as_flattened()) {
-                *code = rounded(x / scale).clamp(-most, most) as i8;
+            for (codes, x) in codes.as_chunks_mut::<LANES>().0.iter_mut().zip(vectors) {
+                let codes_wide = x.map(|x| rounded(x / scale).clamp(-most, most));
+                s.store_i8(s.load(&codes_wide), codes);
             }
             for (c, code) in codes[..x.len()].iter().enumerate() {
                 put(g * group + c, i32::from(*code));

@@ -20,9 +20,12 @@ const ROWS_AT_ONCE: usize = 6;
 
 type Sums = [[f32; SIDE]; SIDE];
 
+/// The most rows of a task: more would leave too few tasks for many threads.
+const MOST_ROWS: usize = 256;
+
 /// Rows of a task: as many as share panels of `inputs`.
 pub(super) fn rows(inputs: usize) -> usize {
-    (ROOM / (2 * inputs) / SIDE * SIDE).max(SIDE)
+    (ROOM / (2 * inputs) / SIDE * SIDE).clamp(SIDE, MOST_ROWS)
 }
 
 pub(super) fn run<T: Element>(

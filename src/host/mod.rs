@@ -1,13 +1,30 @@
-//! What machine this is and which kprof runs on it: the provenance that manifests carry.
+//! What machine this is and which kprof runs on it: the provenance that manifests carry, and what `kprof doctor` says.
 //!
 //! Everything is read from files of the system; what it does not say is `None`, and nothing here fails.
 
+mod cgroups;
 mod config;
 mod cpu;
+mod cputime;
+pub mod doctor;
+mod energy;
 mod identity;
+#[cfg(any(target_os = "linux", windows))]
+mod nvml;
+// The wrapper of NVML knows the library's name on these two systems alone.
+#[cfg(not(any(target_os = "linux", windows)))]
+#[path = "nvml_absent.rs"]
+mod nvml;
+mod smbios;
+mod system;
+mod verdicts;
+mod watch;
 
 pub use config::config_folder;
 pub use identity::{kprof_info, now_rfc3339};
+pub use system::System;
+pub use verdicts::{interference, throttling};
+pub use watch::{Reading, Watch, WatchOptions};
 
 use crate::profile::HostInfo;
 use std::path::Path;

@@ -40,6 +40,10 @@ pub enum FindingCode {
     FirstSampleSlow,
     /// Samples outside Tukey's fences.
     Outliers,
+    /// Other programs, or a hypervisor, took CPU time.
+    Interference,
+    /// A limit on CPU time, power or temperature held the device back.
+    Throttled,
     /// No ceiling is known for the device or precision.
     NoCeiling,
     /// More tokens than the model has positions for.

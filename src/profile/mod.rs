@@ -3,6 +3,7 @@
 //! A run file is append-only JSON Lines: a manifest, then records as they come, closed by an `end` record
 //! whose absence means that the run is partial. Raw samples are stored; rates and shares are derived.
 
+mod diagnosis;
 mod finding;
 mod kernel;
 mod kernel_name;
@@ -10,9 +11,14 @@ mod manifest;
 mod profiler;
 mod reader;
 mod record;
+mod telemetry;
 mod trace;
 mod writer;
 
+pub use diagnosis::{
+    Advice, Counters, DIAGNOSIS_SCHEMA_VERSION, Diagnosis, EnergyAccess, Gpu, GpuProcess, Library, Limit,
+    Limits, Memory, MemoryModules, Nvidia, Nvml, Processor, Tool, Tools,
+};
 pub use finding::{Finding, FindingCode};
 pub use kernel::{ComputeCapability, KernelFlops, KernelRates, KernelRecord, Measured};
 pub use kernel_name::{base_name, short_name, short_names, suggests_matrix_units};
@@ -22,6 +28,7 @@ pub use manifest::{
 pub use profiler::ProfilerInfo;
 pub use reader::{ProfileError, looks_like_run, read_run};
 pub use record::{CacheRecord, PlanRecord, PlannedOp, Record, StepRecord, TimingMethod, Twin};
+pub use telemetry::{EnergyReading, GpuSample, PowerReading, TelemetryCost, TelemetryRecord, UsageRecord};
 pub use trace::{CopyKind, CopyRecord, MatmulShape, RangeRecord, StepMark, Timeline, TraceDevice, TraceInfo};
 pub use writer::{RunWriter, write_atomically};
 
@@ -54,6 +61,12 @@ pub struct Run {
     pub copies: Vec<CopyRecord>,
     /// The devices of launches that were read and not kept in `kernels`.
     pub devices: Vec<String>,
+    /// What the machine did during each stage of each repetition.
+    pub usage: Vec<UsageRecord>,
+    /// Samples of clocks, power and GPUs.
+    pub telemetry: Vec<TelemetryRecord>,
+    /// What the sampling cost.
+    pub telemetry_cost: Option<TelemetryCost>,
     /// What a reader should know before believing the numbers.
     pub findings: Vec<Finding>,
     /// Whether the run was closed; false for an interrupted one.
@@ -74,6 +87,9 @@ impl Run {
             Record::Trace(trace) => self.traces.push(trace),
             Record::Range(range) => self.ranges.push(range),
             Record::Copy(copy) => self.copies.push(copy),
+            Record::Usage(usage) => self.usage.push(*usage),
+            Record::Telemetry(sample) => self.telemetry.push(sample),
+            Record::TelemetryCost(cost) => self.telemetry_cost = Some(cost),
             Record::Finding(finding) => self.findings.push(finding),
             Record::End { .. } => self.complete = true,
         }

@@ -1,6 +1,9 @@
 //! The records of a run file.
 
-use super::{CopyRecord, Finding, KernelRecord, Manifest, ProfilerInfo, RangeRecord, TraceInfo};
+use super::{
+    CopyRecord, Finding, KernelRecord, Manifest, ProfilerInfo, RangeRecord, TelemetryCost, TelemetryRecord,
+    TraceInfo, UsageRecord,
+};
 use crate::hw::Ceiling;
 use crate::llm::{Op, Phase, Stage, StepShape, Work};
 use serde::{Deserialize, Serialize};
@@ -29,6 +32,12 @@ pub enum Record {
     Range(RangeRecord),
     /// A copy or a filling of memory in a timeline trace.
     Copy(CopyRecord),
+    /// What the machine did during a stage of a repetition.
+    Usage(Box<UsageRecord>),
+    /// A sample of clocks, power and GPUs.
+    Telemetry(TelemetryRecord),
+    /// What the sampling cost.
+    TelemetryCost(TelemetryCost),
     /// A finding.
     Finding(Finding),
     /// The end: without it the run is partial.

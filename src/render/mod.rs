@@ -3,12 +3,14 @@
 pub mod ceilings;
 mod checked;
 mod compare;
+mod doctor;
 mod estimate;
 mod explain;
 mod findings;
 mod footer;
 mod join;
 mod launches;
+mod machine;
 mod phases;
 pub mod plot;
 mod regress;
@@ -25,6 +27,7 @@ pub use compare::{
     compare_csv, compare_heading, compare_json, compare_markdown, compare_notes, compare_table,
     contributions_table,
 };
+pub use doctor::{doctor, doctor_json};
 pub use estimate::{
     ESTIMATE_SCHEMA_VERSION, estimate_csv, estimate_heading, estimate_json, estimate_markdown,
     estimate_notes, estimate_phases, estimate_table, phases_title,
@@ -37,6 +40,7 @@ pub use launches::{
     ConvertError, LAUNCHES_SCHEMA_VERSION, Launches, launches_csv, launches_json, launches_jsonl,
     launches_parquet,
 };
+pub use machine::machine_lines;
 pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table};
 pub use regress::{regress_annotations, regress_junit, regress_lines};
 pub use roofline::{roofline_notes, roofline_table};

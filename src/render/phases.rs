@@ -1,7 +1,7 @@
 //! A [`PhaseReport`] as a table, summary lines, JSON and CSV.
 
 use super::roofline_export::{to_csv, to_json};
-use super::table::{Column, Table, in_scale, or_na, percent, significant};
+use super::table::{Column, Table, in_scale, in_wide_scale, or_na, percent, significant};
 use crate::llm::Stage;
 use crate::roofline::{Bound, Comparison, PhaseReport, PhaseRow, StageReport};
 use crate::units::{Bytes, FlopRate, Scale, Seconds};
@@ -80,24 +80,32 @@ pub fn latency_table(report: &PhaseReport) -> Table {
     let tpot = Scale::for_values(versions().filter_map(|v| v[0].tpot_s), Seconds::UNIT);
     let caches = versions().filter_map(|v| v[0].kv_cache_bytes.theoretical);
     let bytes = Scale::iec_for_values(caches, Bytes::UNIT);
+    let joules = report.stages.iter().filter_map(|s| s.energy.joules_per_token);
+    let energy = Scale::for_values(joules, "J/token");
     let mut table = Table::new(vec![
         Column::text("version"),
         Column::number("TTFT", &ttft.unit),
         Column::number("TPOT", &tpot.unit),
         Column::number("tokens/s", ""),
         Column::number("KV cache", &bytes.unit),
-        Column::number("allocated", &bytes.unit).dispensable(1),
+        Column::number("allocated", &bytes.unit).dispensable(2),
+        Column::number("energy", &energy.unit),
         Column::number("coverage", "%"),
-        Column::number("instrumentation", "%"),
-        Column::number("runs", ""),
+        Column::number("overhead", "%"),
+        Column::number("runs", "").dispensable(1),
     ]);
     for stages in versions() {
-        table.push(latency_cells(stages, [&ttft, &tpot], &bytes));
+        table.push(latency_cells(stages, [&ttft, &tpot], &bytes, &energy));
     }
     table
 }
 
-fn latency_cells(stages: &[StageReport], [ttft, tpot]: [&Scale; 2], bytes: &Scale) -> Vec<String> {
+fn latency_cells(
+    stages: &[StageReport],
+    [ttft, tpot]: [&Scale; 2],
+    bytes: &Scale,
+    energy: &Scale,
+) -> Vec<String> {
     let of_each = |cell: &dyn Fn(&StageReport) -> Option<String>| {
         stages.iter().map(|s| or_na(cell(s))).collect::<Vec<_>>().join(" / ")
     };
@@ -110,6 +118,7 @@ fn latency_cells(stages: &[StageReport], [ttft, tpot]: [&Scale; 2], bytes: &Scal
         significant(first.tokens_per_s),
         or_na(cache.theoretical.map(|b| bytes.format(b))),
         or_na(cache.allocated.map(|b| bytes.format(b))),
+        of_each(&|s| s.energy.joules_per_token.map(|joules| in_wide_scale(energy, joules))),
         of_each(&|s| s.coverage.map(|c| format!("{:.1}", c * 100.0))),
         of_each(&|s| s.instrumentation_overhead.map(|o| format!("{:+.1}", o * 100.0))),
         stages.iter().map(|s| s.repetitions).min().unwrap_or(0).to_string(),
@@ -162,6 +171,8 @@ struct CsvRow<'a> {
     tokens_per_s: Option<f64>,
     kv_cache_theoretical_bytes: Option<f64>,
     kv_cache_allocated_bytes: Option<f64>,
+    joules_per_token: Option<f64>,
+    power_w: Option<f64>,
 }
 
 /// The breakdown as CSV: a row per version, stage and phase.
@@ -191,6 +202,8 @@ pub fn phase_csv(report: &PhaseReport) -> String {
                 tokens_per_s: stage.tokens_per_s,
                 kv_cache_theoretical_bytes: stage.kv_cache_bytes.theoretical,
                 kv_cache_allocated_bytes: stage.kv_cache_bytes.allocated,
+                joules_per_token: stage.energy.joules_per_token,
+                power_w: stage.energy.power_w,
             }
         })
     }))

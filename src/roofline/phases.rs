@@ -5,6 +5,7 @@
 //! made to add up to the median step is said at [`Parts`].
 
 use super::ceilings::CeilingSet;
+use super::energy::{Energy, Machine};
 use super::repetitions::Repetitions;
 use super::report::{
     Comparison, DEFINITIONS, KvCacheBytes, OpRow, PHASE_SCHEMA_VERSION, PhaseReport, PhaseRow, Phases,
@@ -48,6 +49,7 @@ impl PhaseReport {
             manifest: run.manifest.clone(),
             definitions: DEFINITIONS,
             comparisons: comparisons(run),
+            machine: Machine::of(run),
             stages,
             ceilings: ceilings.distinct().into_iter().cloned().collect(),
             findings,
@@ -87,6 +89,7 @@ fn stage_report(run: &Run, version: &str, stage: Stage, ceilings: &CeilingSet) -
             allocated: cache.map(|c| c.allocated_bytes),
             touched: cache.and_then(|c| c.touched_bytes),
         },
+        energy: Energy::of(run, version, stage, &plain),
         ops: work.map(|work| op_rows(&instrumented, &work, &parts)).unwrap_or_default(),
     }
 }

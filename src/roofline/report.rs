@@ -2,6 +2,7 @@
 //! [`super::phases`].
 
 use super::attainable::{Bound, Floor};
+use super::energy::{Energy, Machine};
 use super::point::Origin;
 use crate::hw::Ceiling;
 use crate::llm::{Op, Phase, Stage, Work};
@@ -29,6 +30,8 @@ pub struct PhaseReport {
     pub stages: Vec<StageReport>,
     /// Each later version against the first.
     pub comparisons: Vec<Comparison>,
+    /// What the machine did meanwhile.
+    pub machine: Machine,
     /// The ceilings that bounds are told by.
     pub ceilings: Vec<Ceiling>,
     /// What a reader should know before believing the numbers.
@@ -54,6 +57,8 @@ pub struct Definitions {
     pub instrumentation_overhead: &'static str,
     /// Of `other`.
     pub other: &'static str,
+    /// Of `energy`.
+    pub energy: &'static str,
 }
 
 pub(super) const DEFINITIONS: Definitions = Definitions {
@@ -65,6 +70,9 @@ pub(super) const DEFINITIONS: Definitions = Definitions {
     tokens_per_s: "batch / tpot_s",
     coverage: "union of the recorded op intervals / span of the instrumented steps, median over repetitions",
     instrumentation_overhead: "median over paired repetitions of instrumented / plain time of the stage, minus 1",
+    energy: "plain twin: joules of whole devices by their own counters, whoever used them, between the ends of the stage / \
+             (batch x prompt tokens in prefill, batch x output tokens in decode), median over repetitions; null where no \
+             counter can be read",
     other: "total minus the four phases: time that no op covers",
 };
 
@@ -97,6 +105,8 @@ pub struct StageReport {
     pub tokens_per_s: Option<f64>,
     /// The cache's size at the end of a repetition; of the version.
     pub kv_cache_bytes: KvCacheBytes,
+    /// See [`Definitions`].
+    pub energy: Energy,
     /// The ops, those of all layers summed, in the order they run.
     pub ops: Vec<OpRow>,
 }

@@ -36,7 +36,8 @@ pub struct Generation<'a> {
     pub profiled: Option<&'a ProfiledSteps>,
 }
 
-/// Generates, timing each step after the device is done.
+/// Generates, timing each step after the device is done; `at_stage_end` is called after each stage's last step, outside
+/// all times.
 ///
 /// # Errors
 /// When the pass fails, or `stop` is set.
@@ -46,6 +47,7 @@ pub fn generate<B: Backend>(
     state: &mut State<B>,
     generation: Generation<'_>,
     stop: &AtomicBool,
+    at_stage_end: &mut dyn FnMut(Stage),
 ) -> Result<Vec<TimedStep>, RunnerError> {
     let Generation { version, prompt, tokens, profiled } = generation;
     state.reset();
@@ -67,6 +69,9 @@ pub fn generate<B: Backend>(
         drop(part);
         let spans = backend.marks().take();
         steps.push(TimedStep { stage, step, shape: logits.shape, start_s, time_s, spans });
+        if step == 0 || step + 1 == tokens {
+            at_stage_end(stage);
+        }
     }
     Ok(steps)
 }

@@ -3,9 +3,12 @@
 use super::profiled::observer;
 use super::{Generation, ProfiledSteps, Progress, RunnerError, Scenario, Sink, TimedStep, generate};
 use crate::backend::Backend;
-use crate::llm::Version;
+use crate::host::{Reading, Watch, interference, throttling};
+use crate::llm::{Stage, Version};
 use crate::pass::{Model, Recorder, State, prompt_ids};
-use crate::profile::{CacheRecord, Finding, FindingCode, Record, StepRecord, TimingMethod, Twin};
+use crate::profile::{
+    CacheRecord, Finding, FindingCode, Record, StepRecord, TelemetryRecord, TimingMethod, Twin, UsageRecord,
+};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use std::time::Instant;
@@ -33,6 +36,9 @@ struct Measurement<'a, 's, B: Backend> {
     prompt: Vec<u32>,
     began: Instant,
     done: usize,
+    /// What the machine's counters said before the last generation, and after each of its stages.
+    readings: (Option<Reading>, Vec<(Stage, Reading)>),
+    seen: (Vec<UsageRecord>, Vec<TelemetryRecord>),
 }
 
 /// Measures `scenario` and hands over records as they come: plans, steps, caches and findings.
@@ -65,6 +71,8 @@ pub fn measure_phases<B: Backend>(
         prompt,
         began: Instant::now(),
         done: 0,
+        readings: (None, Vec::new()),
+        seen: (Vec::new(), Vec::new()),
     };
     measurement.record_caches(&lanes)?;
     measurement.warm_up(&mut lanes)?;
@@ -73,6 +81,7 @@ pub fn measure_phases<B: Backend>(
     let repetitions = measurement.repeat(&mut lanes)?;
     measurement.backend.marks().observe(None);
     measurement.note_repetitions(repetitions)?;
+    measurement.note_machine()?;
     Ok(Outcome { repetitions })
 }
 
@@ -103,7 +112,12 @@ impl<B: Backend> Measurement<'_, '_, B> {
         self.backend.marks().instrument(twin == Some(Twin::Instrumented));
         let (version, tokens) = (lane.version.name.as_str(), self.scenario.tokens);
         let generation = Generation { version, prompt: &self.prompt, tokens, profiled };
-        let steps = generate(self.backend, self.model, &mut lane.state, generation, self.sink.stop)?;
+        let watch = self.sink.watch;
+        self.readings = (watch.map(Watch::read), Vec::new());
+        let after = &mut self.readings.1;
+        let mut at_stage_end = |stage| after.extend(watch.map(|w| (stage, w.read())));
+        let (backend, state) = (&mut *self.backend, &mut lane.state);
+        let steps = generate(backend, self.model, state, generation, self.sink.stop, &mut at_stage_end)?;
         self.done += 1;
         Ok(steps)
     }
@@ -170,6 +184,33 @@ impl<B: Backend> Measurement<'_, '_, B> {
         for twin in twins {
             let steps = self.run(lane, Some(twin))?;
             self.record_steps(&lane.version.name, twin, repetition, steps)?;
+            self.record_machine(&lane.version.name, twin, repetition)?;
+        }
+        Ok(())
+    }
+
+    /// What the machine did during the stages of the last generation, and the samples taken meanwhile.
+    fn record_machine(&mut self, version: &str, twin: Twin, repetition: usize) -> Result<(), RunnerError> {
+        let (first, after) = std::mem::take(&mut self.readings);
+        let (Some(watch), Some(mut before)) = (self.sink.watch, first) else { return Ok(()) };
+        for (stage, reading) in after {
+            let of = UsageRecord::of(version, stage, twin, repetition);
+            let usage = watch.between(&before, &reading, of);
+            self.seen.0.push(usage.clone());
+            (self.sink.record)(Record::Usage(Box::new(usage)))?;
+            before = reading;
+        }
+        for sample in watch.take_samples() {
+            self.seen.1.push(sample.clone());
+            (self.sink.record)(Record::Telemetry(sample))?;
+        }
+        Ok(())
+    }
+
+    /// What the machine did that a reader should know.
+    fn note_machine(&mut self) -> Result<(), RunnerError> {
+        for finding in interference(&self.seen.0).into_iter().chain(throttling(&self.seen.1)) {
+            (self.sink.record)(Record::Finding(finding))?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What is to be measured, and how a run reports while it goes on.
 
 use super::ProfiledSteps;
+use crate::host::Watch;
 use crate::llm::Version;
 use crate::pass::{PassError, RecordError};
 use crate::profile::{ProfileError, Record, Twin};
@@ -78,4 +79,6 @@ pub struct Sink<'a> {
     pub progress: &'a mut dyn FnMut(Progress<'_>),
     /// Set by another thread to stop the run at the next step.
     pub stop: &'a AtomicBool,
+    /// Watches the machine; what it sees is recorded.
+    pub watch: Option<&'a Watch>,
 }

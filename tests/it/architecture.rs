@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ingest", &["units", "stats", "hw", "llm", "profile"]),
     ("backend", &["units", "hw", "llm"]),
     ("probe", &["units", "stats", "hw", "backend"]),
-    ("host", &["units", "stats", "hw", "profile"]),
+    ("host", &["units", "stats", "hw", "profile", "attach"]),
     ("attach", &["units", "llm", "profile", "ingest"]),
     ("pass", &["units", "llm", "profile", "backend"]),
     ("runner", &["units", "stats", "hw", "llm", "profile", "backend", "probe", "host", "attach", "pass"]),

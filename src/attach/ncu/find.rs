@@ -62,9 +62,14 @@ impl Places {
 
     /// Every ncu there is, the first to be tried first.
     fn candidates(&self) -> Vec<PathBuf> {
-        let in_folder = |folder: &Path| NAMES.iter().map(|n| folder.join(n)).find(|p| is_executable(p));
+        self.programs(NAMES, FOLDERS)
+    }
+
+    /// Every program of one of these names on the PATH, in CUDA's folders and in `folders` below the root.
+    pub(in crate::attach) fn programs(&self, names: &[&str], folders: &[&str]) -> Vec<PathBuf> {
+        let in_folder = |folder: &Path| names.iter().map(|n| folder.join(n)).find(|p| is_executable(p));
         let cuda = self.cuda.iter().map(|c| c.join("bin"));
-        let standard = FOLDERS.iter().flat_map(|pattern| expanded(&self.root, pattern));
+        let standard = folders.iter().flat_map(|pattern| expanded(&self.root, pattern));
         let folders = self.path.iter().cloned().chain(cuda).chain(standard);
         let mut found: Vec<PathBuf> = Vec::new();
         for path in folders.filter_map(|f| in_folder(&f)) {

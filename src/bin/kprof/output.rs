@@ -40,6 +40,11 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     write_stdout(text.as_bytes())
 }
 
+/// Writes to stdout what is broken into lines already.
+pub(crate) fn print_as_is(text: &str) -> anyhow::Result<()> {
+    write_stdout(text.as_bytes())
+}
+
 fn write_stdout(bytes: &[u8]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(bytes)?;

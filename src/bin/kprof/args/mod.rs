@@ -4,6 +4,7 @@ mod ceilings;
 mod compare;
 mod convert;
 mod counts;
+mod doctor;
 mod estimate;
 mod export;
 mod import;
@@ -18,6 +19,7 @@ mod versions;
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use compare::{CompareArgs, FailOn, RegressArgs};
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use estimate::EstimateArgs;
 pub(crate) use export::ExportArgs;
 pub(crate) use import::ImportArgs;
@@ -53,6 +55,7 @@ pub(crate) enum Command {
     /// Turn traces of other profilers (PyTorch, vLLM, nsys, rocprofv3) and exports of ncu into a run file
     Import(ImportArgs),
     Ceilings(CeilingsArgs),
+    Doctor(DoctorArgs),
     Logits(LogitsArgs),
     Versions(VersionsArgs),
 }

@@ -57,6 +57,12 @@ pub(crate) struct PhaseArgs {
     #[arg(long, value_name = "STAGE", num_args = 0..=1, require_equals = true, value_parser = stages(),
         default_missing_value = "both", help_heading = "Measurement")]
     pub(crate) profile_step: Option<ProfileStages>,
+    /// The time between samples of clocks, power and GPUs while measuring
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = positive_time, help_heading = "Measurement")]
+    pub(crate) telemetry_interval: Seconds,
+    /// Do not watch the machine: no energy, clocks, or CPU time taken by others in the run
+    #[arg(long, help_heading = "Measurement")]
+    pub(crate) no_telemetry: bool,
     /// The run file to write [default: a new file under profiles/runs/]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,

@@ -3,6 +3,7 @@
 mod ceilings;
 mod compare;
 mod convert;
+mod doctor;
 mod estimate;
 mod import;
 mod logits;
@@ -26,6 +27,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Convert(args) => convert::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Ceilings(args) => ceilings::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Logits(args) => logits::run(&args),
         Command::Versions(args) => versions::run(&args),
     }

@@ -7,7 +7,7 @@ use crate::model::{Device, Task};
 use crate::progress::Line;
 use kprof::attach::Presence;
 use kprof::backend::{Backend, fake_ceilings};
-use kprof::host;
+use kprof::host::{self, System, Watch, WatchOptions};
 use kprof::hw::Ceiling;
 use kprof::llm::Stage;
 use kprof::probe::{Depth, ProbeOptions, bounds, measure_cpu};
@@ -17,7 +17,7 @@ use kprof::profile::{
 };
 use kprof::runner::{Progress, RunnerError, Scenario, Sink, measure_phases};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Measures into a new run file and gives the run; `complete` is false when the user stopped it.
 pub(super) fn measure(args: &PhaseArgs, plan: &Plan, line: &mut Line) -> anyhow::Result<Run> {
@@ -54,14 +54,29 @@ impl Task for Measurement<'_> {
             record(Record::Ceiling(ceiling))?;
         }
         let mut progress = |p: Progress<'_>| line.update(&describe(p));
-        let mut sink = Sink { record: &mut record, progress: &mut progress, stop };
-        match measure_phases(&mut backend, &model, &plan.scenario, &mut sink) {
+        let mut watch = watch(args, plan.chosen.device);
+        let mut sink = Sink { record: &mut record, progress: &mut progress, stop, watch: watch.as_ref() };
+        let outcome = measure_phases(&mut backend, &model, &plan.scenario, &mut sink);
+        if let Some(cost) = watch.as_mut().and_then(Watch::stop) {
+            record(Record::TelemetryCost(cost))?;
+        }
+        match outcome {
             Ok(_) => record(Record::End { wall_s: began.elapsed().as_secs_f64() })?,
             Err(RunnerError::Interrupted) => {}
             Err(error) => return Err(error.into()),
         }
         Ok(run)
     }
+}
+
+/// Watches the machine, unless told not to; a scripted clock has no machine under it.
+fn watch(args: &PhaseArgs, device: Device) -> Option<Watch> {
+    if args.no_telemetry || device == Device::Fake {
+        return None;
+    }
+    let interval = Duration::from_secs_f64(args.telemetry_interval.0);
+    // GPUs do nothing in a run on the CPU, and asking them wakes them up.
+    Some(Watch::start(System::this(), WatchOptions { interval, gpus: device != Device::Cpu }))
 }
 
 /// The run file: the place asked for, or a new one under profiles/runs/ whose name says what it is.

@@ -84,23 +84,30 @@ pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result
 fn table(report: &PhaseReport) -> String {
     let width = output::width();
     let (phases, latency) = (render::phase_table(report), render::latency_table(report));
-    let comparisons: String = render::comparison_lines(report).iter().map(|l| format!("{l}\n")).collect();
+    let comparisons = lines(&render::comparison_lines(report), "");
     let findings = render::findings(&report.findings, output::color(), output::wrap_width());
     let parts = [
         format!("{}\n", render::phase_heading(report)),
         phases.to_terminal(width),
         latency.to_terminal(width),
         comparisons,
+        lines(&render::machine_lines(report), ""),
         findings,
     ];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
+/// Each on a line of its own, after `bullet`.
+fn lines(all: &[String], bullet: &str) -> String {
+    all.iter().map(|line| format!("{bullet}{line}\n")).collect()
+}
+
 fn markdown(report: &PhaseReport) -> String {
     let (phases, latency) = (render::phase_table(report), render::latency_table(report));
-    let comparisons: String = render::comparison_lines(report).iter().map(|l| format!("- {l}\n")).collect();
+    let comparisons = lines(&render::comparison_lines(report), "- ");
+    let machine = lines(&render::machine_lines(report), "- ");
     format!(
-        "{}\n\n{}\n{}\n{comparisons}",
+        "{}\n\n{}\n{}\n{comparisons}{machine}",
         render::phase_heading(report),
         phases.to_markdown(),
         latency.to_markdown()

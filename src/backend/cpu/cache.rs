@@ -201,7 +201,7 @@ impl<T: Element> Kernel for Write<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, s: S) {
         let Self { layout, step, .. } = self;
         for token in 0..step.new_tokens {
             let position = step.context - step.new_tokens + token;
@@ -209,7 +209,7 @@ impl<T: Element> Kernel for Write<'_, T> {
             let block = &mut self.to[block..block + layout.block()];
             let k = &self.k[token * self.stride..];
             let v = &k[self.width..][..layout.head_dim];
-            layout.write(block, position % BLOCK, &k[..layout.head_dim], v);
+            layout.write(s, block, position % BLOCK, &k[..layout.head_dim], v);
         }
     }
 }
@@ -220,10 +220,16 @@ fn converted<T: Element, U: Element>(x: T) -> U {
     (&x as &dyn std::any::Any).downcast_ref::<U>().copied().unwrap_or_else(|| U::from_f32(x.to_f32()))
 }
 
+/// `x.round()` of |x| up to 2^17, halves away from zero, in steps that vectors have: 0.5 less a bit, as 0.5 would round 0.49999997 up.
+#[inline(always)]
+fn rounded(x: f32) -> f32 {
+    (x + 0.499_999_97_f32.copysign(x)).trunc()
+}
+
 impl Layout {
     /// Writes token `token` of a block.
     #[inline(always)]
-    fn write<T: Element>(&self, block: &mut [u8], token: usize, k: &[T], v: &[T]) {
+    fn write<S: Simd, T: Element>(&self, s: S, block: &mut [u8], token: usize, k: &[T], v: &[T]) {
         let (scales, values) = block.split_at_mut(self.scales());
         let scales = cast_mut::<u8, [f16; BLOCK]>(scales);
         let (k_scales, v_scales) = scales.split_at_mut(self.groups);
@@ -251,15 +257,17 @@ impl Layout {
                 let (half, lane) = (token / LANES, token % LANES);
                 let k_to = cast_mut::<u8, [[u8; 4]; LANES]>(k_to);
                 let quads = &mut k_to[half * self.channels / 4..];
-                self.quantise(k, token, k_scales, |c, code| quads[c / 4][lane][c % 4] = (code + 128) as u8);
+                self.quantise(s, k, token, k_scales, |c, code| {
+                    quads[c / 4][lane][c % 4] = (code + 128) as u8
+                });
                 let v_to = &mut cast_mut::<u8, [u8; 4]>(v_to)[token / 4 * self.channels..];
-                self.quantise(v, token, v_scales, |c, code| v_to[c][token % 4] = (code + 128) as u8);
+                self.quantise(s, v, token, v_scales, |c, code| v_to[c][token % 4] = (code + 128) as u8);
             }
             KvElement::Fp8 => unreachable!("refused by Layout::new"),
             KvElement::Int4 => {
                 for (x, to, scales) in [(k, k_to, k_scales), (v, v_to, v_scales)] {
                     let to = &mut to[token * self.channels / 2..];
-                    self.quantise(x, token, scales, |c, code| {
+                    self.quantise(s, x, token, scales, |c, code| {
                         let nibble = (code + 8) as u8;
                         to[c / 2] = if c % 2 == 0 { nibble } else { to[c / 2] | nibble << 4 };
                     });
@@ -291,8 +299,9 @@ impl Layout {
     /// Symmetric quantisation per group: scale = max |x| / largest code rounded to f16, code = round(x / scale), with
     /// the rounded scale, which is what reading multiplies by. `put` takes channel and code.
     #[inline(always)]
-    fn quantise<T: Element>(
+    fn quantise<S: Simd, T: Element>(
         &self,
+        s: S,
         x: &[T],
         token: usize,
         scales: &mut [[f16; BLOCK]],
@@ -300,24 +309,40 @@ impl Layout {
     ) {
         let most = f32::from(self.storage.element.largest_code().unwrap_or(127));
         let group = self.storage.channels_per_scale(self.head_dim);
-        let mut wide = [0f32; WIDEST];
-        for (wide, x) in wide.iter_mut().zip(x) {
-            *wide = x.to_f32();
-        }
-        for (g, (x, scales)) in wide[..x.len()].chunks(group).zip(scales).enumerate() {
-            let largest = x.iter().fold(0f32, |m, x| m.max(x.abs()));
+        for (g, (x, scales)) in x.chunks(group).zip(scales).enumerate() {
+            let mut wide = [0f32; WIDEST];
+            for (wide, x) in wide.iter_mut().zip(x) {
+                *wide = x.to_f32();
+            }
+            let magnitude = |x| s.max(x, s.sub(s.zero(), x));
+            let vectors = &wide.as_chunks::<LANES>().0[..x.len().div_ceil(LANES)];
+            let largest = s.largest(vectors.iter().fold(s.zero(), |m, x| s.max(m, magnitude(s.load(x)))));
             // The smallest positive f16, so that a group of zeros has a scale to divide by.
             // Times the reciprocal, not divided: as candle does it, or one scale in thousands would differ in its last bit.
             let scale = f16::from_f32((largest * (1.0 / most)).max(f16::MIN_POSITIVE_SUBNORMAL.to_f32()));
             scales[token] = scale;
             let scale = scale.to_f32();
             let mut codes = [0i8; WIDEST];
-            for (code, x) in codes.iter_mut().zip(x) {
-                *code = (x / scale).round().clamp(-most, most) as i8;
+            for (codes, x) in codes.as_chunks_mut::<LANES>().0.iter_mut().zip(vectors) {
+                let codes_wide = x.map(|x| rounded(x / scale).clamp(-most, most));
+                s.store_i8(s.load(&codes_wide), codes);
             }
             for (c, code) in codes[..x.len()].iter().enumerate() {
                 put(g * group + c, i32::from(*code));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rounded;
+
+    #[test]
+    fn rounding_is_that_of_the_standard_library() {
+        for bits in (0..0x4800_0000u32).step_by(997).chain([0x3eff_ffff, 0x3f00_0000, 0x3f00_0001]) {
+            let x = f32::from_bits(bits);
+            assert_eq!((rounded(x), rounded(-x)), (x.round(), (-x).round()), "{x}");
         }
     }
 }

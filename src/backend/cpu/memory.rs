@@ -4,9 +4,12 @@ use super::simd::{Plain, cast, cast_mut};
 use crate::backend::BackendError;
 use memmap2::MmapMut;
 
-/// From this size on, huge pages are asked for: with 4 KiB pages the page walks, not the memory, bound a stream.
+/// From this size on, whole huge pages are asked for: with 4 KiB pages the page walks, not the memory, bound a stream.
+/// No less than a quarter of one, as what is given back is used again for no less than a quarter of its size.
 #[cfg(target_os = "linux")]
-const HUGE: usize = 1 << 20;
+const HUGE: usize = HUGE_PAGE / 4;
+#[cfg(target_os = "linux")]
+const HUGE_PAGE: usize = 2 << 20;
 
 /// A fixed number of bytes.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ impl Memory {
             let what = crate::units::format_iec(bytes as f64, "B") + " of memory";
             BackendError::System { what, source }
         };
+        #[cfg(target_os = "linux")]
+        let bytes = if bytes >= HUGE { bytes.next_multiple_of(HUGE_PAGE) } else { bytes };
         let map = MmapMut::map_anon(bytes.max(64)).map_err(refused)?;
         #[cfg(target_os = "linux")]
         if bytes >= HUGE {

@@ -99,7 +99,7 @@ impl Engine<'_> {
             }
             #[cfg(target_arch = "x86_64")]
             Method::Tiles => {
-                let grid = grid(tiles::ROWS, tiles::COLUMNS);
+                let grid = grid(tiles::rows(panels.inputs), tiles::COLUMNS);
                 tiles::run(self, panels, &operand, after, grid, y.data_mut());
             }
             #[cfg(not(target_arch = "x86_64"))]

@@ -2,16 +2,31 @@
 
 use super::epilogue::Finish;
 use super::{Engine, Epilogue, Operand};
-use crate::backend::cpu::simd::{Element, Grid, LANES, MatrixUnit, amx, cast, dispatch};
+use crate::backend::cpu::simd::{Element, Grid, Kernel, LANES, MatrixUnit, Simd, Tile, amx, cast, dispatch};
 use crate::backend::cpu::weights::Panels;
 use half::bf16;
+use std::ops::Range;
 
-/// Rows of a task: as many as share the panels in an L2 cache.
-pub(super) const ROWS: usize = 256;
+/// Bytes of a task's rows: what an L2 cache holds beside panels.
+const ROOM: usize = 3 << 19;
 /// Columns of a task.
 pub(super) const COLUMNS: usize = 64;
 /// Rows and columns of sums held in tiles.
 const SIDE: usize = 2 * amx::SIDE;
+/// Steps of a block after which some rows of the last block are finished.
+const STEPS_AT_ONCE: usize = 4;
+/// So many rows: all of them within a depth of 768.
+const ROWS_AT_ONCE: usize = 6;
+
+type Sums = [[f32; SIDE]; SIDE];
+
+/// The most rows of a task: more would leave too few tasks for many threads.
+const MOST_ROWS: usize = 256;
+
+/// Rows of a task: as many as share panels of `inputs`.
+pub(super) fn rows(inputs: usize) -> usize {
+    (ROOM / (2 * inputs) / SIDE * SIDE).clamp(SIDE, MOST_ROWS)
+}
 
 pub(super) fn run<T: Element>(
     engine: &mut Engine<'_>,
@@ -26,58 +41,120 @@ pub(super) fn run<T: Element>(
     };
     let (isa, x, stride) = (engine.isa, x.data::<bf16>(), x.stride);
     let product = Product { panels, x, stride };
-    engine.pool.tiles(to, grid, |mut tile| {
-        let tiles = unit.tiles();
-        let mut sums = [[0f32; SIDE]; SIDE];
-        for first_column in (0..tile.columns).step_by(SIDE) {
-            for first_row in (0..tile.rows).step_by(SIDE) {
-                let rows = tile.row + first_row..tile.row + tile.rows;
-                product.run(&tiles, rows, (tile.column + first_column) / LANES, &mut sums);
-                let finish = Finish {
-                    after,
-                    tile: &mut tile,
-                    first_row,
-                    first_column,
-                    sums: sums.as_flattened(),
-                    stride: SIDE,
-                    shape: (SIDE, SIDE),
-                };
-                dispatch(isa, finish);
-            }
-        }
-    });
+    engine.pool.tiles(to, grid, |tile| dispatch(isa, Task { product, tiles: unit.tiles(), after, tile }));
 }
 
+/// A task: blocks of sums, down the rows of two panels, then of the next two.
+struct Task<'a, 'b, T> {
+    product: Product<'a>,
+    tiles: amx::Tiles,
+    after: &'a Epilogue<'a, T>,
+    tile: Tile<'b, T>,
+}
+
+impl<T: Element> Kernel for Task<'_, '_, T> {
+    type Output = ();
+
+    /// A block's sums are finished some rows at a time between the steps of the next block: so the work of the vector
+    /// units runs beside that of the matrix unit.
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let down = self.tile.rows.div_ceil(SIDE);
+        let blocks = down * self.tile.columns.div_ceil(SIDE);
+        let steps = self.product.steps();
+        let mut sums: [Sums; 2] = [[[0.0; SIDE]; SIDE]; 2];
+        let place = |block: usize| (block % down * SIDE, block / down * SIDE);
+        for block in 0..blocks {
+            let [even, odd] = &mut sums;
+            let (new, last) = if block % 2 == 0 { (even, odd) } else { (odd, even) };
+            let at = place(block);
+            let operands = self.product.block(&self.tile, at);
+            let mut finished = if block == 0 { SIDE } else { 0 };
+            self.tiles.begin_2x2();
+            for first in (0..steps).step_by(STEPS_AT_ONCE) {
+                let next = first..(first + STEPS_AT_ONCE).min(steps);
+                self.tiles.steps_2x2(operands.rows, operands.columns, next, operands.ahead(first));
+                if finished < SIDE {
+                    let rows = finished..(finished + ROWS_AT_ONCE).min(SIDE);
+                    finished = rows.end;
+                    self.finish(s, last, place(block - 1), rows);
+                }
+            }
+            self.tiles.end_2x2(&mut amx::Sums { data: new.as_flattened_mut(), stride: SIDE });
+            if finished < SIDE {
+                self.finish(s, last, place(block - 1), finished..SIDE);
+            }
+        }
+        self.finish(s, &sums[(blocks - 1) % 2], place(blocks - 1), 0..SIDE);
+    }
+}
+
+impl<T: Element> Task<'_, '_, T> {
+    /// Finishes rows `rows` of the block at `(row, column)` of the tile.
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, s: S, sums: &Sums, (row, column): (usize, usize), rows: Range<usize>) {
+        if row + rows.start >= self.tile.rows {
+            return;
+        }
+        let finish = Finish {
+            after: self.after,
+            tile: &mut self.tile,
+            first_row: row + rows.start,
+            first_column: column,
+            sums: sums[rows.start..].as_flattened(),
+            stride: SIDE,
+            shape: (rows.len(), SIDE),
+        };
+        finish.run(s);
+    }
+}
+
+#[derive(Clone, Copy)]
 struct Product<'a> {
     panels: &'a Panels,
     x: &'a [bf16],
     stride: usize,
 }
 
-impl Product<'_> {
-    /// The sums of up to 32 rows by two panels; those beyond the matrix are of what stands there in memory, and not
-    /// kept.
-    fn run(
-        &self,
-        tiles: &amx::Tiles,
-        rows: std::ops::Range<usize>,
-        panel: usize,
-        sums: &mut [[f32; SIDE]; SIDE],
-    ) {
-        let depth = self.panels.kind.padded_inputs(self.panels.inputs).min(self.stride) / amx::DEPTH;
+/// What a block of sums is the product of: up to 32 rows by two panels.
+struct Operands<'a> {
+    rows: [amx::Rows<'a>; 2],
+    columns: [amx::Columns<'a>; 2],
+    /// What to ask for while the block is computed.
+    ahead: amx::Ahead,
+}
+
+impl Operands<'_> {
+    /// What to ask for from step `first` on.
+    fn ahead(&self, first: usize) -> amx::Ahead {
+        let amx::Ahead { from, step } = self.ahead;
+        amx::Ahead { from: from.wrapping_add(first * step), step }
+    }
+}
+
+impl<'a> Product<'a> {
+    /// Steps of a block.
+    fn steps(&self) -> usize {
+        self.panels.kind.padded_inputs(self.panels.inputs).min(self.stride) / amx::DEPTH
+    }
+
+    /// The operands of the block at `(row, column)` of a tile. Those beyond the matrix are what stands there in memory;
+    /// their sums are not kept.
+    fn block<T>(&self, tile: &Tile<'_, T>, (row, column): (usize, usize)) -> Operands<'a> {
         let from = |row: usize| amx::Rows { data: &self.x[row * self.stride..], stride: self.stride };
         let last = self.panels.count() - 1;
-        let columns = |panel: usize| amx::Columns {
-            data: cast::<u8, bf16>(self.panels.panel(panel.min(last))),
-            stride: 2 * LANES,
+        let bytes = |panel: usize| self.panels.panel(panel.min(last));
+        let columns = |panel: usize| amx::Columns { data: cast::<u8, bf16>(bytes(panel)), stride: 2 * LANES };
+        let first = tile.row + row;
+        let second = if tile.rows - row > amx::SIDE { first + amx::SIDE } else { first };
+        let panel = (tile.column + column) / LANES;
+        // The next two panels are asked for while these are used, a part with each block.
+        let part = row / SIDE * self.steps() * amx::AHEAD;
+        let ahead = if column + SIDE < tile.columns && part < 2 * self.panels.bytes {
+            amx::Ahead { from: bytes(panel + 2).as_ptr().wrapping_add(part), step: amx::AHEAD }
+        } else {
+            amx::Ahead { from: bytes(panel).as_ptr(), step: 0 }
         };
-        let second = if rows.len() > amx::SIDE { rows.start + amx::SIDE } else { rows.start };
-        let mut to = amx::Sums { data: sums.as_flattened_mut(), stride: SIDE };
-        tiles.product_2x2(
-            [from(rows.start), from(second)],
-            [columns(panel), columns(panel + 1)],
-            depth,
-            &mut to,
-        );
+        Operands { rows: [from(first), from(second)], columns: [columns(panel), columns(panel + 1)], ahead }
     }
 }

@@ -8,6 +8,7 @@ use half::bf16;
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 /// Rows of a tile, and its columns of f32.
@@ -146,29 +147,57 @@ impl Sums<'_> {
     }
 }
 
+/// Memory to ask for before it is used: `step` bytes from each step to the next, [`AHEAD`] or none.
+#[derive(Clone, Copy)]
+pub(in crate::backend::cpu) struct Ahead {
+    /// The first step's.
+    pub(in crate::backend::cpu) from: *const u8,
+    /// Bytes from a step's to the next step's.
+    pub(in crate::backend::cpu) step: usize,
+}
+
+/// Bytes that a step asks for.
+pub(in crate::backend::cpu) const AHEAD: usize = 128;
+
 impl Tiles {
-    /// `to = a b` over `depth` steps of 32: 32 rows (two tiles' worth, from `a`) by 32 columns.
+    /// Begins 32 x 32 sums.
     #[inline(always)]
-    pub(in crate::backend::cpu) fn product_2x2(
-        &self,
-        a: [Rows<'_>; 2],
-        b: [Columns<'_>; 2],
-        depth: usize,
-        to: &mut Sums<'_>,
-    ) {
-        a.iter().for_each(|a| a.check(depth));
-        b.iter().for_each(|b| b.check(depth));
-        to.check(2 * SIDE, 2 * SIDE);
-        assert!(depth > 0 && a[0].stride == a[1].stride && b[0].stride == b[1].stride);
-        // SAFETY: tiles are configured (self), everything read and written was checked to be inside its slice: step d
-        // reads 32 elements at 32 d of 16 rows of `a`, and 16 rows of pairs from 16 d on of `b`.
+    pub(in crate::backend::cpu) fn begin_2x2(&self) {
+        // SAFETY: tiles are configured (self). The compiler itself uses none, so they keep their values until
+        // `steps_2x2` and `end_2x2`.
         unsafe {
             asm!(
                 "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                options(nostack, nomem)
+            );
+        }
+    }
+
+    /// Adds `a b` over steps `steps` of 32 to the sums begun: 32 rows (two tiles' worth, from `a`) by 32 columns; each
+    /// step asks for two cache lines of `ahead`.
+    #[inline(always)]
+    pub(in crate::backend::cpu) fn steps_2x2(
+        &self,
+        a: [Rows<'_>; 2],
+        b: [Columns<'_>; 2],
+        steps: Range<usize>,
+        ahead: Ahead,
+    ) {
+        a.iter().for_each(|a| a.check(steps.end));
+        b.iter().for_each(|b| b.check(steps.end));
+        assert!(!steps.is_empty() && a[0].stride == a[1].stride && b[0].stride == b[1].stride);
+        let (from_a, from_b) = (steps.start * DEPTH, steps.start * SIDE * b[0].stride);
+        // SAFETY: tiles are configured (self), everything read was checked to be inside its slice: step d reads 32
+        // elements at 32 d of 16 rows of `a`, and 16 rows of pairs from 16 d on of `b`. A prefetch never faults.
+        unsafe {
+            asm!(
                 "2:",
                 "tileloadd tmm4, [{a0} + {sa}*1]",
                 "tileloadd tmm6, [{b0} + {sb}*1]",
                 "tileloadd tmm7, [{b1} + {sb}*1]",
+                "prefetcht1 [{ahead}]",
+                "prefetcht1 [{ahead} + 64]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
                 "tdpbf16ps tmm1, tmm4, tmm7",
                 "tileloadd tmm5, [{a1} + {sa}*1]",
@@ -178,25 +207,40 @@ impl Tiles {
                 "add {a1}, 64",
                 "add {b0}, {step}",
                 "add {b1}, {step}",
+                "add {ahead}, {line}",
                 "dec {depth}",
                 "jnz 2b",
+                a0 = inout(reg) a[0].data[from_a..].as_ptr() => _,
+                a1 = inout(reg) a[1].data[from_a..].as_ptr() => _,
+                b0 = inout(reg) b[0].data[from_b..].as_ptr() => _,
+                b1 = inout(reg) b[1].data[from_b..].as_ptr() => _,
+                sa = in(reg) 2 * a[0].stride,
+                sb = in(reg) 2 * b[0].stride,
+                step = in(reg) 32 * b[0].stride,
+                depth = inout(reg) steps.len() => _,
+                ahead = inout(reg) ahead.from => _,
+                line = in(reg) ahead.step,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack, readonly)
+            );
+        }
+    }
+
+    /// Writes the sums.
+    #[inline(always)]
+    pub(in crate::backend::cpu) fn end_2x2(&self, to: &mut Sums<'_>) {
+        to.check(2 * SIDE, 2 * SIDE);
+        // SAFETY: tiles are configured (self); what is written was checked to be inside its slice.
+        unsafe {
+            asm!(
                 "tilestored [{c} + {sc}*1], tmm0",
                 "tilestored [{c} + {sc}*1 + 64], tmm1",
                 "tilestored [{d} + {sc}*1], tmm2",
                 "tilestored [{d} + {sc}*1 + 64], tmm3",
-                a0 = inout(reg) a[0].data.as_ptr() => _,
-                a1 = inout(reg) a[1].data.as_ptr() => _,
-                b0 = inout(reg) b[0].data.as_ptr() => _,
-                b1 = inout(reg) b[1].data.as_ptr() => _,
-                sa = in(reg) 2 * a[0].stride,
-                sb = in(reg) 2 * b[0].stride,
-                step = in(reg) 32 * b[0].stride,
-                depth = inout(reg) depth => _,
                 c = in(reg) to.data.as_mut_ptr(),
                 d = in(reg) to.data.as_mut_ptr().wrapping_add(SIDE * to.stride),
                 sc = in(reg) 4 * to.stride,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(nostack)
             );
         }

@@ -37,7 +37,7 @@ for run in profiles/*/run.jsonl; do
         flag=$([ $kind = phases ] && echo --export-svg || echo --export-roofline-svg)
         echo "| [$name.$kind.svg]($name.$kind.svg) | [$run](../$run) | \`kprof phase --load $run $flag plots/$name.$kind.svg\` |" >>"$index"
     done
-    heading=$(head -n 2 "plots/$name.txt" | paste -sd, - | sed 's/^kprof phase *//')
+    heading=$(head -n 2 "plots/$name.txt" | paste -sd'|' - | sed 's/|/, /; s/^kprof phase *//')
     started=$(head -n 1 "$run" | grep -o '"started":"[^"]*"' | cut -d'"' -f4)
     echo "| [$name]($name/run.jsonl) | $heading | $started |" >>"$runs"
 done

@@ -64,7 +64,7 @@ pub(super) fn activate<S: Simd>(s: S, x: S::V, activation: Activation) -> S::V {
         Activation::GeluTanh => s.gelu(x),
         Activation::Silu => {
             let e = s.exp(s.sub(s.zero(), x));
-            s.div(x, s.add(e, s.splat(1.0)))
+            s.mul(x, s.reciprocal(s.add(e, s.splat(1.0))))
         }
         Activation::Relu => s.max(x, s.zero()),
         Activation::Gelu => {

@@ -31,43 +31,76 @@ pub(super) struct Finish<'a, 'b, T> {
 impl<T: Element> Kernel for Finish<'_, '_, T> {
     type Output = ();
 
+    /// Column by column of 16, so that what does not depend on the row is outside the loop over rows.
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let rows = self.shape.0.min(self.tile.rows - self.first_row);
+    fn run<S: Simd>(mut self, s: S) {
         let columns = self.shape.1.min(self.tile.columns - self.first_column);
-        let (row, column) = (self.tile.row + self.first_row, self.tile.column + self.first_column);
-        for i in 0..rows {
-            let sums = self.sums[i * self.stride..].as_chunks().0;
-            let to = &mut self.tile.row_mut(self.first_row + i)[self.first_column..][..columns];
-            for (j, to) in to.as_chunks_mut().0.iter_mut().enumerate() {
-                self.after.finish(s, s.load(&sums[j]), (row + i, column + j * LANES), to);
+        for at in (0..columns).step_by(LANES) {
+            match self.after.activation {
+                None => self.column(s, at, Linear),
+                Some(Activation::GeluTanh) => self.column(s, at, Gelu),
+                Some(other) => self.column(s, at, Other(other)),
             }
         }
     }
 }
 
-impl<T: Element> Epilogue<'_, T> {
-    /// Finishes 16 sums of row `row` from column `column` on.
+impl<T: Element> Finish<'_, '_, T> {
+    /// Finishes 16 columns from `at` on.
     #[inline(always)]
-    fn finish<S: Simd>(&self, s: S, sums: S::V, (row, column): (usize, usize), to: &mut [T; LANES]) {
-        if column >= self.outputs {
-            to.fill(T::from_f32(0.0));
-            return;
+    fn column<S: Simd>(&mut self, s: S, at: usize, activation: impl Apply) {
+        let rows = self.shape.0.min(self.tile.rows - self.first_row);
+        let (row, column) = (self.tile.row + self.first_row, self.tile.column + self.first_column + at);
+        let Epilogue { bias, residual, outputs, .. } = *self.after;
+        let kept = outputs.saturating_sub(column).min(LANES);
+        let bias = bias.filter(|_| kept > 0).map_or(s.zero(), |bias| s.load(vector(bias, column)));
+        for i in 0..rows {
+            let mut y = activation.apply(s, s.add(s.load(vector(self.sums, i * self.stride + at)), bias));
+            if let Some((x, stride)) = residual {
+                y = s.add(y, T::widen(s, vector(x, (row + i) * stride + column)));
+            }
+            let to = &mut self.tile.row_mut(self.first_row + i)[self.first_column + at..];
+            let to = to.first_chunk_mut().expect("a tile's columns are whole vectors");
+            T::narrow(s, y, to);
+            if kept < LANES {
+                to[kept..].fill(T::from_f32(0.0));
+            }
         }
-        let mut y = sums;
-        if let Some(bias) = self.bias {
-            y = s.add(y, s.load(vector(bias, column)));
-        }
-        if let Some(activation) = self.activation {
-            y = activate(s, y, activation);
-        }
-        if let Some((x, stride)) = self.residual {
-            y = s.add(y, T::widen(s, vector(x, row * stride + column)));
-        }
-        T::narrow(s, y, to);
-        if column + LANES > self.outputs {
-            to[self.outputs - column..].fill(T::from_f32(0.0));
-        }
+    }
+}
+
+/// An activation that the loop over rows is compiled for; a closure would be compiled without the instructions of `S`.
+trait Apply: Copy {
+    fn apply<S: Simd>(self, s: S, x: S::V) -> S::V;
+}
+
+#[derive(Clone, Copy)]
+struct Linear;
+
+impl Apply for Linear {
+    #[inline(always)]
+    fn apply<S: Simd>(self, _: S, x: S::V) -> S::V {
+        x
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Gelu;
+
+impl Apply for Gelu {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, x: S::V) -> S::V {
+        s.gelu(x)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Other(Activation);
+
+impl Apply for Other {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, x: S::V) -> S::V {
+        activate(s, x, self.0)
     }
 }
 

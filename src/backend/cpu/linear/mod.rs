@@ -14,7 +14,7 @@ pub(super) use epilogue::Epilogue;
 
 use super::rows::{Convert, Norm, Quantise};
 use super::simd::{Element, Grid, Isa, Plain, Pool, dispatch};
-use super::tensor::{Arena, CpuTensor};
+use super::tensor::{Arena, CpuTensor, whole};
 use super::weights::{CpuLinear, CpuNorm, GROUP, PanelType, Panels};
 use crate::backend::BackendError;
 use half::bf16;
@@ -83,7 +83,7 @@ impl Engine<'_> {
             rows,
             group: rows,
             tile_rows,
-            columns: y.stride,
+            columns: whole(linear.panels.outputs),
             tile_columns,
             stride: y.stride,
         };
@@ -99,7 +99,8 @@ impl Engine<'_> {
             }
             #[cfg(target_arch = "x86_64")]
             Method::Tiles => {
-                let grid = grid(tiles::rows(panels.inputs), tiles::COLUMNS);
+                let (tile_rows, tile_columns) = tiles::task(panels, rows, self.pool.threads());
+                let grid = grid(tile_rows, tile_columns);
                 tiles::run(self, panels, &operand, after, grid, y.data_mut());
             }
             #[cfg(not(target_arch = "x86_64"))]

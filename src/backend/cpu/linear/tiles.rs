@@ -9,23 +9,30 @@ use std::ops::Range;
 
 /// Bytes of a task's rows: what an L2 cache holds beside panels.
 const ROOM: usize = 3 << 19;
-/// Columns of a task.
-pub(super) const COLUMNS: usize = 64;
 /// Rows and columns of sums held in tiles.
 const SIDE: usize = 2 * amx::SIDE;
 /// Steps of a block after which some rows of the last block are finished.
-const STEPS_AT_ONCE: usize = 4;
+const STEPS_AT_ONCE: usize = 2;
 /// So many rows: all of them within a depth of 768.
-const ROWS_AT_ONCE: usize = 6;
+const ROWS_AT_ONCE: usize = 3;
+/// Columns of a task, where there are tasks enough: while two panels are used, the next two are on their way.
+const COLUMNS: usize = 192;
+/// Tasks that a thread should have, so that threads finish together.
+const TASKS: usize = 4;
 
-type Sums = [[f32; SIDE]; SIDE];
+/// 32 x 32 sums, from the start of a cache line on.
+#[repr(align(64))]
+struct Sums([[f32; SIDE]; SIDE]);
 
-/// The most rows of a task: more would leave too few tasks for many threads.
-const MOST_ROWS: usize = 256;
-
-/// Rows of a task: as many as share panels of `inputs`.
-pub(super) fn rows(inputs: usize) -> usize {
-    (ROOM / (2 * inputs) / SIDE * SIDE).clamp(SIDE, MOST_ROWS)
+/// Rows and columns of a task: as many rows as share panels from the L2 cache, then as many columns as leave
+/// tasks for all threads.
+pub(super) fn task(panels: &Panels, rows: usize, threads: usize) -> (usize, usize) {
+    let most = (ROOM / (2 * panels.inputs) / SIDE * SIDE).max(SIDE);
+    let bands = rows.div_ceil(most);
+    let tile_rows = rows.div_ceil(bands).next_multiple_of(SIDE);
+    let across = (threads * TASKS).div_ceil(bands);
+    let tile_columns = (panels.outputs.div_ceil(across)).next_multiple_of(SIDE);
+    (tile_rows, tile_columns.min(COLUMNS))
 }
 
 pub(super) fn run<T: Element>(
@@ -62,7 +69,7 @@ impl<T: Element> Kernel for Task<'_, '_, T> {
         let down = self.tile.rows.div_ceil(SIDE);
         let blocks = down * self.tile.columns.div_ceil(SIDE);
         let steps = self.product.steps();
-        let mut sums: [Sums; 2] = [[[0.0; SIDE]; SIDE]; 2];
+        let mut sums = [const { Sums([[0.0; SIDE]; SIDE]) }; 2];
         let place = |block: usize| (block % down * SIDE, block / down * SIDE);
         for block in 0..blocks {
             let [even, odd] = &mut sums;
@@ -80,7 +87,7 @@ impl<T: Element> Kernel for Task<'_, '_, T> {
                     self.finish(s, last, place(block - 1), rows);
                 }
             }
-            self.tiles.end_2x2(&mut amx::Sums { data: new.as_flattened_mut(), stride: SIDE });
+            self.tiles.end_2x2(&mut amx::Sums { data: new.0.as_flattened_mut(), stride: SIDE });
             if finished < SIDE {
                 self.finish(s, last, place(block - 1), finished..SIDE);
             }
@@ -101,7 +108,7 @@ impl<T: Element> Task<'_, '_, T> {
             tile: &mut self.tile,
             first_row: row + rows.start,
             first_column: column,
-            sums: sums[rows.start..].as_flattened(),
+            sums: sums.0[rows.start..].as_flattened(),
             stride: SIDE,
             shape: (rows.len(), SIDE),
         };
@@ -149,9 +156,11 @@ impl<'a> Product<'a> {
         let second = if tile.rows - row > amx::SIDE { first + amx::SIDE } else { first };
         let panel = (tile.column + column) / LANES;
         // The next two panels are asked for while these are used, a part with each block.
-        let part = row / SIDE * self.steps() * amx::AHEAD;
+        let lines = (2 * self.panels.bytes).div_ceil(tile.rows.div_ceil(SIDE) * self.steps());
+        let step = lines.next_multiple_of(amx::AHEAD);
+        let part = row / SIDE * self.steps() * step;
         let ahead = if column + SIDE < tile.columns && part < 2 * self.panels.bytes {
-            amx::Ahead { from: bytes(panel + 2).as_ptr().wrapping_add(part), step: amx::AHEAD }
+            amx::Ahead { from: bytes(panel + 2).as_ptr().wrapping_add(part), step }
         } else {
             amx::Ahead { from: bytes(panel).as_ptr(), step: 0 }
         };

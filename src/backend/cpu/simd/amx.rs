@@ -156,6 +156,13 @@ pub(in crate::backend::cpu) struct Ahead {
     pub(in crate::backend::cpu) step: usize,
 }
 
+impl Ahead {
+    /// The steps ask for nothing new: for the first line of what they read, again and again.
+    pub(in crate::backend::cpu) fn nothing(read: &[bf16]) -> Self {
+        Self { from: read.as_ptr().cast(), step: 0 }
+    }
+}
+
 /// Bytes that a step asks for.
 pub(in crate::backend::cpu) const AHEAD: usize = 128;
 
@@ -170,6 +177,26 @@ impl Tiles {
                 "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 options(nostack, nomem)
+            );
+        }
+    }
+
+    /// Goes on with 32 x 32 sums that were written.
+    #[inline(always)]
+    pub(in crate::backend::cpu) fn resume_2x2(&self, from: &Sums<'_>) {
+        from.check(2 * SIDE, 2 * SIDE);
+        // SAFETY: tiles are configured (self); what is read was checked to be inside its slice.
+        unsafe {
+            asm!(
+                "tileloadd tmm0, [{c} + {sc}*1]",
+                "tileloadd tmm1, [{c} + {sc}*1 + 64]",
+                "tileloadd tmm2, [{d} + {sc}*1]",
+                "tileloadd tmm3, [{d} + {sc}*1 + 64]",
+                c = in(reg) from.data.as_ptr(),
+                d = in(reg) from.data.as_ptr().wrapping_add(SIDE * from.stride),
+                sc = in(reg) 4 * from.stride,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                options(nostack, readonly)
             );
         }
     }
@@ -193,14 +220,14 @@ impl Tiles {
         unsafe {
             asm!(
                 "2:",
-                "tileloadd tmm4, [{a0} + {sa}*1]",
-                "tileloadd tmm6, [{b0} + {sb}*1]",
-                "tileloadd tmm7, [{b1} + {sb}*1]",
+                "tileloaddt1 tmm4, [{a0} + {sa}*1]",
+                "tileloaddt1 tmm6, [{b0} + {sb}*1]",
+                "tileloaddt1 tmm7, [{b1} + {sb}*1]",
                 "prefetcht1 [{ahead}]",
                 "prefetcht1 [{ahead} + 64]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
                 "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{a1} + {sa}*1]",
+                "tileloaddt1 tmm5, [{a1} + {sa}*1]",
                 "tdpbf16ps tmm2, tmm5, tmm6",
                 "tdpbf16ps tmm3, tmm5, tmm7",
                 "add {a0}, 64",

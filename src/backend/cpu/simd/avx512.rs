@@ -178,6 +178,15 @@ macro_rules! implement {
                 // SAFETY: as above.
                 unsafe { _mm512_div_ps(a, b) }
             }
+            /// From an estimate to 2^-14, and a step of Newton's.
+            #[inline(always)]
+            fn reciprocal(self, x: Self::V) -> Self::V {
+                // SAFETY: as above.
+                unsafe {
+                    let r = _mm512_rcp14_ps(x);
+                    _mm512_mul_ps(r, _mm512_fnmadd_ps(x, r, _mm512_set1_ps(2.0)))
+                }
+            }
             #[inline(always)]
             fn max(self, a: Self::V, b: Self::V) -> Self::V {
                 // SAFETY: as above.
@@ -242,6 +251,33 @@ macro_rules! implement {
             #[inline(always)]
             fn dot_pairs(self, sum: Self::V, pairs: &[bf16; 32], x: [bf16; 2]) -> Self::V {
                 $dot_pairs(sum, pairs, x)
+            }
+            #[inline(always)]
+            fn widen_codes(self, codes: &[u8; 64], to: &mut [[bf16; 32]; 2]) {
+                // SAFETY: as above; 64 bytes are readable, and as many writable twice.
+                unsafe {
+                    let codes = _mm512_loadu_si512(codes.as_ptr().cast());
+                    let low = _mm512_set1_epi32(0xFF);
+                    // 2^23 + code, less 2^23 + 128: an integral f32, whose upper half is it in bfloat16.
+                    let magic = _mm512_set1_epi32(0x4B00_0000);
+                    let offset = _mm512_set1_ps(8_388_736.0);
+                    let wide = |byte: __m512i| {
+                        let x = _mm512_castsi512_ps(_mm512_or_si512(byte, magic));
+                        _mm512_castps_si512(_mm512_sub_ps(x, offset))
+                    };
+                    let quad = [
+                        wide(_mm512_and_si512(codes, low)),
+                        wide(_mm512_and_si512(_mm512_srli_epi32::<8>(codes), low)),
+                        wide(_mm512_and_si512(_mm512_srli_epi32::<16>(codes), low)),
+                        wide(_mm512_srli_epi32::<24>(codes)),
+                    ];
+                    for (i, to) in to.iter_mut().enumerate() {
+                        // The upper halves of the odd ones beside those of the even ones.
+                        let even = _mm512_srli_epi32::<16>(quad[2 * i]);
+                        let both = _mm512_mask_mov_epi16(even, 0xAAAA_AAAA, quad[2 * i + 1]);
+                        _mm512_storeu_si512(to.as_mut_ptr().cast(), both);
+                    }
+                }
             }
             #[inline(always)]
             fn prefetch(self, from: *const u8, ahead: usize) {

@@ -69,11 +69,11 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn max(self, a: Self::V, b: Self::V) -> Self::V {
-        map2(a, b, f32::max)
+        map2(a, b, |a, b| if a > b { a } else { b })
     }
     #[inline(always)]
     fn min(self, a: Self::V, b: Self::V) -> Self::V {
-        map2(a, b, f32::min)
+        map2(a, b, |a, b| if a < b { a } else { b })
     }
     #[inline(always)]
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {

@@ -42,7 +42,9 @@ pub(in crate::backend::cpu) trait Simd: Copy {
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The larger; `b` where that is not a number.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The smaller; `b` where that is not a number.
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a b + c`.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
@@ -65,6 +67,15 @@ pub(in crate::backend::cpu) trait Simd: Copy {
     }
     /// Adds to each lane the four products of its unsigned bytes with the signed ones of `x`.
     fn dot_bytes(self, sum: Self::I, bytes: &[u8; 64], x: [i8; 4]) -> Self::I;
+    /// Codes of lanes of four bytes, without the 128 that they are offset by, as two vectors of pairs: exact.
+    #[inline(always)]
+    fn widen_codes(self, codes: &[u8; 64], to: &mut [[bf16; 32]; 2]) {
+        for (lane, codes) in codes.as_chunks::<4>().0.iter().enumerate() {
+            for (i, code) in codes.iter().enumerate() {
+                to[i / 2][2 * lane + i % 2] = bf16::from_f32(f32::from(*code) - 128.0);
+            }
+        }
+    }
     /// Asks for the cache line `ahead` bytes after `from`; never faults.
     fn prefetch(self, from: *const u8, ahead: usize);
 
@@ -81,12 +92,13 @@ pub(in crate::backend::cpu) trait Simd: Copy {
         self.splat(0.0)
     }
 
-    /// e^x to about 2 units in the last place; 0 below -105, where f32 has nothing smaller.
+    /// e^x to about 2 units in the last place; 1.2e-38 below -87.3, as results that are not normal take a hundred times
+    /// as long; not a number where x is none.
     ///
     /// x = n ln 2 + r with |r| <= ln 2 / 2 in two parts (Cody and Waite), then a polynomial in r of degree 6.
     #[inline(always)]
     fn exp(self, x: Self::V) -> Self::V {
-        let x = self.min(self.max(x, self.splat(-105.0)), self.splat(88.0));
+        let x = self.min(self.splat(88.0), self.max(self.splat(-87.33), x));
         let n = self.round(self.mul(x, self.splat(std::f32::consts::LOG2_E)));
         let r = self.fma(n, self.splat(-0.693_145_75), x);
         let r = self.fma(n, self.splat(-1.428_606_8e-6), r);
@@ -104,7 +116,13 @@ pub(in crate::backend::cpu) trait Simd: Copy {
         const C: f32 = 0.797_884_6;
         let u = self.mul(x, self.fma(self.mul(x, x), self.splat(C * 0.044_715), self.splat(C)));
         let e = self.exp(self.mul(u, self.splat(-2.0)));
-        self.div(x, self.add(e, self.splat(1.0)))
+        self.mul(x, self.reciprocal(self.add(e, self.splat(1.0))))
+    }
+
+    /// 1 / x to about 2 units in the last place, for x from 1 to 2^127.
+    #[inline(always)]
+    fn reciprocal(self, x: Self::V) -> Self::V {
+        self.div(self.splat(1.0), x)
     }
 }
 

@@ -202,17 +202,35 @@ impl<T: Element> Kernel for Write<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { layout, step, .. } = self;
-        for token in 0..step.new_tokens {
+        let Self { layout, step, k, width, stride, to } = self;
+        let row = |token: usize| &k[token * stride..][..layout.head_dim];
+        let value = |token: usize| &k[token * stride + width..][..layout.head_dim];
+        let together = layout.together();
+        let mut token = 0;
+        while token < step.new_tokens {
             let position = step.context - step.new_tokens + token;
             let block = position / BLOCK * layout.block();
-            let block = &mut self.to[block..block + layout.block()];
-            let k = &self.k[token * self.stride..];
-            let v = &k[self.width..][..layout.head_dim];
-            layout.write(s, block, position % BLOCK, &k[..layout.head_dim], v);
+            let (block, at) = (&mut to[block..block + layout.block()], position % BLOCK);
+            let written =
+                if at.is_multiple_of(together) && token + together <= step.new_tokens { together } else { 1 };
+            match written {
+                QUAD => {
+                    let all = std::array::from_fn(|i| token + i);
+                    layout.write_quad(s, block, at, all.map(row), all.map(value));
+                }
+                LANES => {
+                    let all = std::array::from_fn(|i| token + i);
+                    layout.write_lanes(block, at, all.map(row), all.map(value));
+                }
+                _ => layout.write(s, block, at, row(token), value(token)),
+            }
+            token += written;
         }
     }
 }
+
+/// Tokens of 8-bit codes that share a quad of V.
+const QUAD: usize = 4;
 
 /// A number as another type, unchanged where it is one already.
 #[inline(always)]
@@ -227,6 +245,33 @@ fn rounded(x: f32) -> f32 {
 }
 
 impl Layout {
+    /// Tokens that are written together where they start at a multiple of as many: then what is beside each other in a
+    /// block is written at once.
+    fn together(&self) -> usize {
+        match self.storage.element {
+            KvElement::Int8 => QUAD,
+            KvElement::Bf16 if self.head_dim.is_multiple_of(2) => LANES,
+            _ => 1,
+        }
+    }
+
+    /// Writes 16 tokens of bfloat16 from token `token` on.
+    #[inline(always)]
+    fn write_lanes<T: Element>(&self, block: &mut [u8], token: usize, k: [&[T]; LANES], v: [&[T]; LANES]) {
+        let (k_to, v_to) = block.split_at_mut(self.half());
+        let k_to = &mut cast_mut::<u8, [[bf16; 2]; LANES]>(k_to)[token / LANES * self.channels / 2..];
+        let k = k.map(|k| k[..self.head_dim].as_chunks::<2>().0);
+        for (pair, to) in k_to.iter_mut().enumerate().take(self.head_dim / 2) {
+            *to = std::array::from_fn(|lane| k[lane][pair].map(Element::to_bf16));
+        }
+        let v_to = &mut cast_mut::<u8, [bf16; 2]>(v_to)[token / 2 * self.channels..];
+        for (v, to) in v.as_chunks::<2>().0.iter().zip(v_to.chunks_mut(self.channels)) {
+            for ((to, a), b) in to.iter_mut().zip(v[0]).zip(v[1]) {
+                *to = [a.to_bf16(), b.to_bf16()];
+            }
+        }
+    }
+
     /// Writes token `token` of a block.
     #[inline(always)]
     fn write<S: Simd, T: Element>(&self, s: S, block: &mut [u8], token: usize, k: &[T], v: &[T]) {
@@ -254,25 +299,72 @@ impl Layout {
                 }
             }
             KvElement::Int8 => {
-                let (half, lane) = (token / LANES, token % LANES);
-                let k_to = cast_mut::<u8, [[u8; 4]; LANES]>(k_to);
-                let quads = &mut k_to[half * self.channels / 4..];
-                self.quantise(s, k, token, k_scales, |c, code| {
-                    quads[c / 4][lane][c % 4] = (code + 128) as u8
-                });
+                self.write_k_codes(s, k_to, token, k, k_scales);
+                let codes = self.quantise(s, v, token, v_scales);
                 let v_to = &mut cast_mut::<u8, [u8; 4]>(v_to)[token / 4 * self.channels..];
-                self.quantise(s, v, token, v_scales, |c, code| v_to[c][token % 4] = (code + 128) as u8);
+                for (to, code) in v_to.iter_mut().zip(&codes[..v.len()]) {
+                    to[token % 4] = offset(*code);
+                }
             }
             KvElement::Fp8 => unreachable!("refused by Layout::new"),
             KvElement::Int4 => {
                 for (x, to, scales) in [(k, k_to, k_scales), (v, v_to, v_scales)] {
                     let to = &mut to[token * self.channels / 2..];
-                    self.quantise(s, x, token, scales, |c, code| {
-                        let nibble = (code + 8) as u8;
-                        to[c / 2] = if c % 2 == 0 { nibble } else { to[c / 2] | nibble << 4 };
-                    });
+                    let codes = self.quantise(s, x, token, scales);
+                    for (to, pair) in to.iter_mut().zip(codes[..x.len()].as_chunks::<2>().0) {
+                        let nibble = |code: i8| (code + 8) as u8 & 15;
+                        *to = nibble(pair[0]) | nibble(pair[1]) << 4;
+                    }
                 }
             }
+        }
+    }
+
+    /// Writes four tokens of a block from a multiple of four on, where codes of four tokens share a quad of V.
+    #[inline(always)]
+    fn write_quad<S: Simd, T: Element>(
+        &self,
+        s: S,
+        block: &mut [u8],
+        token: usize,
+        k: [&[T]; QUAD],
+        v: [&[T]; QUAD],
+    ) {
+        let (scales, values) = block.split_at_mut(self.scales());
+        let scales = cast_mut::<u8, [f16; BLOCK]>(scales);
+        let (k_scales, v_scales) = scales.split_at_mut(self.groups);
+        let (k_to, v_to) = values.split_at_mut(self.half());
+        for (i, k) in k.into_iter().enumerate() {
+            self.write_k_codes(s, k_to, token + i, k, k_scales);
+        }
+        let mut codes = [[0; WIDEST]; QUAD];
+        for (i, (codes, v)) in codes.iter_mut().zip(v).enumerate() {
+            *codes = self.quantise(s, v, token + i, v_scales);
+        }
+        let v_to = &mut cast_mut::<u8, [u8; 4]>(v_to)[token / 4 * self.channels..][..self.head_dim];
+        for (c, to) in v_to.iter_mut().enumerate() {
+            *to = [codes[0][c], codes[1][c], codes[2][c], codes[3][c]].map(offset);
+        }
+    }
+
+    /// Writes the codes of a token's K, in quads of channels.
+    #[inline(always)]
+    fn write_k_codes<S: Simd, T: Element>(
+        &self,
+        s: S,
+        to: &mut [u8],
+        token: usize,
+        k: &[T],
+        scales: &mut [[f16; BLOCK]],
+    ) {
+        let codes = self.quantise(s, k, token, scales);
+        let quads = &mut cast_mut::<u8, [[u8; 4]; LANES]>(to)[token / LANES * self.channels / 4..];
+        let (whole, rest) = codes[..k.len()].as_chunks::<4>();
+        for (to, quad) in quads.iter_mut().zip(whole) {
+            to[token % LANES] = quad.map(offset);
+        }
+        for (i, code) in rest.iter().enumerate() {
+            quads[whole.len()][token % LANES][i] = offset(*code);
         }
     }
 
@@ -297,7 +389,8 @@ impl Layout {
     }
 
     /// Symmetric quantisation per group: scale = max |x| / largest code rounded to f16, code = round(x / scale), with
-    /// the rounded scale, which is what reading multiplies by. `put` takes channel and code.
+    /// the rounded scale, which is what reading multiplies by. Gives the codes of the channels, then zeros. The scale
+    /// of a group that holds anything infinite or not a number is not a number: what is read shows it.
     #[inline(always)]
     fn quantise<S: Simd, T: Element>(
         &self,
@@ -305,11 +398,11 @@ impl Layout {
         x: &[T],
         token: usize,
         scales: &mut [[f16; BLOCK]],
-        mut put: impl FnMut(usize, i32),
-    ) {
+    ) -> [i8; WIDEST] {
         let most = f32::from(self.storage.element.largest_code().unwrap_or(127));
         let group = self.storage.channels_per_scale(self.head_dim);
-        for (g, (x, scales)) in x.chunks(group).zip(scales).enumerate() {
+        let mut codes = [0i8; WIDEST];
+        for ((x, scales), to) in x.chunks(group).zip(scales).zip(codes.chunks_mut(group)) {
             let mut wide = [0f32; WIDEST];
             for (wide, x) in wide.iter_mut().zip(x) {
                 *wide = x.to_f32();
@@ -320,18 +413,25 @@ impl Layout {
             // The smallest positive f16, so that a group of zeros has a scale to divide by.
             // Times the reciprocal, not divided: as candle does it, or one scale in thousands would differ in its last bit.
             let scale = f16::from_f32((largest * (1.0 / most)).max(f16::MIN_POSITIVE_SUBNORMAL.to_f32()));
+            // 0 where all are finite, as 0 x infinity is not a number.
+            let nothing = vectors.iter().fold(s.zero(), |sum, x| s.fma(s.load(x), s.zero(), sum));
+            let scale = if s.sum(nothing) == 0.0 { scale } else { f16::NAN };
             scales[token] = scale;
             let scale = scale.to_f32();
-            let mut codes = [0i8; WIDEST];
-            for (codes, x) in codes.as_chunks_mut::<LANES>().0.iter_mut().zip(vectors) {
-                let codes_wide = x.map(|x| rounded(x / scale).clamp(-most, most));
-                s.store_i8(s.load(&codes_wide), codes);
+            let mut narrow = [0i8; WIDEST];
+            for (narrow, x) in narrow.as_chunks_mut::<LANES>().0.iter_mut().zip(vectors) {
+                s.store_i8(s.load(&x.map(|x| rounded(x / scale).max(-most).min(most))), narrow);
             }
-            for (c, code) in codes[..x.len()].iter().enumerate() {
-                put(g * group + c, i32::from(*code));
-            }
+            to[..x.len()].copy_from_slice(&narrow[..x.len()]);
         }
+        codes
     }
+}
+
+/// A code as it is stored: plus 128.
+#[inline(always)]
+fn offset(code: i8) -> u8 {
+    code as u8 ^ 128
 }
 
 #[cfg(test)]

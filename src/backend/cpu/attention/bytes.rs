@@ -184,6 +184,9 @@ impl<const L: usize> Factors<L> {
         let mut codes = [[[0; 4]; BLOCK / 4]; L];
         // Below that, 127 / largest is infinite; such weights are of tokens that add nothing.
         let unit = if largest > 1e-36 { largest / 127.0 } else { 0.0 };
+        // A scale that is not a number shows in the result; codes could not hold it.
+        let sum = s.sum(s.add(rest[0], rest[1]));
+        let unit = if sum.is_nan() { sum } else { unit };
         let mut offsets = [0; L];
         if unit > 0.0 {
             let inverse = s.splat(127.0 / largest);

@@ -4,6 +4,8 @@
 //! the K/V head. It goes over the blocks that any of its queries sees, and keeps for each query about the largest
 //! score so far, the sum of the exponentials, and the weighted sum of V (Milakov and Gimelshein 2018; Dao et al. 2022).
 
+#[cfg(target_arch = "x86_64")]
+mod bands;
 mod block;
 mod bytes;
 mod queries;
@@ -36,6 +38,10 @@ impl<T: Element> Attention<'_, T> {
         let shared = heads / kv_heads;
         // More than 16 query heads to a K/V head are taken in parts.
         let together = (1..=shared.min(MOST)).rev().find(|n| shared.is_multiple_of(*n)).unwrap_or(1);
+        #[cfg(target_arch = "x86_64")]
+        if bands::fit::<T>(isa, &self.blocks.layout) && self.step.new_tokens * together >= bands::FEWEST {
+            return self.run_bands(isa, pool, together, to, stride);
+        }
         let grid = Grid {
             rows: self.step.batch * self.step.new_tokens,
             group: self.step.new_tokens,
@@ -45,6 +51,76 @@ impl<T: Element> Attention<'_, T> {
             stride,
         };
         pool.tiles(to, grid, |mut tile| self.attend(isa, together, &mut tile));
+    }
+
+    /// Tasks of up to [`bands::BANDS`] bands, where that leaves tasks for all threads.
+    #[cfg(target_arch = "x86_64")]
+    fn run_bands(&self, isa: Isa, pool: &mut Pool, together: usize, to: &mut [T], stride: usize) {
+        let AttentionSpec { heads, head_dim, .. } = self.spec;
+        let StepShape { batch, new_tokens, .. } = self.step;
+        let rows = bands::BAND / together;
+        let all = batch * new_tokens.div_ceil(rows) * (heads / together);
+        // Causal tasks differ in length, so that a thread should have several.
+        let bands = (all / (6 * pool.threads())).clamp(1, bands::BANDS);
+        let grid = Grid {
+            rows: batch * new_tokens,
+            group: new_tokens,
+            tile_rows: (bands * rows).min(new_tokens),
+            columns: heads * head_dim,
+            tile_columns: together * head_dim,
+            stride,
+        };
+        let int8 = self.blocks.layout.storage.is_quantised();
+        pool.tiles(to, grid, |mut tile| match (self.blocks.layout.channels, int8) {
+            (..=bands::NARROW, false) => self.attend_bands::<{ bands::NARROW }, 0>(isa, together, &mut tile),
+            (..=bands::NARROW, true) => self
+                .attend_bands::<{ bands::NARROW }, { bands::TOKENS * bands::NARROW }>(
+                    isa, together, &mut tile,
+                ),
+            (_, false) => self.attend_bands::<{ bands::WIDE }, 0>(isa, together, &mut tile),
+            (_, true) => self
+                .attend_bands::<{ bands::WIDE }, { bands::TOKENS * bands::WIDE }>(isa, together, &mut tile),
+        });
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn attend_bands<const W: usize, const ROOM: usize>(
+        &self,
+        isa: Isa,
+        together: usize,
+        tile: &mut Tile<'_, T>,
+    ) {
+        let Self { spec, blocks, .. } = self;
+        let head_dim = spec.head_dim;
+        let (visible, head) = self.place(together, tile);
+        let per_band = bands::BAND / together;
+        let mut room = [const { bands::Band::<W>::EMPTY }; bands::BANDS];
+        let count = tile.rows.div_ceil(per_band);
+        for i in 0..tile.rows * together {
+            let at = (tile.row + i / together) * self.q_stride + tile.column + i % together * head_dim;
+            room[i / together / per_band].push(&self.q[at..at + head_dim]);
+        }
+        let seen = visible.of_row(0).start..visible.first + tile.rows;
+        let take = bands::Take::<W, ROOM> {
+            context: bands::Context { blocks: *blocks, head, visible, scale: 1.0 / (head_dim as f32).sqrt() },
+            bands: &mut room[..count],
+            seen: seen.start / BLOCK..seen.end.div_ceil(BLOCK),
+        };
+        dispatch(isa, take);
+        for i in 0..tile.rows * together {
+            let row = i / together;
+            let y = room[row / per_band].result(row % per_band * together + i % together);
+            write(isa, y, &mut tile.row_mut(row)[i % together * head_dim..][..head_dim]);
+        }
+    }
+
+    /// What the queries of a tile see, and which of the cache's heads they belong to.
+    fn place(&self, together: usize, tile: &Tile<'_, T>) -> (Visible, usize) {
+        let Self { step, spec, .. } = self;
+        let first = step.context - step.new_tokens + tile.row % step.new_tokens;
+        let kv_head = tile.column / spec.head_dim / (spec.heads / spec.kv_heads);
+        let head = tile.row / step.new_tokens * spec.kv_heads + kv_head;
+        (Visible { first, together, window: spec.window }, head)
     }
 
     /// A task, with room for no more queries and widened values than it has: room is cleared for every task.
@@ -64,18 +140,15 @@ impl<T: Element> Attention<'_, T> {
         together: usize,
         tile: &mut Tile<'_, T>,
     ) {
-        let Self { step, spec, blocks, .. } = self;
-        let first = step.context - step.new_tokens + tile.row % step.new_tokens;
-        let kv_head = tile.column / spec.head_dim / (spec.heads / spec.kv_heads);
-        let head = tile.row / step.new_tokens * spec.kv_heads + kv_head;
+        let Self { spec, blocks, .. } = self;
+        let (visible, head) = self.place(together, tile);
         let count = tile.rows * together;
         let mut queries = Queries::<N>::new(count, spec.head_dim);
         for i in 0..count {
             let at = (tile.row + i / together) * self.q_stride + tile.column + i % together * spec.head_dim;
             queries.set(i, &self.q[at..at + spec.head_dim]);
         }
-        let visible = Visible { first, together, window: spec.window };
-        let seen = visible.of_row(0).start..first + tile.rows;
+        let seen = visible.of_row(0).start..visible.first + tile.rows;
         let take = Take {
             queries: &mut queries,
             products: Products::<ROOM>::new(blocks.layout, T::IS_BF16, size_of::<T>()).with_tiles(isa, count),
@@ -87,12 +160,17 @@ impl<T: Element> Attention<'_, T> {
         dispatch(isa, take);
         for i in 0..count {
             let to = &mut tile.row_mut(i / together)[i % together * spec.head_dim..][..spec.head_dim];
-            let (y, whole) = (queries.result(i), spec.head_dim / LANES * LANES);
-            dispatch(isa, Convert { x: &y[..whole], to: &mut to[..whole] });
-            for (to, y) in to.iter_mut().zip(y).skip(whole) {
-                *to = T::from_f32(*y);
-            }
+            write(isa, queries.result(i), to);
         }
+    }
+}
+
+/// Writes a query's result.
+fn write<T: Element>(isa: Isa, y: &[f32], to: &mut [T]) {
+    let whole = to.len() / LANES * LANES;
+    dispatch(isa, Convert { x: &y[..whole], to: &mut to[..whole] });
+    for (to, y) in to.iter_mut().zip(y).skip(whole) {
+        *to = T::from_f32(*y);
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) const MOST: usize = 16;
 
 /// By how much a score may exceed the one that weights are relative to: weights up to e^8 are as precise as those up to
 /// 1, and sums are seldom scaled anew, which costs a branch that cannot be predicted.
-const SLACK: f32 = 8.0;
+pub(super) const SLACK: f32 = 8.0;
 
 /// Scores, then weights, of a block's tokens.
 pub(super) type Scores = [[f32; LANES]; HALVES];
@@ -100,6 +100,7 @@ impl<const N: usize> Queries<N> {
 }
 
 /// Which tokens the queries see.
+#[derive(Clone, Copy)]
 pub(super) struct Visible {
     /// The position of the first row.
     pub(super) first: usize,

@@ -27,7 +27,7 @@ pub use manifest::{
 };
 pub use profiler::ProfilerInfo;
 pub use reader::{ProfileError, looks_like_run, read_run};
-pub use record::{CacheRecord, PlanRecord, PlannedOp, Record, StepRecord, TimingMethod, Twin};
+pub use record::{CacheRecord, PlanRecord, PlannedOp, ProcessRecord, Record, StepRecord, TimingMethod, Twin};
 pub use telemetry::{EnergyReading, GpuSample, PowerReading, TelemetryCost, TelemetryRecord, UsageRecord};
 pub use trace::{CopyKind, CopyRecord, MatmulShape, RangeRecord, StepMark, Timeline, TraceDevice, TraceInfo};
 pub use writer::{RunWriter, write_atomically};
@@ -49,6 +49,8 @@ pub struct Run {
     pub plans: Vec<PlanRecord>,
     /// Timed steps, plain and instrumented, in the order measured.
     pub steps: Vec<StepRecord>,
+    /// The processes that measured it; empty where there was one.
+    pub processes: Vec<ProcessRecord>,
     /// KV cache sizes by version.
     pub caches: Vec<CacheRecord>,
     /// Kernel launches of a profiler's export.
@@ -81,6 +83,7 @@ impl Run {
             Record::Ceiling(ceiling) => self.ceilings.push(ceiling),
             Record::Plan(plan) => self.plans.push(plan),
             Record::Step(step) => self.steps.push(step),
+            Record::Process(process) => self.processes.push(process),
             Record::Cache(cache) => self.caches.push(cache),
             Record::Kernel(kernel) => self.kernels.push(*kernel),
             Record::Profiler(profiler) => self.profiler = Some(profiler),

@@ -20,6 +20,8 @@ pub enum Record {
     Plan(PlanRecord),
     /// A timed step.
     Step(StepRecord),
+    /// Where the repetitions of a process begin.
+    Process(ProcessRecord),
     /// The size of a KV cache.
     Cache(CacheRecord),
     /// A kernel launch.
@@ -154,6 +156,17 @@ impl StepRecord {
     pub fn coverage(&self) -> Option<f64> {
         self.covered_s().map(|covered| covered / self.time_s)
     }
+}
+
+/// One of the processes that measured a run, where there is more than one: its repetitions are those from
+/// `first_repetition` up to the next process's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessRecord {
+    /// The number of its first repetition in the run.
+    pub first_repetition: usize,
+    /// When it started, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
 }
 
 /// The size of a version's KV cache at the end of a repetition.

@@ -142,9 +142,9 @@ pub struct RunConfig {
     pub batch: usize,
     /// The seed of weights, prompt and order.
     pub seed: u64,
-    /// Unrecorded repetitions first.
+    /// The least unrecorded rounds first; [`super::ScheduleRecord`] has how many there were.
     pub warmup: usize,
-    /// Repetitions asked for.
+    /// The least repetitions asked for.
     pub repetitions: usize,
     /// The time after which no repetition is begun, in seconds.
     pub max_time_s: Option<f64>,

@@ -8,6 +8,9 @@ use super::Sample;
 /// More values than this on a side: the normal approximation is as good, and the exact count grows with their fourth power.
 const EXACT_UP_TO: usize = 30;
 
+/// More throws than this: the normal approximation differs by less than one.
+const EXACT_THROWS: usize = 200;
+
 /// An estimate with a two-sided interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Estimate {
@@ -48,6 +51,27 @@ pub(super) fn centre(values: &[f64], confidence: f64) -> Option<Estimate> {
         largest_k(&signed_ranks(n), tail)
     };
     between(averages, k?)
+}
+
+/// How far the median may be from the middle of its interval, as a part of the median: half the distance between the (k+1)-th
+/// smallest and largest value, with k the largest number that a fair coin's heads in n throws are at or below with a
+/// probability of at most (1 - confidence) / 2 (the sign test's interval; Hollander, Wolfe and Chicken 2014, section 3.6). Of
+/// fewer values than reach `confidence` (under 6 for 95 %) it is that of the extremes. Infinite around 0.
+pub fn relative_half_width(sample: &Sample, confidence: f64) -> f64 {
+    let n = sample.count();
+    let tail = (1.0 - confidence) / 2.0;
+    let k = if n > EXACT_THROWS {
+        normal_k(n as f64 / 2.0, (n as f64).sqrt() / 2.0, tail)
+    } else {
+        let throws = (0..n).scan(1.0, |ways, i| {
+            let now = *ways;
+            *ways *= (n - i) as f64 / (i + 1) as f64;
+            Some(now)
+        });
+        largest_k(&throws.chain([1.0]).collect::<Vec<f64>>(), tail)
+    };
+    let (sorted, k) = (sample.sorted(), k.unwrap_or(0));
+    ((sorted[n - 1 - k] - sorted[k]) / 2.0 / sample.median()).abs()
 }
 
 fn between(values: Vec<f64>, k: usize) -> Option<Estimate> {
@@ -143,5 +167,19 @@ mod tests {
         let found = centre(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 0.95).unwrap();
         assert_eq!((found.low, found.centre, found.high), (1.0, 3.5, 6.0));
         assert_eq!(centre(&[1.0; 5], 0.95), None);
+    }
+
+    #[test]
+    fn the_interval_of_a_median_is_that_of_the_sign_test() {
+        // scipy 1.17.1: the largest k with binom.cdf(k, n, .5) <= .025: 6: 0, 9: 1, 20: 5, 100: 39, 500: 227.
+        for (n, k) in [(6usize, 0usize), (9, 1), (20, 5), (100, 39), (500, 227)] {
+            let sample = Sample::new((1..=n).map(|i| i as f64).collect()).unwrap();
+            // From k + 1 to n - k.
+            let expected = (n - 1 - 2 * k) as f64 / 2.0 / ((n + 1) as f64 / 2.0);
+            let found = relative_half_width(&sample, 0.95);
+            assert!((found - expected).abs() < 1e-12, "{n}: {found} is not {expected}");
+        }
+        let three = Sample::new(vec![1.0, 2.0, 3.0]).unwrap();
+        assert_eq!(relative_half_width(&three, 0.95), 0.5);
     }
 }

@@ -10,8 +10,9 @@ const VOCAB: usize = 256;
 /// Tokens of a window.
 pub(crate) const POSITIONS: usize = 256;
 const EPS: f32 = 1e-5;
-/// GPT-2's initialisation; projections back into the residual stream are divided by the root of their number.
-const STDDEV: f64 = 0.02;
+/// Of matrices at first, times the root of the width: twice GPT-2's 0.02 x sqrt(768). Projections back into the residual
+/// stream are divided by the root of their number, as there.
+const SPREAD: f64 = 0.6;
 
 /// The model's dimensions.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +71,8 @@ impl Gpt {
             let data: Vec<f32> = match (dims.len(), name.ends_with("weight")) {
                 (1, is_gain) => vec![if is_gain { 1.0 } else { 0.0 }; count],
                 _ => {
-                    let stddev = if name.contains("c_proj") { STDDEV / projections } else { STDDEV };
+                    let all = SPREAD / (shape.hidden as f64).sqrt();
+                    let stddev = if name.contains("c_proj") { all / projections } else { all };
                     (0..count).map(|_| (stddev * normal(&mut rng)) as f32).collect()
                 }
             };
@@ -99,7 +101,8 @@ impl Gpt {
     pub(crate) fn log_probabilities(&self, inputs: &Tensor, share: usize) -> Result<Tensor> {
         let (windows, tokens) = inputs.dims2()?;
         let wte = self.tensor("wte.weight");
-        let rows = wte.index_select(&inputs.flatten_all()?, 0)?.reshape((windows, tokens, self.shape.hidden))?;
+        let rows =
+            wte.index_select(&inputs.flatten_all()?, 0)?.reshape((windows, tokens, self.shape.hidden))?;
         let mut x = rows.broadcast_add(&self.tensor("wpe.weight").narrow(0, 0, tokens)?)?;
         let mut keys_values = None;
         for layer in 0..self.shape.layers {
@@ -148,8 +151,7 @@ impl Gpt {
     }
 
     fn linear(&self, x: &Tensor, name: &str) -> Result<Tensor> {
-        let (weight, bias) =
-            (self.tensor(&format!("{name}.weight")), self.tensor(&format!("{name}.bias")));
+        let (weight, bias) = (self.tensor(&format!("{name}.weight")), self.tensor(&format!("{name}.bias")));
         let (windows, tokens, input) = x.dims3()?;
         let y = x.reshape((windows * tokens, input))?.matmul(weight)?.broadcast_add(bias)?;
         y.reshape((windows, tokens, ()))

@@ -98,11 +98,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// The mean loss in nats per byte, and the gradient of each parameter, over all parts.
-fn gradients(
-    model: &Gpt,
-    parts: &[(Tensor, Tensor)],
-    share: usize,
-) -> anyhow::Result<(f64, Vec<Vec<f32>>)> {
+fn gradients(model: &Gpt, parts: &[(Tensor, Tensor)], share: usize) -> anyhow::Result<(f64, Vec<Vec<f32>>)> {
     let of_part = |(i, (inputs, targets)): (usize, &(Tensor, Tensor))| {
         let share = if i % 2 == 1 { share } else { 1 };
         let loss = model.loss(inputs, targets, share)?;
@@ -124,7 +120,8 @@ fn gradients(
     let weight = 1.0 / parts.len() as f32;
     for result in results {
         let (loss, gradients) = result?;
-        let (total, all) = sum.get_or_insert_with(|| (0.0, gradients.iter().map(|g| vec![0.0; g.len()]).collect()));
+        let (total, all) =
+            sum.get_or_insert_with(|| (0.0, gradients.iter().map(|g| vec![0.0; g.len()]).collect()));
         *total += loss * f64::from(weight);
         for (into, from) in all.iter_mut().zip(gradients) {
             into.iter_mut().zip(from).for_each(|(a, b)| *a += weight * b);

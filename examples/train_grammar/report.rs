@@ -37,7 +37,9 @@ impl Report {
         let parameters = model.parameters().iter().map(|(_, var)| var.elem_count()).sum();
         let best = held_out().bits / (HELD_OUT_STORIES * STORY_BYTES) as f64;
         let entropy = story_bits() / STORY_BYTES as f64;
-        println!("{parameters} parameters; entropy {entropy:.4} bits per byte, of the held-out text {best:.4}");
+        println!(
+            "{parameters} parameters; entropy {entropy:.4} bits per byte, of the held-out text {best:.4}"
+        );
         let settings = serde_json::to_value(args).unwrap_or_default();
         Self { settings, parameters, best, curve: Vec::new() }
     }

@@ -58,6 +58,8 @@ pub enum FindingCode {
     Throttled,
     /// No ceiling is known for the device or precision.
     NoCeiling,
+    /// The cache gives other results than the same tokens in one pass, or than no cache at all.
+    CacheMismatch,
     /// More tokens than the model has positions for.
     BeyondPositions,
     /// The ceilings are those of another device than the measurement's.

@@ -110,6 +110,11 @@ pub enum WeightSource {
         /// Its path as given.
         path: String,
     },
+    /// A small trained model inside kprof itself.
+    Builtin {
+        /// Its preset.
+        name: String,
+    },
 }
 
 /// What was measured.

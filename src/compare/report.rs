@@ -2,7 +2,7 @@
 
 use super::unlike::Unlike;
 use crate::llm::{Phase, Stage};
-use crate::profile::Finding;
+use crate::profile::{Finding, ScheduleRecord};
 use crate::stats::{SpeedUp, Summary};
 use serde::Serialize;
 
@@ -51,8 +51,32 @@ pub struct CompareReport {
     pub comparison: Option<ReferenceBlock>,
     /// Each comparison.
     pub pairs: Vec<PairReport>,
+    /// The commands that were measured for it; `None` for runs.
+    pub commands: Option<CommandsReport>,
     /// What a reader should know before believing the numbers.
     pub findings: Vec<Finding>,
+}
+
+/// The commands of `kprof compare --command`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CommandsReport {
+    /// By command, the baseline first.
+    pub commands: Vec<CommandRow>,
+    /// How often they ran.
+    pub schedule: ScheduleRecord,
+}
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CommandRow {
+    /// What it is called in the pairs.
+    pub name: String,
+    /// As given.
+    pub command: String,
+    /// Wall time, in seconds.
+    pub time: Summary,
+    /// Wall time of each round, in seconds.
+    pub times_s: Vec<f64>,
 }
 
 impl CompareReport {
@@ -65,6 +89,7 @@ impl CompareReport {
             definitions: DEFINITIONS.iter().map(definition).collect(),
             comparison: pairs.first().map(|pair| pair.comparison.clone()),
             pairs,
+            commands: None,
             findings,
         }
     }
@@ -101,7 +126,7 @@ pub struct PairReport {
 /// One duration, before and after.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TimeChange {
-    /// `prefill`, `decode` or `generation`.
+    /// `prefill`, `decode`, `generation`, or of a command `wall`.
     pub what: &'static str,
     /// Before, in seconds.
     pub old: Summary,

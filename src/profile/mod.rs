@@ -11,6 +11,7 @@ mod kernel_name;
 mod latency;
 mod manifest;
 mod memory;
+mod processes;
 mod profiler;
 mod quality;
 mod reader;
@@ -32,6 +33,7 @@ pub use manifest::{
     CpuInfo, DeviceInfo, FORMAT_VERSION, HostInfo, KprofInfo, Manifest, Profiled, RunConfig, WeightSource,
 };
 pub use memory::{Accounted, MemoryMethod, MemoryRecord};
+pub use processes::findings_of_processes;
 pub use profiler::ProfilerInfo;
 pub use quality::{QualityRecord, TextRecord, perplexity};
 pub use reader::{ProfileError, looks_like_run, read_run};
@@ -124,7 +126,9 @@ impl Run {
             Record::Copy(copy) => self.copies.push(copy),
             Record::Usage(usage) => self.usage.push(*usage),
             Record::Telemetry(sample) => self.telemetry.push(sample),
-            Record::TelemetryCost(cost) => self.telemetry_cost = Some(cost),
+            Record::TelemetryCost(cost) => {
+                self.telemetry_cost = Some(self.telemetry_cost.map_or(cost, |c| c + cost))
+            }
             Record::Finding(finding) => self.findings.push(finding),
             Record::End { .. } => self.complete = true,
         }

@@ -3,6 +3,7 @@
 use super::roofline_export::{to_csv, to_json};
 use super::table::{Column, Table, in_wide_scale, or_na, signed_percent, significant};
 use crate::compare::{CompareReport, Contribution, MemoryChange, PairReport, TimeChange};
+use crate::profile::Ended;
 use crate::stats::{Interval, Verdict};
 use crate::units::{Bytes, Scale, Seconds};
 use serde::Serialize;
@@ -12,11 +13,28 @@ const LEAST_OP: f64 = 0.001;
 
 /// What is held against what, with the differences that were allowed.
 pub fn compare_heading(pair: &PairReport) -> String {
-    let how = if pair.paired { "interleaved in one run" } else { "separate runs" };
+    let how = if pair.paired { "interleaved" } else { "separate runs" };
     let mut text = format!("{} against {} ({how})\n", pair.new, pair.old);
     for unlike in &pair.unlike {
         text += &format!("unlike, allowed: {unlike}\n");
     }
+    text
+}
+
+/// What was run, where commands were measured: a line each, and how often.
+pub fn compare_commands(report: &CompareReport) -> String {
+    let Some(commands) = &report.commands else { return String::new() };
+    let mut text: String = commands.commands.iter().map(|c| format!("{}: {}\n", c.name, c.command)).collect();
+    let schedule = &commands.schedule;
+    let why = match schedule.ended {
+        Ended::Count => "all that were asked for",
+        Ended::Precision => "until medians were known well enough",
+        Ended::Time => "until --max-time",
+    };
+    text += &format!(
+        "{} rounds in a seeded order ({why}), after {} of warm-up\n",
+        schedule.repetitions, schedule.warmups
+    );
     text
 }
 
@@ -51,6 +69,7 @@ fn label(what: &str) -> &str {
     match what {
         "prefill" => "prefill (TTFT)",
         "decode" => "decode (TPOT)",
+        "wall" => "whole command",
         other => other,
     }
 }
@@ -67,7 +86,8 @@ pub fn compare_notes(pair: &PairReport, threshold: f64) -> String {
             text += &format!("{}: {note}\n", label(change.what));
         }
     }
-    text + &memory_line(&pair.memory)
+    let is_of_commands = pair.times.iter().any(|t| t.what == "wall");
+    if is_of_commands { text } else { text + &memory_line(&pair.memory) }
 }
 
 fn note(change: &TimeChange, threshold: f64) -> Option<String> {
@@ -165,10 +185,12 @@ pub fn compare_markdown(report: &CompareReport) -> String {
             "### {}\n{}\n{notes}\n{}",
             compare_heading(pair),
             compare_table(pair).to_markdown(),
-            contributions_table(pair).to_markdown()
+            if pair.stages.is_empty() { String::new() } else { contributions_table(pair).to_markdown() }
         )
     };
-    report.pairs.iter().map(pair).collect::<Vec<_>>().join("\n")
+    let commands: String = compare_commands(report).lines().map(|l| format!("- {l}\n")).collect();
+    let pairs = report.pairs.iter().map(pair).collect::<Vec<_>>().join("\n");
+    if commands.is_empty() { pairs } else { format!("{commands}\n{pairs}") }
 }
 
 /// A row of the CSV, in base units; an empty cell is unknown or does not apply.

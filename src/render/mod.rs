@@ -25,8 +25,8 @@ mod wrap;
 
 pub use checked::{CHECK_NOTE, check_heading, check_table};
 pub use compare::{
-    compare_csv, compare_heading, compare_json, compare_markdown, compare_notes, compare_table,
-    contributions_table,
+    compare_commands, compare_csv, compare_heading, compare_json, compare_markdown, compare_notes,
+    compare_table, contributions_table,
 };
 pub use doctor::{doctor, doctor_json};
 pub use estimate::{

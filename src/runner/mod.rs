@@ -1,5 +1,6 @@
 //! Running benchmarks: a scenario and a backend in, records out. Nothing here prints.
 
+mod commands;
 mod generate;
 mod memory_need;
 mod phase;
@@ -7,6 +8,7 @@ mod profiled;
 mod scenario;
 mod schedule;
 
+pub use commands::{CommandError, CommandTimes, Commands, CommandsOutcome, RUN_PLACE, measure_commands};
 pub use generate::{Generation, TimedStep, generate};
 pub use memory_need::{MemoryNeed, MemoryShape, NoRoom, check_memory};
 pub use phase::{Outcome, measure_phases};

@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Phase(Box<PhaseArgs>),
     /// Turn Nsight Compute reports and exports and kprof runs into a roofline table and chart
     Roofline(Box<RooflineArgs>),
-    Compare(CompareArgs),
+    Compare(Box<CompareArgs>),
     Regress(RegressArgs),
     History(HistoryArgs),
     Ncu(Box<NcuArgs>),

@@ -1,17 +1,29 @@
 //! `kprof compare`.
 
 use crate::args::CompareArgs;
-use crate::exit::usage;
+use crate::exit::{Interrupted, usage};
+use crate::interrupt;
 use crate::output::{self, Export};
-use kprof::compare::{Aspect, CompareReport, Named, compare_pair, pair_up};
+use crate::progress::Line;
+use kprof::compare::{
+    Aspect, CommandRow, CommandsReport, CompareReport, MeasuredCommand, Named, compare_commands,
+    compare_pair, pair_up,
+};
 use kprof::profile::{Finding, read_run};
 use kprof::render;
+use kprof::runner::{CommandError, Commands, Turn, measure_commands};
+use kprof::stats::Sample;
 use std::path::Path;
 
 pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     output::check_writable(args.export.paths())?;
-    let named = args.runs.iter().map(|text| read(text)).collect::<anyhow::Result<Vec<_>>>()?;
-    let report = compared(&named, &args.allow, args.threshold.0)?;
+    let report = match args.commands.is_empty() {
+        true => {
+            let named = args.runs.iter().map(|text| read(text)).collect::<anyhow::Result<Vec<_>>>()?;
+            compared(&named, &args.allow, args.threshold.0)?
+        }
+        false => measured(args)?,
+    };
     let exports = [
         Export { path: &args.export.export_json, make: &|| Ok(render::compare_json(&report).into_bytes()) },
         Export { path: &args.export.export_csv, make: &|| Ok(render::compare_csv(&report).into_bytes()) },
@@ -50,14 +62,52 @@ pub(super) fn compared(named: &[Named], allow: &[Aspect], threshold: f64) -> any
     Ok(CompareReport::new(pairs, threshold, findings))
 }
 
+/// Runs the commands and compares what they took.
+fn measured(args: &CompareArgs) -> anyhow::Result<CompareReport> {
+    if args.commands.len() < 2 {
+        return Err(usage("one --command has nothing to be held against: name a second one"));
+    }
+    let what = Commands {
+        commands: args.commands.clone(),
+        prepare: args.prepare.clone(),
+        failures_count: args.ignore_failure,
+        schedule: args.schedule.schedule(args.seed),
+    };
+    let mut line = Line::new(args.quiet);
+    let mut progress = |command: &str, turn: Turn| {
+        let round = turn.repetition.map_or("warm-up".to_string(), |r| format!("round {}", r + 1));
+        line.update(&format!("{round}  {}/{}  {command}", turn.done + 1, turn.total));
+    };
+    let outcome = measure_commands(&what, interrupt::flag(), &mut progress);
+    line.clear();
+    let outcome = outcome.map_err(|error| match error {
+        CommandError::Interrupted => Interrupted("a comparison needs all its rounds".to_string()).into(),
+        other => anyhow::Error::from(other),
+    })?;
+    let mut rows = Vec::new();
+    let mut commands = Vec::new();
+    for (i, c) in outcome.commands.into_iter().enumerate() {
+        let name = format!("command {}", i + 1);
+        let time = Sample::new(c.times_s.clone())?.summary(args.seed);
+        rows.push(CommandRow { name: name.clone(), command: c.command, time, times_s: c.times_s.clone() });
+        commands.push(MeasuredCommand { name, times_s: c.times_s, run: c.run });
+    }
+    let pairs = compare_commands(&commands, &args.allow, args.threshold.0).map_err(usage)?;
+    let mut report = CompareReport::new(pairs, args.threshold.0, outcome.findings);
+    report.commands = Some(CommandsReport { commands: rows, schedule: outcome.schedule });
+    Ok(report)
+}
+
 pub(super) fn text(report: &CompareReport) -> String {
     let width = output::width();
-    let mut parts = Vec::new();
+    let mut parts = vec![render::compare_commands(report)];
     for pair in &report.pairs {
         parts.push(render::compare_heading(pair));
         parts.push(render::compare_table(pair).to_terminal(width));
         parts.push(render::compare_notes(pair, report.threshold));
-        parts.push(render::contributions_table(pair).to_terminal(width));
+        if !pair.stages.is_empty() {
+            parts.push(render::contributions_table(pair).to_terminal(width));
+        }
     }
     parts.push(render::findings(&report.findings, output::color(), output::wrap_width()));
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")

@@ -50,15 +50,24 @@ impl Task for Measurement<'_> {
         if let Some(tool) = Presence::of_process().tool {
             record(Record::Finding(under(&tool)))?;
         }
-        for ceiling in ceilings(plan.chosen.device, backend.threads(), line) {
-            record(Record::Ceiling(ceiling))?;
+        let probes = !args.no_ceilings;
+        let before = if probes { ceilings(plan.chosen.device, backend.threads(), line) } else { Vec::new() };
+        for ceiling in &before {
+            record(Record::Ceiling(ceiling.clone()))?;
         }
+        let measuring = Instant::now();
         let mut progress = |p: Progress<'_>| line.update(&describe(p));
         let mut watch = watch(args, plan.chosen.device);
         let mut sink = Sink { record: &mut record, progress: &mut progress, stop, watch: watch.as_ref() };
         let outcome = measure_phases(&mut backend, &model, &plan.scenario, &mut sink);
         if let Some(cost) = watch.as_mut().and_then(Watch::stop) {
             record(Record::TelemetryCost(cost))?;
+        }
+        if outcome.is_ok() && measuring.elapsed() >= WORTH_PROBING_AGAIN && !before.is_empty() {
+            let after = ceilings(plan.chosen.device, backend.threads(), line);
+            if let Some(finding) = host::ceilings_moved(&before, &after) {
+                record(Record::Finding(finding))?;
+            }
         }
         match outcome {
             Ok(_) => record(Record::End { wall_s: began.elapsed().as_secs_f64() })?,
@@ -68,6 +77,9 @@ impl Task for Measurement<'_> {
         Ok(run)
     }
 }
+
+/// A probe takes about a second: after shorter measurements the first one is near enough.
+const WORTH_PROBING_AGAIN: Duration = Duration::from_secs(5);
 
 /// Watches the machine, unless told not to; a scripted clock has no machine under it.
 fn watch(args: &PhaseArgs, device: Device) -> Option<Watch> {
@@ -80,7 +92,7 @@ fn watch(args: &PhaseArgs, device: Device) -> Option<Watch> {
 }
 
 /// The run file: the place asked for, or a new one under profiles/runs/ whose name says what it is.
-fn create(args: &PhaseArgs, plan: &Plan, started: &str) -> Result<RunWriter, ProfileError> {
+pub(super) fn create(args: &PhaseArgs, plan: &Plan, started: &str) -> Result<RunWriter, ProfileError> {
     if let Some(path) = &args.output {
         return RunWriter::create(path);
     }

@@ -23,6 +23,9 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
             return Err(usage(format!("{flag} is at least 1")));
         }
     }
+    if args.processes > 1 && args.profile_step.is_some() {
+        return Err(usage("--profile-step is for one process: leave --processes out"));
+    }
     let profiled = profiled(args)?;
     let chosen = choose(&args.model)?;
     versions.iter().try_for_each(|version| version.check_model(&chosen.spec)).map_err(usage)?;

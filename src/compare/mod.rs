@@ -6,6 +6,8 @@ mod commands;
 mod contributions;
 mod history;
 mod pair;
+mod pareto;
+mod quality;
 mod report;
 mod unlike;
 
@@ -13,6 +15,8 @@ pub use align::{CompareError, Named, Subject, pair_up};
 pub use commands::{MeasuredCommand, compare_commands};
 pub use history::{Change, Series, history};
 pub use pair::{compare_pair, compare_pair_as};
+pub use pareto::{ParetoPoint, pareto};
+pub use quality::{Perplexity, PerplexityChange};
 pub use report::{
     COMPARE_SCHEMA_VERSION, CommandRow, CommandsReport, CompareReport, Contribution, GenerationBlock,
     InferenceBlock, MemoryChange, PairReport, ReferenceBlock, StageChange, TimeChange,

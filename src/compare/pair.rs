@@ -2,6 +2,7 @@
 
 use super::align::Subject;
 use super::contributions::stage_change;
+use super::quality;
 use super::report::{GenerationBlock, InferenceBlock, MemoryChange, PairReport, ReferenceBlock, TimeChange};
 use super::unlike::unlike;
 use crate::llm::Stage;
@@ -41,7 +42,7 @@ pub fn compare_pair_as(old: Subject<'_>, new: Subject<'_>, pairing: Pairing, thr
         comparison: reference_block(&times, &memory),
         times,
         memory,
-        perplexity: None,
+        perplexity: quality::change((&[old.run], old.version), (&[new.run], new.version)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::roofline_export::{to_csv, to_json};
 use super::table::{Column, Table, in_wide_scale, or_na, signed_percent, significant};
-use crate::compare::{CompareReport, Contribution, MemoryChange, PairReport, TimeChange};
+use crate::compare::{CompareReport, Contribution, MemoryChange, PairReport, ParetoPoint, TimeChange};
 use crate::profile::Ended;
 use crate::stats::{Interval, Verdict};
 use crate::units::{Bytes, Scale, Seconds};
@@ -87,7 +87,44 @@ pub fn compare_notes(pair: &PairReport, threshold: f64) -> String {
         }
     }
     let is_of_commands = pair.times.iter().any(|t| t.what == "wall");
-    if is_of_commands { text } else { text + &memory_line(&pair.memory) }
+    if is_of_commands { text } else { text + &memory_line(&pair.memory) + &perplexity_line(pair) }
+}
+
+fn perplexity_line(pair: &PairReport) -> String {
+    pair.perplexity.map_or(String::new(), |p| {
+        let by = |ratio: f64| signed_percent(ratio - 1.0);
+        let range = p.interval.map_or(String::new(), |i| format!(" [{}, {}]", by(i.low), by(i.high)));
+        format!("perplexity: {:.4} -> {:.4}, {} %{range}\n", p.old, p.new, by(p.ratio))
+    })
+}
+
+/// A row per version: latency, cache and perplexity, and which other version beats it, if any does.
+pub fn pareto_table(points: &[ParetoPoint]) -> Table {
+    let time = Scale::for_values(points.iter().filter_map(|p| p.tpot_s), Seconds::UNIT);
+    let bytes = Scale::iec_for_values(points.iter().filter_map(|p| p.cache_bytes), Bytes::UNIT);
+    let mut table = Table::new(vec![
+        Column::text("trade-off of").shrinks_to(16),
+        Column::number("TPOT", &time.unit),
+        Column::text("95 % interval").dispensable(2),
+        Column::number("KV cache", &bytes.unit),
+        Column::number("perplexity", ""),
+        Column::text("interval").dispensable(3),
+        Column::text("beaten by").shrinks_to(12),
+    ]);
+    for p in points {
+        let interval =
+            |i: Interval, text: &dyn Fn(f64) -> String| format!("[{}, {}]", text(i.low), text(i.high));
+        table.push(vec![
+            p.name.clone(),
+            or_na(p.tpot_s.map(|t| in_wide_scale(&time, t))),
+            or_na(p.tpot_interval.map(|i| interval(i, &|t| in_wide_scale(&time, t)))),
+            or_na(p.cache_bytes.map(|b| bytes.format(b))),
+            or_na(p.perplexity.map(|q| format!("{:.4}", q.value))),
+            or_na(p.perplexity.and_then(|q| q.interval).map(|i| interval(i, &|v| format!("{v:.3}")))),
+            p.beaten_by.clone().unwrap_or_else(|| "none".to_string()),
+        ]);
+    }
+    table
 }
 
 fn note(change: &TimeChange, threshold: f64) -> Option<String> {
@@ -189,7 +226,10 @@ pub fn compare_markdown(report: &CompareReport) -> String {
         )
     };
     let commands: String = compare_commands(report).lines().map(|l| format!("- {l}\n")).collect();
-    let pairs = report.pairs.iter().map(pair).collect::<Vec<_>>().join("\n");
+    let mut pairs = report.pairs.iter().map(pair).collect::<Vec<_>>().join("\n");
+    if !report.pareto.is_empty() {
+        pairs += &format!("\n### Trade-off\n\n{}", pareto_table(&report.pareto).to_markdown());
+    }
     if commands.is_empty() { pairs } else { format!("{commands}\n{pairs}") }
 }
 

@@ -46,6 +46,11 @@ impl Durations {
         Self { values, later_processes, scripted }
     }
 
+    /// All of them as one sample; `None` where there are none.
+    pub fn sample(&self) -> Option<Sample> {
+        Sample::new(self.values.values().copied().collect()).ok()
+    }
+
     fn grouped(&self) -> Option<Grouped> {
         let mut groups: Vec<Vec<f64>> = vec![Vec::new(); self.later_processes.len() + 1];
         for (repetition, value) in &self.values {

@@ -12,7 +12,9 @@ mod speedup;
 mod student;
 mod verdict;
 
-pub use bootstrap::{ENOUGH_VALUES, Interval, median_interval, paired_ratio_interval, ratio_interval};
+pub use bootstrap::{
+    ENOUGH_VALUES, Interval, mean_interval, median_interval, paired_ratio_interval, ratio_interval,
+};
 pub use grouped::Grouped;
 pub use ranks::relative_half_width;
 pub use sample::{Fences, Sample, SampleError, Summary};

@@ -97,6 +97,9 @@ pub(crate) struct PhaseArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Exports ('-' is stdout)")]
 pub(crate) struct FigureArgs {
+    /// Write a timeline for Perfetto (ui.perfetto.dev) or chrome://tracing: stages, steps, layers, phases, ops, the machine
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_trace: Option<PathBuf>,
     /// Write the phase figure as SVG
     #[arg(long, value_name = "FILE")]
     pub(crate) export_svg: Option<PathBuf>,

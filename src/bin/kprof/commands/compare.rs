@@ -9,7 +9,7 @@ use kprof::compare::{
     Aspect, CommandRow, CommandsReport, CompareReport, MeasuredCommand, Named, compare_commands,
     compare_pair, pair_up,
 };
-use kprof::profile::{Finding, read_run};
+use kprof::profile::{Finding, Run, read_run};
 use kprof::render;
 use kprof::runner::{CommandError, Commands, Turn, measure_commands};
 use kprof::stats::Sample;
@@ -19,8 +19,16 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     output::check_writable(args.export.paths())?;
     let report = match args.commands.is_empty() {
         true => {
-            let named = args.runs.iter().map(|text| read(text)).collect::<anyhow::Result<Vec<_>>>()?;
-            compared(&named, &args.allow, args.threshold.0)?
+            let (scored, timed): (Vec<Side>, Vec<Side>) = args
+                .runs
+                .iter()
+                .map(|text| side(text))
+                .collect::<anyhow::Result<Vec<_>>>()?
+                .into_iter()
+                .partition(Side::is_scored_only);
+            let named = timed.into_iter().map(Side::named).collect::<anyhow::Result<Vec<_>>>()?;
+            let scored: Vec<&Run> = scored.iter().map(|side| &side.run).collect();
+            compared(&named, &scored, &args.allow, args.threshold.0)?
         }
         false => measured(args)?,
     };
@@ -38,28 +46,55 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     output::write_exports(&exports)
 }
 
+/// A run file as named: all of it, or one version.
+struct Side {
+    run: Run,
+    version: Option<String>,
+}
+
+impl Side {
+    /// A run that holds perplexities and no times: it says how good versions are, and is none of those compared.
+    fn is_scored_only(&self) -> bool {
+        self.run.steps.is_empty() && !self.run.qualities.is_empty() && self.version.is_none()
+    }
+
+    fn named(self) -> anyhow::Result<Named> {
+        Named::new(self.run, self.version).map_err(usage)
+    }
+}
+
 /// Reads `run.jsonl` or `run.jsonl:v1`; a file of the whole name comes first, for names with a colon in them.
-pub(super) fn read(text: &str) -> anyhow::Result<Named> {
+fn side(text: &str) -> anyhow::Result<Side> {
     let (file, version) = match text.rsplit_once(':') {
         Some((file, version)) if !Path::new(text).exists() && !version.contains(['/', '\\']) => {
             (file, Some(version.to_string()))
         }
         _ => (text, None),
     };
-    Named::new(read_run(Path::new(file))?, version).map_err(usage)
+    Ok(Side { run: read_run(Path::new(file))?, version })
+}
+
+/// A run with times, or one version of it.
+pub(super) fn read(text: &str) -> anyhow::Result<Named> {
+    side(text)?.named()
 }
 
 /// Pairs up and compares; the findings are those of the files.
-pub(super) fn compared(named: &[Named], allow: &[Aspect], threshold: f64) -> anyhow::Result<CompareReport> {
-    let pairs = pair_up(named, allow).map_err(usage)?;
-    let pairs = pairs.into_iter().map(|(old, new)| compare_pair(old, new, threshold)).collect();
+pub(super) fn compared(
+    named: &[Named],
+    scored: &[&Run],
+    allow: &[Aspect],
+    threshold: f64,
+) -> anyhow::Result<CompareReport> {
+    let subjects = pair_up(named, allow).map_err(usage)?;
+    let pairs = subjects.iter().map(|(old, new)| compare_pair(*old, *new, threshold)).collect();
     let mut findings: Vec<Finding> = Vec::new();
     for finding in named.iter().flat_map(|n| &n.run.findings) {
         if !findings.contains(finding) {
             findings.push(finding.clone());
         }
     }
-    Ok(CompareReport::new(pairs, threshold, findings))
+    Ok(CompareReport::new(pairs, threshold, findings).with_quality(&subjects, scored))
 }
 
 /// Runs the commands and compares what they took.
@@ -108,6 +143,9 @@ pub(super) fn text(report: &CompareReport) -> String {
         if !pair.stages.is_empty() {
             parts.push(render::contributions_table(pair).to_terminal(width));
         }
+    }
+    if !report.pareto.is_empty() {
+        parts.push(render::pareto_table(&report.pareto).to_terminal(width));
     }
     parts.push(render::findings(&report.findings, output::color(), output::wrap_width()));
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")

@@ -10,7 +10,7 @@ use crate::interrupt;
 use crate::progress::Line;
 use anyhow::Context as _;
 use kprof::host;
-use kprof::profile::{Finding, Record, Run, RunWriter, findings_of_processes, read_run};
+use kprof::profile::{Finding, FindingCode, Record, Run, RunWriter, findings_of_processes, read_run};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
@@ -27,9 +27,9 @@ pub(super) fn measure(args: &PhaseArgs, plan: &Plan, line: &mut Line) -> anyhow:
     for process in 0..args.processes {
         line.update(&format!("process {} of {}", process + 1, args.processes));
         let part = folder.path().join(format!("{process}.jsonl"));
-        let finished = one(&part, process > 0, args.quiet)?;
+        let finished = one(&part, process > 0 && !args.no_ceilings, args.quiet)?;
         let mut other = read_run(&part)?;
-        other.findings.retain(|f| f.code != kprof::profile::FindingCode::Partial);
+        other.findings.retain(|f| f.code != FindingCode::Partial);
         findings.append(&mut other.findings);
         add(&mut writer, &mut run, other)?;
         if !finished || stop.load(Ordering::Relaxed) {
@@ -60,11 +60,11 @@ fn push(writer: &mut RunWriter, run: &mut Run, record: Record) -> anyhow::Result
 }
 
 /// Runs this very program with the same flags, for the run file `part`; false when it was interrupted.
-fn one(part: &Path, later: bool, quiet: bool) -> anyhow::Result<bool> {
+fn one(part: &Path, skips_ceilings: bool, quiet: bool) -> anyhow::Result<bool> {
     let program = std::env::current_exe().context("cannot find this program to start it again")?;
     let mut command = Command::new(program);
     command.args(std::env::args_os().skip(1)).arg("--part").arg(part);
-    if later {
+    if skips_ceilings {
         // One probe is enough for all of them.
         command.arg("--no-ceilings");
     }

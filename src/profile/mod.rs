@@ -38,7 +38,7 @@ pub use profiler::ProfilerInfo;
 pub use quality::{QualityRecord, TextRecord, perplexity};
 pub use reader::{ProfileError, looks_like_run, read_run};
 pub use record::{
-    CacheRecord, Ended, PlanRecord, PlannedOp, ProcessRecord, Record, ScheduleRecord, StepRecord,
+    CacheRecord, CacheState, Ended, PlanRecord, PlannedOp, ProcessRecord, Record, ScheduleRecord, StepRecord,
     TimingMethod, Twin,
 };
 pub use telemetry::{EnergyReading, GpuSample, PowerReading, TelemetryCost, TelemetryRecord, UsageRecord};
@@ -132,6 +132,11 @@ impl Run {
             Record::Finding(finding) => self.findings.push(finding),
             Record::End { .. } => self.complete = true,
         }
+    }
+
+    /// What caches held before each timed step.
+    pub fn cache_state(&self) -> CacheState {
+        self.schedules.first().map(|s| s.cache).unwrap_or_default()
     }
 
     /// The names of the devices that kernels ran on, each once, as first seen.

@@ -48,6 +48,7 @@ impl PhaseReport {
             file: run.file.clone(),
             complete: run.complete,
             manifest: run.manifest.clone(),
+            cache: run.cache_state(),
             definitions: DEFINITIONS,
             comparisons: comparisons(run),
             machine: Machine::of(run),

@@ -74,7 +74,7 @@ pub(crate) struct CompareArgs {
     /// The least change in time that counts
     #[arg(long, value_name = "PERCENT", default_value = "2%")]
     pub(crate) threshold: Fraction,
-    /// What may differ: model, dtype, weights, batch, prompt, tokens, device, threads, profiler
+    /// What may differ: model, dtype, weights, batch, prompt, tokens, device, threads, cache, profiler
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) allow: Vec<Aspect>,
     #[command(flatten)]
@@ -120,7 +120,7 @@ pub(crate) struct RegressArgs {
     /// Which verdicts fail
     #[arg(long, value_name = "VERDICT", default_value = "slower")]
     pub(crate) fail_on: FailOn,
-    /// What may differ: model, dtype, weights, batch, prompt, tokens, device, threads, profiler
+    /// What may differ: model, dtype, weights, batch, prompt, tokens, device, threads, cache, profiler
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) allow: Vec<Aspect>,
     /// Print GitHub annotations too
@@ -150,7 +150,7 @@ pub(crate) struct HistoryArgs {
     /// The least change in time that counts
     #[arg(long, value_name = "PERCENT", default_value = "5%")]
     pub(crate) threshold: Fraction,
-    /// What may differ: model, dtype, weights, batch, prompt, tokens, device, threads, profiler
+    /// What may differ: model, dtype, weights, batch, prompt, tokens, device, threads, cache, profiler
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) allow: Vec<Aspect>,
     #[command(flatten)]

@@ -7,6 +7,7 @@ use super::versions::VersionsFileArgs;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kprof::llm::Stage;
+use kprof::profile::CacheState;
 use kprof::units::Seconds;
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ Examples:
   kprof phase --version v1 --model ./gpt2 --dtype bf16     your own weights
   kprof phase --version v1 v2 --export-json - | jq '.stages[].phases.attention.time_s'
   kprof phase --version v1 --processes 10 --save-baseline main   a baseline that knows how processes differ
+  kprof phase --version v1 --cache cold                    every step with caches flushed before it
   kprof phase --load run.jsonl --export-png phases.png     the report of an earlier run"
 )]
 pub(crate) struct PhaseArgs {
@@ -52,6 +54,9 @@ pub(crate) struct PhaseArgs {
     /// intervals of `kprof compare` then, and not assumed
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Measurement")]
     pub(crate) processes: usize,
+    /// What the processor's caches hold before each timed step: what the one before left there, or, flushed, nothing
+    #[arg(long, value_name = "STATE", default_value = "hot", value_parser = cache_state(), help_heading = "Measurement")]
+    pub(crate) cache: CacheState,
     /// Do not probe ceilings: nothing can be said of bounds
     #[arg(long, help_heading = "Measurement")]
     pub(crate) no_ceilings: bool,
@@ -112,6 +117,11 @@ pub(crate) struct FigureArgs {
     /// Write the roofline chart as PNG
     #[arg(long, value_name = "FILE")]
     pub(crate) export_roofline_png: Option<PathBuf>,
+}
+
+fn cache_state() -> impl TypedValueParser<Value = CacheState> {
+    let cold = |name: String| if name == "cold" { CacheState::Cold } else { CacheState::Hot };
+    PossibleValuesParser::new([CacheState::Hot, CacheState::Cold].map(CacheState::name)).map(cold)
 }
 
 /// The stages that a profiler is to look at.

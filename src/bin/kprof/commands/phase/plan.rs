@@ -2,9 +2,10 @@
 
 use crate::args::PhaseArgs;
 use crate::exit::usage;
-use crate::model::{Chosen, choose};
+use crate::model::{Chosen, Device, choose};
 use crate::versions::named;
 use kprof::llm::{Stage, expand_names};
+use kprof::profile::CacheState;
 use kprof::runner::{MemoryShape, ProfiledSteps, Scenario};
 
 /// A model and a scenario that fit each other.
@@ -28,12 +29,16 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
     }
     let profiled = profiled(args)?;
     let chosen = choose(&args.model)?;
+    if args.cache == CacheState::Cold && chosen.device == Device::Fake {
+        return Err(usage("the fake device has no caches to flush: leave --cache cold out"));
+    }
     versions.iter().try_for_each(|version| version.check_model(&chosen.spec)).map_err(usage)?;
     let scenario = Scenario {
         versions,
         prompt_length: args.prompt_length,
         tokens: args.tokens,
         batch: args.batch,
+        cache: args.cache,
         schedule: args.schedule.schedule(args.model.seed),
         profiled,
     };

@@ -46,7 +46,7 @@ impl<'a> Repetitions<'a> {
     }
 
     /// Of each repetition, the mean over its steps of what `value` gives; `None` where it gives none for any.
-    pub(super) fn means(&self, value: impl Fn(&StepRecord) -> Option<f64>) -> Option<Sample> {
+    pub fn means(&self, value: impl Fn(&StepRecord) -> Option<f64>) -> Option<Sample> {
         let mean = |steps: &Vec<&StepRecord>| {
             let values: Option<Vec<f64>> = steps.iter().map(|s| value(s)).collect();
             values.map(|v| v.iter().sum::<f64>() / v.len() as f64)

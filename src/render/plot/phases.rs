@@ -1,11 +1,12 @@
 //! The phase figure: a stacked bar per version and stage.
 
 use super::axis::linear_ticks;
-use super::canvas::{Anchor, Area, Canvas, Figure, Rgb, Text};
+use super::canvas::{Area, Canvas, Figure, Rgb};
 use super::font;
 use super::legend::{self, Entry, Sample, Section};
-use super::marks::{self, BLACK, GREY, LIGHT, WHITE};
-use super::roofline::ChartOptions;
+use super::marks::{self, BLACK, GREY, LIGHT};
+use super::options::ChartOptions;
+use super::text::{Anchor, Text};
 use crate::llm::{Phase, Stage};
 use crate::roofline::{PhaseReport, StageReport};
 use crate::units::{Scale, Seconds};
@@ -31,7 +32,7 @@ pub fn phase_figure(report: &PhaseReport, options: &ChartOptions) -> Figure {
     let group_width = |bars: usize| LEFT + STEP * bars as f64 + 20.0;
     let plots: f64 = groups.iter().map(|(_, bars)| group_width(bars.len())).sum();
     let width = (plots + PANEL_WIDTH).max(560.0);
-    let mut canvas = Canvas::new(width as u32, HEIGHT);
+    let mut canvas = Canvas::new(width as u32, HEIGHT, options.theme);
     let mut left = 0.0;
     for (stage, bars) in &groups {
         let right = left + group_width(bars.len());
@@ -98,25 +99,19 @@ fn bar(canvas: &mut Canvas, stage: &StageReport, scale: &Scale, x: f64, y: &impl
         canvas.rect(Area { x0: x, y0, x1: x + BAR, y1 }, color);
         if y1 - y0 >= READABLE {
             let text = Text::new(scale.format(time), x + BAR / 2.0, f64::midpoint(y0, y1), 11.0);
-            canvas.text(text.anchored(Anchor::Middle).colored(on(color)));
+            canvas.text(text.anchored(Anchor::Middle).over(color));
         }
         below += time;
     }
     let middle = x + BAR / 2.0;
     let sum = Text::new(scale.format(total(stage)), middle, y(scale.apply(below)) - 9.0, 11.0);
-    canvas.text(sum.anchored(Anchor::Middle).bold());
+    canvas.text(sum.anchored(Anchor::Middle).bold().halo());
     let name = font::fit(&stage.version, 12.0, STEP - 8.0);
     canvas.text(Text::new(name, middle, BOTTOM + 14.0, 12.0).anchored(Anchor::Middle));
     if let Some(coverage) = stage.coverage {
         let text = format!("{:.0} % covered", coverage * 100.0);
         canvas.text(Text::new(text, middle, BOTTOM + 31.0, 10.0).anchored(Anchor::Middle).colored(GREY));
     }
-}
-
-/// Black or white, whichever reads better on `color` (relative luminance, ITU-R BT.709).
-fn on((r, g, b): Rgb) -> Rgb {
-    let luminance = 0.2126 * f64::from(r) + 0.7152 * f64::from(g) + 0.0722 * f64::from(b);
-    if luminance > 120.0 { BLACK } else { WHITE }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The records of a run file.
 
 use super::{
-    CopyRecord, Finding, KernelRecord, Manifest, ProfilerInfo, RangeRecord, TelemetryCost, TelemetryRecord,
+    CapacityRecord, CopyRecord, DecodePointRecord, Finding, KernelRecord, LatencyRecord, Manifest,
+    MemoryRecord, ProfilerInfo, QualityRecord, RangeRecord, TelemetryCost, TelemetryRecord, TextRecord,
     TraceInfo, UsageRecord,
 };
 use crate::hw::Ceiling;
@@ -22,6 +23,18 @@ pub enum Record {
     Step(StepRecord),
     /// The size of a KV cache.
     Cache(CacheRecord),
+    /// A generation of some length, timed as a whole.
+    Latency(LatencyRecord),
+    /// Decode steps at a context and batch.
+    DecodePoint(DecodePointRecord),
+    /// What a generation held in memory.
+    Memory(Box<MemoryRecord>),
+    /// The largest batch that fits.
+    Capacity(CapacityRecord),
+    /// The text that quality was measured on.
+    Text(TextRecord),
+    /// How well a version predicted a segment of it.
+    Quality(QualityRecord),
     /// A kernel launch.
     Kernel(Box<KernelRecord>),
     /// The profiler that recorded an import.

@@ -125,6 +125,7 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
             instructions: backend.instructions().map(str::to_string),
             prompt_length: scenario.prompt_length,
             tokens: scenario.tokens,
+            lengths: Vec::new(),
             batch: scenario.batch,
             seed: scenario.seed,
             warmup: scenario.warmup,

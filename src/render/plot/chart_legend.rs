@@ -42,8 +42,11 @@ pub(super) fn sections(
         version_section(roofline, by_version),
         Section { title: "Stage (fill)", entries: stage_entries(marks) },
         Section { title: "Phase (colour), per step", entries: phases },
-        Section { title: series, entries: if by_version { Vec::new() } else { file_entries(roofline, marks) } },
-        Section { title: "Notes", entries: note_entries(roofline, marks, outside) },
+        Section {
+            title: series,
+            entries: if by_version { Vec::new() } else { file_entries(roofline, marks) },
+        },
+        Section { title: "Notes", entries: note_entries(roofline, marks, outside, options) },
         Section { title: "Ceilings", entries: ceiling_entries(ceilings) },
     ];
     if numbered {
@@ -103,7 +106,12 @@ fn file_entries(roofline: &Roofline, marks: &[Mark<'_>]) -> Vec<Entry> {
     roofline.files.iter().enumerate().filter(|(_, f)| kernels(f)).map(entry).collect()
 }
 
-fn note_entries(roofline: &Roofline, marks: &[Mark<'_>], outside: bool) -> Vec<Entry> {
+fn note_entries(
+    roofline: &Roofline,
+    marks: &[Mark<'_>],
+    outside: bool,
+    options: &ChartOptions,
+) -> Vec<Entry> {
     let mut entries = Vec::new();
     if marks.iter().any(|m| m.point.is_lower_bound()) {
         let text = "lower bound: FLOPs not all counted".to_string();
@@ -115,7 +123,7 @@ fn note_entries(roofline: &Roofline, marks: &[Mark<'_>], outside: bool) -> Vec<E
         let text = format!("joined smaller points: bytes of {}", names.join(", "));
         entries.push(Entry { sample: Sample::Nothing, text });
     }
-    if !changes(roofline).is_empty() {
+    if options.has_changes() && !changes(roofline).is_empty() {
         let text = format!("arrows: from {} to a later file", roofline.label_of(&roofline.files[0]));
         entries.push(Entry { sample: Sample::Nothing, text });
     }

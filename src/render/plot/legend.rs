@@ -42,7 +42,9 @@ pub(super) fn height(sections: &[Section]) -> f64 {
 
 /// How wide the sections are, when nothing is shortened.
 pub(super) fn width(sections: &[Section]) -> f64 {
-    let entries = |s: &Section| s.entries.iter().map(|e| INDENT + font::width(&e.text, SIZE, false)).fold(0.0, f64::max);
+    let entries = |s: &Section| {
+        s.entries.iter().map(|e| INDENT + font::width(&e.text, SIZE, false)).fold(0.0, f64::max)
+    };
     let shown = sections.iter().filter(|s| !s.entries.is_empty());
     shown.map(|s| entries(s).max(font::width(s.title, SIZE, true)) + 4.0).fold(0.0, f64::max)
 }

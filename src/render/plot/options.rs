@@ -26,6 +26,13 @@ pub struct ChartOptions {
     pub colors: Colors,
 }
 
+impl ChartOptions {
+    /// Whether files are runs, so that arrows lead from a point of the first to the same of a later one.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.joined && self.colors != Colors::Precision
+    }
+}
+
 /// What colours of a roofline's points mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colors {

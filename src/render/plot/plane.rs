@@ -1,9 +1,9 @@
-//! A plot with two axes: each linear, logarithmic or made of names, with one prefix for all of it.
+//! A plot with two axes: each linear or made of names, with one prefix for all of it.
 
-use super::axis::{LogAxis, nice_ticks, tick_label};
+use super::axis::nice_ticks;
 use super::canvas::{Area, Canvas, Rgb};
 use super::font;
-use super::marks::{BLACK, FAINT, LIGHT};
+use super::marks::{BLACK, LIGHT};
 use super::text::{Anchor, Text};
 use crate::units::Scale;
 
@@ -27,8 +27,6 @@ pub(super) enum Division {
     Zero,
     /// Linear, over the values; from 0 where those begin near it.
     Near,
-    /// Decades.
-    Log,
     /// A place for each name; what follows a line break stands under it, smaller.
     Names(Vec<String>),
 }
@@ -56,7 +54,6 @@ impl Spec {
 #[derive(Clone, Debug)]
 enum Kind {
     Linear { ticks: Vec<f64>, decimals: usize },
-    Log(LogAxis),
     Names(Vec<String>),
 }
 
@@ -92,7 +89,6 @@ impl Axis {
             Division::Zero => linear(low.min(0.0), high.max(0.0)),
             Division::Near if low > 0.0 && low < 0.4 * high => linear(0.0, high),
             Division::Near => linear(low, high),
-            Division::Log => Kind::Log(LogAxis::over(&scaled, 1, from, to)),
             Division::Names(names) => Kind::Names(names.clone()),
         };
         Self { title: spec.title.clone(), scale, kind, from, to }
@@ -105,7 +101,6 @@ impl Axis {
                 let (low, high) = (ticks[0], ticks[ticks.len() - 1]);
                 (self.scale.apply(value) - low) / (high - low)
             }
-            Kind::Log(axis) => return axis.pixel(self.scale.apply(value)),
             Kind::Names(names) => (value + 0.5) / names.len().max(1) as f64,
         };
         self.from + t * (self.to - self.from)
@@ -128,16 +123,10 @@ impl Axis {
             Kind::Linear { ticks, decimals } => {
                 ticks.iter().map(|t| (at(*t), format!("{t:.decimals$}"))).collect()
             }
-            Kind::Log(axis) => axis.ticks().into_iter().map(|t| (at(t), tick_label(t))).collect(),
             Kind::Names(names) => {
                 names.iter().enumerate().map(|(i, n)| (self.pixel(i as f64), n.clone())).collect()
             }
         }
-    }
-
-    fn minor(&self) -> Vec<f64> {
-        let Kind::Log(axis) = &self.kind else { return Vec::new() };
-        axis.minor_ticks().into_iter().map(|t| self.pixel(t * self.scale.factor)).collect()
     }
 
     fn is_names(&self) -> bool {
@@ -161,6 +150,8 @@ impl Axis {
 /// Two axes and what is between them.
 pub(super) struct Plane {
     pub(super) frame: Area,
+    /// Where the room for its labels begins.
+    left: f64,
     pub(super) x: Axis,
     pub(super) y: Axis,
 }
@@ -196,7 +187,7 @@ impl Plane {
         };
         let candidates = (2..=9).rev().map(|most| Axis::new(x, x0, x1, most));
         let x_axis = candidates.into_iter().find(fits).unwrap_or_else(|| Axis::new(x, x0, x1, 2));
-        Self { frame: Area { x0, y0, x1, y1 }, x: x_axis, y: y_axis }
+        Self { frame: Area { x0, y0, x1, y1 }, left: outer.x0, x: x_axis, y: y_axis }
     }
 
     pub(super) fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
@@ -210,10 +201,9 @@ impl Plane {
             if axis.is_names() {
                 continue;
             }
-            let minor = axis.minor().into_iter().map(|p| (p, FAINT));
-            for (p, color) in minor.chain(axis.ticks().into_iter().map(|(p, _)| (p, LIGHT))) {
+            for (p, _) in axis.ticks() {
                 let (from, to) = if across { ((p, f.y0), (p, f.y1)) } else { ((f.x0, p), (f.x1, p)) };
-                canvas.line(from, to, color, 1);
+                canvas.line(from, to, LIGHT, 1);
             }
         }
         canvas.path(&[(f.x0, f.y0), (f.x0, f.y1), (f.x1, f.y1)], BLACK, 1);
@@ -248,7 +238,7 @@ impl Plane {
 
     fn label_y(&self, canvas: &mut Canvas) {
         let f = self.frame;
-        let widest = self.y.widest_label().min(f.x0 - 10.0);
+        let widest = self.y.widest_label().min(f.x0 - self.left - 10.0);
         let room = if self.y.is_names() { widest } else { f64::MAX };
         for (y, label) in self.y.ticks() {
             let text = Text::new(font::fit(&label, SIZE, room), f.x0 - 7.0, y, SIZE);

@@ -52,7 +52,9 @@ pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
     let mut canvas = Canvas::new(width as u32, height as u32, options.theme);
     chart.grid(&mut canvas);
     chart.ceilings(&mut canvas, &ceilings);
-    chart.changes(&mut canvas, roofline, &marks);
+    if options.has_changes() {
+        chart.changes(&mut canvas, roofline, &marks);
+    }
     if options.analytic || options.joined {
         chart.trajectories(&mut canvas, &marks);
     }
@@ -100,8 +102,7 @@ pub(super) fn deeper_radius(index: usize) -> f64 {
 }
 
 fn drawn_points<'a>(roofline: &'a Roofline, options: &ChartOptions) -> Vec<Mark<'a>> {
-    let mut levels =
-        if options.levels.is_empty() { vec![MemoryLevel::Dram] } else { options.levels.clone() };
+    let mut levels = if options.levels.is_empty() { vec![MemoryLevel::Dram] } else { options.levels.clone() };
     levels.sort_unstable();
     levels.dedup();
     let versions = versions(roofline);

@@ -25,6 +25,8 @@ pub(super) struct Head<'a> {
     pub(super) legend: &'a [Section],
     /// Where the user gives none.
     pub(super) size: (u32, u32),
+    /// The least height of what is drawn: with less, its labels would meet.
+    pub(super) body: f64,
 }
 
 /// A figure in the making.
@@ -40,7 +42,7 @@ impl Sheet {
         let width = f64::from(width.max(LEAST.0));
         let note = font::one_or_two_lines(head.note, 11.0, width - 2.0 * MARGIN);
         let top = TOP + 16.0 * note.len() as f64 + 16.0;
-        let needed = top + legend::height(head.legend) + BELOW;
+        let needed = top + legend::height(head.legend).max(head.body) + BELOW;
         let height = f64::from(height.max(LEAST.1)).max(needed).ceil();
         let mut canvas = Canvas::new(width as u32, height as u32, options.theme);
         let title = options.title.as_deref().unwrap_or(head.title);
@@ -52,8 +54,7 @@ impl Sheet {
         let gap = if panel > 0.0 { MARGIN } else { 0.0 };
         legend::draw(&mut canvas, head.legend, width - MARGIN - panel, top, panel);
         footer(&mut canvas, options, width, height);
-        let body =
-            Area { x0: MARGIN, y0: top, x1: width - MARGIN - panel - gap, y1: height - BELOW };
+        let body = Area { x0: MARGIN, y0: top, x1: width - MARGIN - panel - gap, y1: height - BELOW };
         Self { canvas, body }
     }
 

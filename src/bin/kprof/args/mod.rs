@@ -12,6 +12,7 @@ mod logits;
 mod model;
 mod ncu;
 mod phase;
+mod plot;
 mod roofline;
 mod served;
 mod versions;
@@ -27,6 +28,7 @@ pub(crate) use logits::{FeedArg, LogitsArgs};
 pub(crate) use model::ModelArgs;
 pub(crate) use ncu::NcuArgs;
 pub(crate) use phase::PhaseArgs;
+pub(crate) use plot::{FigureFormat, PlotArgs};
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
 pub(crate) use served::ServedArgs;
 pub(crate) use versions::{VersionsArgs, VersionsFileArgs};
@@ -53,6 +55,7 @@ pub(crate) enum Command {
     Estimate(Box<EstimateArgs>),
     /// Write the kernel launches of reports and exports as CSV, JSON or Parquet
     Convert(ConvertArgs),
+    Plot(Box<PlotArgs>),
     /// Turn traces of other profilers (PyTorch, vLLM, nsys, rocprofv3) and exports of ncu into a run file
     Import(ImportArgs),
     Ceilings(CeilingsArgs),

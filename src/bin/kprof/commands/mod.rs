@@ -5,11 +5,13 @@ mod compare;
 mod convert;
 mod doctor;
 mod estimate;
+mod figures;
 mod history;
 mod import;
 mod logits;
 mod ncu;
 mod phase;
+mod plot;
 mod regress;
 mod roofline;
 mod served;
@@ -26,6 +28,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::History(args) => history::run(&args),
         Command::Ncu(args) => ncu::run(&args),
         Command::Estimate(args) => estimate::run(&args),
+        Command::Plot(args) => plot::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Ceilings(args) => ceilings::run(&args),

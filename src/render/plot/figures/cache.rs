@@ -1,13 +1,13 @@
 //! Bytes of each version's KV cache.
 
-use super::FigureInput;
-use super::series::Series;
 use super::super::bars::{Bar, places};
 use super::super::legend::{Entry, Sample, Section};
 use super::super::marks::series_color;
 use super::super::plane::{Division, Plane, Spec, Unit};
 use super::super::sheet::{Head, Sheet};
 use super::super::{ChartOptions, Figure};
+use super::FigureInput;
+use super::series::Series;
 use crate::llm::Stage;
 
 const KINDS: [&str; 3] = ["by formula", "allocated", "touched"];
@@ -24,7 +24,7 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     let entry = |k: &usize| Entry { sample: Sample::Box(series_color(*k)), text: KINDS[*k].to_string() };
     let legend = [Section { title: "Bytes", entries: kinds.iter().map(entry).collect() }];
     let note = "at the end of a generation, all sequences · allocated: capacity included · touched: written at least once";
-    let head = Head { title: "KV cache", note, legend: &legend, size: (800, 440) };
+    let head = Head { title: "KV cache", note, legend: &legend, size: (800, 440), body: 120.0 };
     let mut sheet = Sheet::new(options, &head);
     let values = sizes.iter().flat_map(|(_, all)| all.iter().flatten().copied()).collect();
     let names = Spec::names(sizes.iter().map(|(s, _)| s.name()).collect());

@@ -1,8 +1,5 @@
 //! Heat map of the time of each op in each layer, a plot for each version; all share one scale of colours.
 
-use super::FigureInput;
-use super::op_times::{OpTime, op_times, stage_of};
-use super::series::Series;
 use super::super::canvas::{Area, Canvas, Rgb};
 use super::super::font;
 use super::super::legend::{Entry, Sample, Section};
@@ -10,6 +7,9 @@ use super::super::plane::{Plane, Spec};
 use super::super::sheet::{Head, Sheet, rows};
 use super::super::text::{Anchor, Text};
 use super::super::{ChartOptions, Figure};
+use super::FigureInput;
+use super::op_times::{OpTime, op_times, stage_of};
+use super::series::Series;
 use crate::llm::Stage;
 use crate::units::{Scale, Seconds};
 
@@ -37,11 +37,17 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     let labels = all.iter().map(|(_, _, ops)| labels(ops).len()).sum::<usize>();
     let note = "time per step of each op in each layer · median over repetitions · instrumented twin";
     let size = (1000, 110 + (60 * all.len() + 22 * labels) as u32);
-    let head = Head { title: "Time of ops by layer", note, legend: &legend, size };
+    let head = Head {
+        title: "Time of ops by layer",
+        note,
+        legend: &legend,
+        size,
+        body: (60 * all.len() + 16 * labels) as f64,
+    };
     let mut sheet = Sheet::new(options, &head);
     for ((s, stage, ops), mut area) in all.iter().zip(rows(sheet.body, all.len(), 10.0)) {
         sheet.canvas.text(Text::new(format!("{} {stage}", s.title()), area.x0, area.y0 + 6.0, 12.0).bold());
-        area.y0 += 6.0;
+        area.y0 += 8.0;
         plot(&mut sheet.canvas, area, ops, most, &scale);
     }
     Some(sheet.finish())
@@ -69,7 +75,8 @@ fn plot(canvas: &mut Canvas, area: Area, ops: &[OpTime], most: f64, scale: &Scal
         let Some(row) = labels.iter().position(|l| *l == op.label) else { continue };
         let (x, y) = (plane.x.pixel(op.layer.unwrap_or(0) as f64), plane.y.pixel(row as f64));
         let color = ramp(op.time_s / most);
-        let cell = Area { x0: x - half_x + 0.5, y0: y - half_y + 0.5, x1: x + half_x - 0.5, y1: y + half_y - 0.5 };
+        let cell =
+            Area { x0: x - half_x + 0.5, y0: y - half_y + 0.5, x1: x + half_x - 0.5, y1: y + half_y - 0.5 };
         canvas.rect(cell, color);
         let text = crate::render::table::in_wide_scale(scale, op.time_s);
         if font::width(&text, 10.0, false) + 4.0 <= 2.0 * half_x && half_y >= 7.0 {

@@ -1,11 +1,11 @@
 //! Histogram of the times between tokens.
 
-use super::FigureInput;
-use super::series::{Series, legend};
 use super::super::legend::{Entry, Sample as LegendSample, Section};
 use super::super::plane::{Division, Plane, Spec, Unit};
 use super::super::sheet::{Head, Sheet};
 use super::super::{ChartOptions, Figure};
+use super::FigureInput;
+use super::series::{Series, legend};
 use crate::llm::Stage;
 use crate::stats::Sample;
 use crate::units::{Scale, Seconds};
@@ -32,7 +32,8 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     let mut legend = legend(&shown);
     legend.push(percentiles(&all));
     let note = "every decode step of every repetition, in bins of one width · plain twin";
-    let head = Head { title: "Time between tokens (ITL)", note, legend: &legend, size: (900, 480) };
+    let head =
+        Head { title: "Time between tokens (ITL)", note, legend: &legend, size: (900, 480), body: 120.0 };
     let mut sheet = Sheet::new(options, &head);
     let shares: Vec<Vec<f64>> = all.iter().map(|(_, sample)| bins.shares(sample)).collect();
     let x = Spec::new("time between tokens", Unit::Si("s"), Division::Near, vec![bins.low, bins.end()]);
@@ -41,10 +42,11 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     let plane = Plane::new(sheet.body, &x, &y);
     plane.draw(&mut sheet.canvas);
     for ((s, _), shares) in all.iter().zip(&shares) {
-        let outline = bins.outline(shares);
-        let pixels: Vec<(f64, f64)> = outline.iter().map(|p| plane.at(*p)).collect();
-        sheet.canvas.shade(&pixels, s.color, 0.3);
-        plane.line(&mut sheet.canvas, &outline, s.color, s.dashes);
+        for outline in bins.outlines(shares) {
+            let pixels: Vec<(f64, f64)> = outline.iter().map(|p| plane.at(*p)).collect();
+            sheet.canvas.shade(&pixels, s.color, 0.3);
+            plane.line(&mut sheet.canvas, &outline, s.color, s.dashes);
+        }
     }
     Some(sheet.finish())
 }
@@ -80,12 +82,21 @@ impl Bins {
         shares
     }
 
-    /// The outline of the histogram in per cent.
-    fn outline(&self, shares: &[f64]) -> Vec<(f64, f64)> {
+    /// The outlines of the histogram in per cent: one for each run of bins that are not empty.
+    fn outlines(&self, shares: &[f64]) -> Vec<Vec<(f64, f64)>> {
         let edge = |i: usize| self.low + self.width * i as f64;
-        let tops = shares.iter().enumerate();
-        let tops = tops.flat_map(|(i, s)| [(edge(i), 100.0 * s), (edge(i + 1), 100.0 * s)]);
-        std::iter::once((self.low, 0.0)).chain(tops).chain([(self.end(), 0.0)]).collect()
+        let mut outlines: Vec<Vec<(f64, f64)>> = Vec::new();
+        for (i, share) in shares.iter().enumerate().filter(|(_, s)| **s > 0.0) {
+            if i == 0 || shares[i - 1] == 0.0 {
+                outlines.push(vec![(edge(i), 0.0)]);
+            }
+            let Some(outline) = outlines.last_mut() else { continue };
+            outline.extend([(edge(i), 100.0 * share), (edge(i + 1), 100.0 * share)]);
+            if shares.get(i + 1).is_none_or(|next| *next == 0.0) {
+                outline.push((edge(i + 1), 0.0));
+            }
+        }
+        outlines
     }
 }
 
@@ -108,6 +119,8 @@ mod tests {
         let bins = Bins { low: 1.0, width: 0.5, count: 4 };
         let sample = Sample::new(vec![1.0, 1.2, 1.5, 3.0]).unwrap();
         assert_eq!(bins.shares(&sample), [0.5, 0.25, 0.0, 0.25]);
-        assert_eq!(bins.outline(&[1.0, 0.0, 0.0, 0.0])[..3], [(1.0, 0.0), (1.0, 100.0), (1.5, 100.0)]);
+        let outlines = bins.outlines(&[0.5, 0.0, 0.0, 0.5]);
+        assert_eq!(outlines[0], [(1.0, 0.0), (1.0, 50.0), (1.5, 50.0), (1.5, 0.0)]);
+        assert_eq!((outlines.len(), outlines[1][0]), (2, (2.5, 0.0)));
     }
 }

@@ -1,6 +1,5 @@
 //! The kernels that take the most time, and all the rest as one bar.
 
-use super::FigureInput;
 use super::super::canvas::{Area, Rgb};
 use super::super::font;
 use super::super::legend::{Entry, Sample, Section};
@@ -9,6 +8,7 @@ use super::super::plane::{Division, Plane, Spec, Unit};
 use super::super::sheet::{Head, Sheet};
 use super::super::text::Text;
 use super::super::{ChartOptions, Figure};
+use super::FigureInput;
 use crate::roofline::{Bound, Level, Point};
 
 struct Row {
@@ -51,10 +51,16 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     };
     let mut rows: Vec<Row> = top
         .iter()
-        .map(|(p, time_s)| Row { name: name(p), time_s: *time_s, launches: p.launches, color: color(p.bound) })
+        .map(|(p, time_s)| Row {
+            name: name(p),
+            time_s: *time_s,
+            launches: p.launches,
+            color: color(p.bound),
+        })
         .collect();
     if !rest.is_empty() {
-        let (time_s, launches) = (rest.iter().map(|(_, t)| t).sum(), rest.iter().map(|(p, _)| p.launches).sum());
+        let (time_s, launches) =
+            (rest.iter().map(|(_, t)| t).sum(), rest.iter().map(|(p, _)| p.launches).sum());
         rows.push(Row { name: format!("{} more", rest.len()), time_s, launches, color: OTHER });
     }
     let present = |b: &Bound| top.iter().any(|(p, _)| p.bound == *b);
@@ -63,7 +69,8 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     let legend = [Section { title: "Bound", entries }];
     let size = (1000, 150 + 26 * rows.len() as u32);
     let note = "all launches of a kernel together · share of the time of all kernels, launches";
-    let head = Head { title: "Time by kernel", note, legend: &legend, size };
+    let head =
+        Head { title: "Time by kernel", note, legend: &legend, size, body: 60.0 + 17.0 * rows.len() as f64 };
     Some(draw(Sheet::new(options, &head), &rows, total))
 }
 

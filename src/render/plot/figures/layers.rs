@@ -1,8 +1,5 @@
 //! Time of each layer by phase, a plot for each version.
 
-use super::FigureInput;
-use super::op_times::{OpTime, op_times, stage_of};
-use super::series::Series;
 use super::super::canvas::Area;
 use super::super::legend::{Entry, Sample, Section};
 use super::super::marks::phase_color;
@@ -10,6 +7,9 @@ use super::super::plane::{Division, Plane, Spec, Unit};
 use super::super::sheet::{Head, Sheet, rows};
 use super::super::text::Text;
 use super::super::{ChartOptions, Figure};
+use super::FigureInput;
+use super::op_times::{OpTime, op_times, stage_of};
+use super::series::Series;
 use crate::llm::Phase;
 
 /// More plots than this are too low to read.
@@ -32,12 +32,12 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     let legend = [Section { title: "Phase", entries: phases.iter().map(entry).collect() }];
     let note = "per step · sums over a layer's ops of their medians over repetitions · instrumented twin";
     let size = (1000, 110 + 190 * all.len() as u32);
-    let head = Head { title: "Time by layer", note, legend: &legend, size };
+    let head = Head { title: "Time by layer", note, legend: &legend, size, body: 130.0 * all.len() as f64 };
     let mut sheet = Sheet::new(options, &head);
     let names: Vec<String> = (0..layers).map(|l| l.to_string()).collect();
     for ((s, stage, ops), mut area) in all.iter().zip(rows(sheet.body, all.len(), 10.0)) {
         sheet.canvas.text(Text::new(format!("{} {stage}", s.title()), area.x0, area.y0 + 6.0, 12.0).bold());
-        area.y0 += 8.0;
+        area.y0 += 10.0;
         let time = |layer: usize, phase: Phase| -> f64 {
             ops.iter().filter(|op| op.layer == Some(layer) && op.phase == phase).map(|op| op.time_s).sum()
         };

@@ -1,12 +1,12 @@
 //! Time per step by phase, side by side; and the stacked bars of `kprof phase`.
 
-use super::FigureInput;
-use super::series::{Series, legend};
 use super::super::bars::{Bar, places};
 use super::super::plane::{Division, Plane, Spec, Unit};
 use super::super::sheet::{Head, Sheet, rows};
 use super::super::text::Text;
 use super::super::{ChartOptions, Figure, phase_figure};
+use super::FigureInput;
+use super::series::{Series, legend};
 use crate::llm::Stage;
 use crate::roofline::PhaseReport;
 
@@ -17,7 +17,8 @@ const PARTS: [&str; 5] = ["embedding", "attention", "mlp", "head", "other"];
 pub(super) fn stacked(input: &FigureInput, options: &ChartOptions) -> Option<Figure> {
     let stages = input.series().into_iter().flat_map(|series| {
         let named = series.label.map(|label| format!("{} {label}", series.version));
-        let of = |s: &crate::roofline::StageReport| s.version == series.version && s.phases.total.time_s.is_some();
+        let of =
+            |s: &crate::roofline::StageReport| s.version == series.version && s.phases.total.time_s.is_some();
         let mut found: Vec<_> = series.report.stages.iter().filter(|s| of(s)).cloned().collect();
         for stage in &mut found {
             stage.version = named.clone().unwrap_or_else(|| stage.version.clone());
@@ -38,9 +39,16 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
         return None;
     }
     let legend = legend(&series);
-    let note = "share of the median instrumented step · 95 % intervals of the part's own time over repetitions";
+    let note =
+        "share of the median instrumented step · 95 % intervals of the part's own time over repetitions";
     let size = (1000, 120 + 280 * stages.len() as u32);
-    let head = Head { title: "Time per step by phase", note, legend: &legend, size };
+    let head = Head {
+        title: "Time per step by phase",
+        note,
+        legend: &legend,
+        size,
+        body: 160.0 * stages.len() as f64,
+    };
     let mut sheet = Sheet::new(options, &head);
     for (stage, mut area) in stages.iter().zip(rows(sheet.body, stages.len(), 14.0)) {
         sheet.canvas.text(Text::new(stage.name(), area.x0, area.y0 + 6.0, 13.0).bold());

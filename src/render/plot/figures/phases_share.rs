@@ -1,7 +1,5 @@
 //! Each phase's share of a step: a bar for each version and stage, all of one length.
 
-use super::FigureInput;
-use super::series::Series;
 use super::super::canvas::{Area, Rgb};
 use super::super::font;
 use super::super::legend::{Entry, Sample, Section};
@@ -10,6 +8,8 @@ use super::super::plane::{Division, Plane, Spec, Unit};
 use super::super::sheet::{Head, Sheet};
 use super::super::text::{Anchor, Text};
 use super::super::{ChartOptions, Figure};
+use super::FigureInput;
+use super::series::Series;
 use crate::llm::{Phase, Stage};
 
 pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figure> {
@@ -25,7 +25,13 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     let legend = [Section { title: "Phase", entries }];
     let note = "median over repetitions of each part's share of its repetition, instrumented twin";
     let size = (900, 160 + 34 * rows.len() as u32);
-    let head = Head { title: "Share of a step by phase", note, legend: &legend, size };
+    let head = Head {
+        title: "Share of a step by phase",
+        note,
+        legend: &legend,
+        size,
+        body: 60.0 + 17.0 * rows.len() as f64,
+    };
     let mut sheet = Sheet::new(options, &head);
     let names = rows.iter().map(|(s, stage, _)| format!("{} {stage}", s.title())).collect();
     let x = Spec::new("share of the step", Unit::Plain("%"), Division::Zero, vec![100.0]);

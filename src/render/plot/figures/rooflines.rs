@@ -1,7 +1,7 @@
 //! The roofline in its variants: what differs is which points are drawn, and what colours mean.
 
-use super::FigureInput;
 use super::super::{ChartOptions, Colors, Figure, roofline_chart};
+use super::FigureInput;
 use crate::hw::MemoryLevel;
 use crate::roofline::{By, Launches, Level, Only, Point, Roofline, Selection, analyse_launches};
 
@@ -59,7 +59,8 @@ pub(super) fn precision(input: &FigureInput, options: &ChartOptions) -> Option<F
 
 pub(super) fn changed(input: &FigureInput, options: &ChartOptions) -> Option<Figure> {
     let mut roofline = input.roofline.clone();
-    let paired: Vec<usize> = crate::roofline::changes(&roofline).iter().flat_map(|c| [c.old, c.new]).collect();
+    let paired: Vec<usize> =
+        crate::roofline::changes(&roofline).iter().flat_map(|c| [c.old, c.new]).collect();
     let keep = |i: usize, p: &Point| paired.contains(&i) && is_placed(p);
     roofline.points =
         roofline.points.into_iter().enumerate().filter(|(i, p)| keep(*i, p)).map(|(_, p)| p).collect();

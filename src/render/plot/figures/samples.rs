@@ -1,13 +1,13 @@
 //! Every repetition's time per step: the distribution function, and under it a box for each version.
 
-use super::FigureInput;
-use super::series::{Series, legend};
 use super::super::canvas::{Area, Canvas};
-use super::super::marks::{BLACK, WHITE};
+use super::super::marks::BLACK;
 use super::super::plane::{Division, Plane, Spec, Unit};
 use super::super::sheet::{Head, Sheet, columns};
 use super::super::text::Text;
 use super::super::{ChartOptions, Figure};
+use super::FigureInput;
+use super::series::{Series, legend};
 use crate::llm::Stage;
 use crate::stats::Sample;
 
@@ -27,7 +27,13 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     let note = "one value per repetition: the mean over its steps · plain twin · box: quartiles and median, whiskers: \
                 within 1.5 x the box of it, hollow: beyond";
     let boxes = 30.0 * panels.iter().map(|(_, all)| all.len()).max().unwrap_or(1) as f64;
-    let head = Head { title: "Distribution of samples", note, legend: &legend, size: (1000, 400 + boxes as u32) };
+    let head = Head {
+        title: "Distribution of samples",
+        note,
+        legend: &legend,
+        size: (1000, 400 + boxes as u32),
+        body: 190.0 + boxes,
+    };
     let mut sheet = Sheet::new(options, &head);
     for ((stage, all), area) in panels.iter().zip(columns(sheet.body, panels.len(), 24.0)) {
         sheet.canvas.text(Text::new(stage.name(), area.x0, area.y0 + 6.0, 13.0).bold());
@@ -80,8 +86,9 @@ fn boxed(canvas: &mut Canvas, plane: &Plane, row: usize, series: &Series<'_>, sa
         canvas.line((x(end), y - half / 2.0), (x(end), y + half / 2.0), BLACK, 1);
     }
     let area = Area { x0: x(q1), y0: y - half, x1: x(q3).max(x(q1) + 1.0), y1: y + half };
-    canvas.rect(area, series.color);
-    canvas.line((x(sample.median()), y - half), (x(sample.median()), y + half), WHITE, 2);
+    let Area { x0, y0, x1, y1 } = area;
+    canvas.shade(&[(x0, y0), (x1, y0), (x1, y1), (x0, y1)], series.color, 0.45);
+    canvas.line((x(sample.median()), y0 - 3.0), (x(sample.median()), y1 + 3.0), series.color, 3);
     for value in sample.values() {
         let radius = if fences.contains(*value) { 2.0 } else { 4.0 };
         let stroke = (!fences.contains(*value)).then_some(2);

@@ -1,11 +1,11 @@
 //! The time of a whole generation in each run, by version: a group of bars for each scenario.
 
-use super::FigureInput;
-use super::series::{Series, legend};
 use super::super::bars::{Bar, places};
 use super::super::plane::{Division, Plane, Spec, Unit};
 use super::super::sheet::{Head, Sheet};
 use super::super::{ChartOptions, Figure};
+use super::FigureInput;
+use super::series::{Series, legend};
 use crate::llm::Stage;
 use crate::profile::Run;
 use crate::stats::{Sample, Summary};
@@ -28,7 +28,8 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     }
     let legend = legend(&timed.iter().map(|(s, _)| **s).collect::<Vec<_>>());
     let note = "prefill and all decode steps · median over repetitions, 95 % intervals · plain twin";
-    let head = Head { title: "Time of a generation", note, legend: &legend[..1], size: (900, 480) };
+    let head =
+        Head { title: "Time of a generation", note, legend: &legend[..1], size: (900, 480), body: 120.0 };
     let mut sheet = Sheet::new(options, &head);
     let names = Spec::names(runs.iter().map(|run| scenario(run, &timed)).collect());
     let values = timed.iter().flat_map(|(_, t)| [Some(t.median), t.interval.map(|i| i.high)]).flatten();

@@ -1,10 +1,10 @@
 //! What is drawn in one colour: a version of a run. Colour and marker are the version's, dashes the run's.
 
-use super::FigureInput;
 use super::super::canvas::{Canvas, Rgb};
 use super::super::legend::{Entry, Sample, Section};
 use super::super::marks::{self, BLACK, Shape};
 use super::super::plane::Plane;
+use super::FigureInput;
 use crate::llm::Stage;
 use crate::profile::{Run, StepRecord, Twin};
 use crate::roofline::{PhaseReport, Repetitions, StageReport};
@@ -28,7 +28,8 @@ impl<'a> Series<'a> {
         let names: Vec<&str> = measured().flat_map(|(run, _)| run.versions()).collect();
         let several = measured().count() > 1;
         let of = |(at, (run, report)): (usize, (&'a Run, &'a Option<PhaseReport>))| {
-            let label = input.runs.iter().position(|r| std::ptr::eq(r, run)).map(|i| input.labels[i].as_str());
+            let label =
+                input.runs.iter().position(|r| std::ptr::eq(r, run)).map(|i| input.labels[i].as_str());
             let label = label.filter(|_| several);
             let report = report.as_ref()?;
             let of_version = |version: &'a str| {

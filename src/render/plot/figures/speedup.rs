@@ -1,12 +1,12 @@
 //! Speed-up of each version against one of them, with intervals and verdicts.
 
-use super::FigureInput;
-use super::series::{Series, legend};
 use super::super::marks::{BLACK, GREY};
 use super::super::plane::{Division, Plane, Spec, Unit};
 use super::super::sheet::{Head, Sheet};
 use super::super::text::{Anchor, Text};
 use super::super::{ChartOptions, Figure};
+use super::FigureInput;
+use super::series::{Series, legend};
 use crate::compare::{Subject, TimeChange, compare_pair};
 
 /// A change under this is none: the default of `kprof compare`.
@@ -30,9 +30,10 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     }
     let legend = legend(&series);
     let title = format!("Speed-up against {}", against.title());
-    let note = "old / new time, over 1 is faster · plain twin · 95 % intervals, by paired repetitions inside a run";
+    let note =
+        "old / new time, over 1 is faster · plain twin · 95 % intervals, by paired repetitions inside a run";
     let size = (900, 150 + 28 * rows.len() as u32);
-    let head = Head { title: &title, note, legend: &legend, size };
+    let head = Head { title: &title, note, legend: &legend, size, body: 60.0 + 17.0 * rows.len() as f64 };
     let mut sheet = Sheet::new(options, &head);
     let names = rows.iter().map(|(s, change)| format!("{} {}", s.title(), change.what)).collect();
     let values = rows.iter().flat_map(|(_, c)| {

@@ -1,10 +1,10 @@
 //! The time of each decode step over a generation.
 
-use super::FigureInput;
-use super::series::{Series, legend};
 use super::super::plane::{Division, Plane, Spec, Unit};
 use super::super::sheet::{Head, Sheet};
 use super::super::{ChartOptions, Figure};
+use super::FigureInput;
+use super::series::{Series, legend};
 use crate::llm::Stage;
 use crate::stats::Sample;
 use std::collections::BTreeMap;
@@ -27,7 +27,8 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     let shown: Vec<Series<'_>> = all.iter().map(|(s, _)| **s).collect();
     let legend = legend(&shown);
     let note = "median over repetitions, band from the lower to the upper quartile · plain twin";
-    let head = Head { title: "Time of each decode step", note, legend: &legend, size: (900, 480) };
+    let head =
+        Head { title: "Time of each decode step", note, legend: &legend, size: (900, 480), body: 120.0 };
     let mut sheet = Sheet::new(options, &head);
     let steps = || all.iter().flat_map(|(_, steps)| steps);
     let x = steps().map(|s| s.token).collect();

@@ -1,12 +1,12 @@
 //! What the machine did over the run: clocks, power, temperature, memory, and whose CPU time it was.
 
-use super::FigureInput;
 use super::super::canvas::Rgb;
 use super::super::legend::{Entry, Sample, Section};
 use super::super::marks::{OTHER, series_color};
 use super::super::plane::{Division, Plane, Spec, Unit};
 use super::super::sheet::{Head, Sheet, rows};
 use super::super::{ChartOptions, Figure};
+use super::FigureInput;
 use crate::profile::{GpuSample, Run, UsageRecord};
 
 /// A quantity over time, of one or more sources.
@@ -41,7 +41,13 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     let legend = [Section { title: "Of what", entries }];
     let note = "samples, and CPU time of each stage of each repetition · whole devices, whoever used them";
     let size = (1000, 110 + 170 * panels.len() as u32);
-    let head = Head { title: "The machine during the run", note, legend: &legend, size };
+    let head = Head {
+        title: "The machine during the run",
+        note,
+        legend: &legend,
+        size,
+        body: 100.0 * panels.len() as f64 + 30.0,
+    };
     let mut sheet = Sheet::new(options, &head);
     let times: Vec<f64> =
         panels.iter().flat_map(|p| &p.lines).flat_map(|l| &l.points).map(|(t, _)| *t).collect();
@@ -99,7 +105,8 @@ fn gpus(run: &Run, value: fn(&GpuSample) -> Option<f64>) -> Vec<Line> {
 }
 
 fn counters(run: &Run) -> Vec<Line> {
-    let mut names: Vec<&str> = run.telemetry.iter().flat_map(|t| &t.power).map(|p| p.counter.as_str()).collect();
+    let mut names: Vec<&str> =
+        run.telemetry.iter().flat_map(|t| &t.power).map(|p| p.counter.as_str()).collect();
     names.sort_unstable();
     names.dedup();
     let of = |(i, name): (usize, &&str)| {

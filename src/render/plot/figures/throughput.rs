@@ -1,12 +1,12 @@
 //! Tokens per second of each version, in prefill and in decode.
 
-use super::FigureInput;
-use super::series::{Series, legend};
 use super::super::bars::{Bar, places};
 use super::super::plane::{Division, Plane, Spec, Unit};
 use super::super::sheet::{Head, Sheet, columns};
 use super::super::text::Text;
 use super::super::{ChartOptions, Figure};
+use super::FigureInput;
+use super::series::{Series, legend};
 use crate::llm::Stage;
 use crate::stats::Interval;
 
@@ -28,10 +28,11 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     }
     let note = "tokens of all sequences over the median time · plain twin · 95 % intervals";
     let legend = legend(&series);
-    let head = Head { title: "Throughput", note, legend: &legend, size: (900, 460) };
+    let head = Head { title: "Throughput", note, legend: &legend, size: (900, 460), body: 120.0 };
     let mut sheet = Sheet::new(options, &head);
     for ((stage, rates), area) in panels.iter().zip(columns(sheet.body, panels.len(), 24.0)) {
-        let ends = |r: &Rate| [Some(r.value), r.interval.map(|i| i.high)].into_iter().flatten().collect::<Vec<_>>();
+        let ends =
+            |r: &Rate| [Some(r.value), r.interval.map(|i| i.high)].into_iter().flatten().collect::<Vec<_>>();
         let values = rates.iter().flat_map(|(_, r)| ends(r)).collect();
         let names = rates.iter().map(|(s, _)| s.name()).collect();
         let title = format!("{stage} throughput");

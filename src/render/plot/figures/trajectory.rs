@@ -1,8 +1,8 @@
 //! How decode steps move over the roofline as the context or the batch grows: a line for each version.
 
+use super::super::{ChartOptions, Colors, Figure, roofline_chart};
 use super::FigureInput;
 use super::series::Series;
-use super::super::{ChartOptions, Colors, Figure, roofline_chart};
 use crate::llm::Stage;
 use crate::profile::Measured;
 use crate::roofline::{Level, Point, Roofline};
@@ -28,7 +28,11 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
         moved |= steps.len() > 1;
         let batches = steps.keys().any(|(batch, _)| Some(*batch) != steps.keys().next().map(|k| k.0));
         for ((batch, context), mut point) in thinned(steps) {
-            point.group = Some(if batches { format!("{context} x{batch}") } else { context.to_string() });
+            point.group = Some(if batches {
+                format!("{version} at {context} x{batch}")
+            } else {
+                format!("{version} at {context}")
+            });
             roofline.points.push(point);
         }
         roofline.files.push(version.to_string());

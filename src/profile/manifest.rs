@@ -110,6 +110,11 @@ pub enum WeightSource {
         /// Its path as given.
         path: String,
     },
+    /// A small trained model inside kprof itself.
+    Builtin {
+        /// Its preset.
+        name: String,
+    },
 }
 
 /// What was measured.
@@ -142,9 +147,9 @@ pub struct RunConfig {
     pub batch: usize,
     /// The seed of weights, prompt and order.
     pub seed: u64,
-    /// Unrecorded repetitions first.
+    /// The least unrecorded rounds first; [`super::ScheduleRecord`] has how many there were.
     pub warmup: usize,
-    /// Repetitions asked for.
+    /// The least repetitions asked for.
     pub repetitions: usize,
     /// The time after which no repetition is begun, in seconds.
     pub max_time_s: Option<f64>,

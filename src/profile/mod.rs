@@ -35,7 +35,10 @@ pub use memory::{Accounted, MemoryMethod, MemoryRecord};
 pub use profiler::ProfilerInfo;
 pub use quality::{QualityRecord, TextRecord, perplexity};
 pub use reader::{ProfileError, looks_like_run, read_run};
-pub use record::{CacheRecord, PlanRecord, PlannedOp, Record, StepRecord, TimingMethod, Twin};
+pub use record::{
+    CacheRecord, Ended, PlanRecord, PlannedOp, ProcessRecord, Record, ScheduleRecord, StepRecord,
+    TimingMethod, Twin,
+};
 pub use telemetry::{EnergyReading, GpuSample, PowerReading, TelemetryCost, TelemetryRecord, UsageRecord};
 pub use trace::{CopyKind, CopyRecord, MatmulShape, RangeRecord, StepMark, Timeline, TraceDevice, TraceInfo};
 pub use writer::{RunWriter, write_atomically};
@@ -57,6 +60,10 @@ pub struct Run {
     pub plans: Vec<PlanRecord>,
     /// Timed steps, plain and instrumented, in the order measured.
     pub steps: Vec<StepRecord>,
+    /// How it was repeated, once for each process.
+    pub schedules: Vec<ScheduleRecord>,
+    /// The processes that measured it; empty where there was one.
+    pub processes: Vec<ProcessRecord>,
     /// KV cache sizes by version.
     pub caches: Vec<CacheRecord>,
     /// Generations by version, length and repetition.
@@ -101,6 +108,8 @@ impl Run {
             Record::Ceiling(ceiling) => self.ceilings.push(ceiling),
             Record::Plan(plan) => self.plans.push(plan),
             Record::Step(step) => self.steps.push(step),
+            Record::Schedule(schedule) => self.schedules.push(schedule),
+            Record::Process(process) => self.processes.push(process),
             Record::Cache(cache) => self.caches.push(cache),
             Record::Latency(latency) => self.latencies.push(latency),
             Record::DecodePoint(point) => self.decode_points.push(point),

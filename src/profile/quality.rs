@@ -14,6 +14,12 @@ pub struct TextRecord {
     pub tokens: usize,
     /// What made tokens of it: `bytes`, `gpt2`, or a tokenizer's file.
     pub tokenizer: String,
+    /// Tokens that a segment is long at most, those before its first scored one included; `None` where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<usize>,
+    /// Tokens from one segment's start to the next one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stride: Option<usize>,
     /// The best perplexity that any model could have, where the text's source is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_perplexity: Option<f64>,
@@ -28,6 +34,12 @@ pub struct QualityRecord {
     pub segment: usize,
     /// The position in the text of the first scored token, from 0.
     pub first_token: usize,
+    /// Bytes of the text that the scored tokens stand for: what bits per byte are divided by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<usize>,
+    /// Characters that begin in those bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub characters: Option<usize>,
     /// -ln p of each token, in nats, through the cache, token by token as the version would generate.
     pub nll_nat: Vec<f64>,
     /// The same with the whole segment in one pass; empty where that was not computed.

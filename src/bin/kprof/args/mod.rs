@@ -14,6 +14,7 @@ mod ncu;
 mod phase;
 mod plot;
 mod roofline;
+mod schedule;
 mod served;
 mod versions;
 

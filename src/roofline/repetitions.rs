@@ -62,7 +62,7 @@ impl<'a> Repetitions<'a> {
     }
 
     /// Of the repetitions that have both stages, the time of all steps: `self` being one stage and `other` the next.
-    pub(super) fn whole(&self, other: &Self) -> BTreeMap<usize, f64> {
+    pub fn whole(&self, other: &Self) -> BTreeMap<usize, f64> {
         let total = |steps: &Vec<&StepRecord>| steps.iter().map(|s| s.time_s).sum::<f64>();
         let sum = |(number, steps): (&usize, &Vec<&StepRecord>)| {
             Some((*number, total(steps) + total(other.steps.get(number)?)))

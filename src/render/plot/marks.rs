@@ -26,7 +26,7 @@ pub(super) fn version_color(index: usize) -> Rgb {
 
 /// The number that gives a version its colour and its shape, in every figure the same: that of its name (`v3` is 3), and
 /// for other names, after the built-in versions, their place among those of `all`.
-pub(super) fn version_index(name: &str, all: &[&str]) -> usize {
+pub(in crate::render) fn version_index(name: &str, all: &[&str]) -> usize {
     let number = |name: &str| name.strip_prefix('v').and_then(|n| n.parse::<usize>().ok());
     let mut others: Vec<&str> = all.iter().copied().filter(|n| number(n).is_none()).collect();
     others.sort_unstable();

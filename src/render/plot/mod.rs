@@ -22,6 +22,9 @@ mod sheet;
 mod text;
 mod theme;
 
+pub(super) use chart_ceilings::{Line as CeilingLine, ceiling_lines};
+pub(super) use marks::version_index;
+
 pub use canvas::{Area, Figure, TextBox};
 pub use figures::{FIGURES, FigureInput, FigureKind, MissingRecords};
 pub use options::{ChartOptions, Colors};

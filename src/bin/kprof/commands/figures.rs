@@ -77,6 +77,16 @@ fn unknown(name: &str) -> anyhow::Error {
     usage(format!("unknown figure '{name}', did you mean '{nearest}'? there are: all, {}", known.join(", ")))
 }
 
+/// The version to compare with, which a run must have.
+pub(super) fn against(name: Option<&str>, input: &FigureInput) -> anyhow::Result<Option<String>> {
+    let Some(name) = name else { return Ok(None) };
+    let known: Vec<&str> = input.runs.iter().flat_map(|run| run.versions()).collect();
+    if known.contains(&name) {
+        return Ok(Some(name.to_string()));
+    }
+    Err(usage(format!("--against {name}: no run has this version; there are: {}", known.join(", "))))
+}
+
 /// Fails where figures could not be written into `folder`.
 pub(super) fn check_folder(folder: &std::path::Path) -> anyhow::Result<()> {
     anyhow::ensure!(!folder.is_file(), "cannot write into {}: it is a file", folder.display());

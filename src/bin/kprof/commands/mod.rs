@@ -13,6 +13,7 @@ mod ncu;
 mod phase;
 mod plot;
 mod regress;
+mod report;
 mod roofline;
 mod served;
 mod versions;
@@ -28,6 +29,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::History(args) => history::run(&args),
         Command::Ncu(args) => ncu::run(&args),
         Command::Estimate(args) => estimate::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Import(args) => import::run(&args),

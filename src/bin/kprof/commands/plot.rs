@@ -18,7 +18,7 @@ pub(crate) fn run(args: &PlotArgs) -> anyhow::Result<()> {
     figures::check_folder(&args.out)?;
     let mut input = figures::read(&args.runs, &args.label, args.device.as_deref())?;
     input.top = args.top;
-    input.against = against(args, &input)?;
+    input.against = figures::against(args.against.as_deref(), &input)?;
     let options = ChartOptions {
         title: args.title.clone(),
         footer: render::footer(&input.runs, &host::kprof_info()),
@@ -50,19 +50,6 @@ pub(crate) fn run(args: &PlotArgs) -> anyhow::Result<()> {
         eprintln!("left out, for want of records: {}", names.join(", "));
     }
     Ok(())
-}
-
-/// The version to compare with, which a run must have.
-fn against(args: &PlotArgs, input: &render::plot::FigureInput) -> anyhow::Result<Option<String>> {
-    let Some(name) = &args.against else { return Ok(None) };
-    let known: Vec<&str> = input.runs.iter().flat_map(|run| run.versions()).collect();
-    if known.contains(&name.as_str()) {
-        return Ok(Some(name.clone()));
-    }
-    Err(crate::exit::usage(format!(
-        "--against {name}: no run has this version; there are: {}",
-        known.join(", ")
-    )))
 }
 
 fn write(args: &PlotArgs, kind: &FigureKind, figure: &Figure) -> anyhow::Result<()> {

@@ -8,9 +8,8 @@ use super::super::{ChartOptions, Figure};
 use super::FigureInput;
 use super::series::{Series, legend};
 use crate::compare::{Subject, TimeChange, compare_pair};
+use crate::stats::{DEFAULT_THRESHOLD, SpeedUp};
 
-/// A change under this is none: the default of `kprof compare`.
-const THRESHOLD: f64 = 0.02;
 /// Room for the verdict beside a row.
 const VERDICT: f64 = 150.0;
 
@@ -21,7 +20,7 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
         .iter()
         .filter(|s| !same(s, against))
         .flat_map(|s| {
-            let pair = compare_pair(subject(against), subject(s), THRESHOLD);
+            let pair = compare_pair(subject(against), subject(s), DEFAULT_THRESHOLD);
             pair.times.into_iter().map(move |change| (s, change))
         })
         .collect();
@@ -36,9 +35,9 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     let head = Head { title: &title, note, legend: &legend, size, body: 60.0 + 17.0 * rows.len() as f64 };
     let mut sheet = Sheet::new(options, &head);
     let names = rows.iter().map(|(s, change)| format!("{} {}", s.title(), change.what)).collect();
-    let values = rows.iter().flat_map(|(_, c)| {
-        [Some(c.speedup), c.interval.map(|i| i.low), c.interval.map(|i| i.high), Some(1.0)]
-    });
+    let ends =
+        |c: &SpeedUp| [Some(c.speedup), c.interval.map(|i| i.low), c.interval.map(|i| i.high), Some(1.0)];
+    let values = rows.iter().flat_map(|(_, c)| ends(&c.change));
     let x = Spec::new("speed-up", Unit::Plain(""), Division::Zero, values.flatten().collect());
     let mut body = sheet.body;
     body.x1 -= VERDICT;
@@ -53,6 +52,7 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
 }
 
 fn row(sheet: &mut Sheet, plane: &Plane, row: usize, series: &Series<'_>, change: &TimeChange) {
+    let change = &change.change;
     let canvas = &mut sheet.canvas;
     let at = (plane.x.pixel(change.speedup), plane.y.pixel(row as f64));
     let interval = change.interval.map(|i| (plane.x.pixel(i.low), plane.x.pixel(i.high)));

@@ -15,6 +15,7 @@ mod models_cli;
 mod ncu;
 mod passes;
 mod processes;
+mod plot;
 mod reference_gpt;
 mod reference_llama;
 mod release;

@@ -58,6 +58,7 @@ fn wall(old: &MeasuredCommand, new: &MeasuredCommand, threshold: f64) -> Option<
         old: old.name.clone(),
         new: new.name.clone(),
         paired: true,
+        processes: [old, new].map(|c| c.times_s.len()),
         unlike: Vec::new(),
         times: vec![time],
         stages: Vec::new(),

@@ -37,6 +37,7 @@ pub fn compare_pair_as(old: Subject<'_>, new: Subject<'_>, pairing: Pairing, thr
         old: old.name(),
         new: new.name(),
         paired: pairing != Pairing::Apart,
+        processes: [old, new].map(|s| s.run.processes.len().max(1)),
         unlike: unlike(old.run, new.run),
         stages: stages(old, new),
         comparison: reference_block(&times, &memory),

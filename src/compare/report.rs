@@ -149,6 +149,8 @@ pub struct PairReport {
     pub new: String,
     /// Whether both were measured interleaved in one run, so that drift cancels.
     pub paired: bool,
+    /// How many processes measured the old one, and the new.
+    pub processes: [usize; 2],
     /// What differs and was allowed to.
     pub unlike: Vec<Unlike>,
     /// Time of the prefill step (TTFT), of a decode step (TPOT), and of the whole generation.

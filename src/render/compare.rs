@@ -4,7 +4,7 @@ use super::roofline_export::{to_csv, to_json};
 use super::table::{Column, Table, in_wide_scale, or_na, signed_percent, significant};
 use crate::compare::{CompareReport, Contribution, MemoryChange, PairReport, ParetoPoint, TimeChange};
 use crate::profile::Ended;
-use crate::stats::{Interval, Verdict};
+use crate::stats::{Interval, Method, Verdict};
 use crate::units::{Bytes, Scale, Seconds};
 use serde::Serialize;
 
@@ -14,7 +14,13 @@ const LEAST_OP: f64 = 0.001;
 /// What is held against what, with the differences that were allowed.
 pub fn compare_heading(pair: &PairReport) -> String {
     let how = if pair.paired { "interleaved" } else { "separate runs" };
-    let mut text = format!("{} against {} ({how})\n", pair.new, pair.old);
+    let processes = match pair.processes {
+        [1, 1] if pair.paired => "one process".to_string(),
+        [1, 1] => "one process each".to_string(),
+        [old, new] if old == new => format!("{new} processes"),
+        [old, new] => format!("{new} against {old} processes"),
+    };
+    let mut text = format!("{} against {} ({how}, {processes})\n", pair.new, pair.old);
     for unlike in &pair.unlike {
         text += &format!("unlike, allowed: {unlike}\n");
     }
@@ -131,10 +137,18 @@ fn note(change: &TimeChange, threshold: f64) -> Option<String> {
     if change.change.verdict != Verdict::Unclear {
         return None;
     }
-    let more = || "more repetitions narrow it, a larger --threshold asks for less".to_string();
+    let more = match change.change.method {
+        Some(Method::PairedBootstrap) | None => "more repetitions narrow it",
+        Some(Method::AssumedSpread) => {
+            "each side is one process, and 2 % between processes are assumed: --processes measures it"
+        }
+        Some(Method::ProcessRanks | Method::ProcessStudent) => "more processes narrow it",
+    };
     let crosses = |i: Interval| {
         let (low, high) = (range(i), significant(Some(threshold * 100.0)));
-        format!("unclear: {low} crosses the threshold of {high} %; {}", more())
+        format!(
+            "unclear: {low} crosses the threshold of {high} %; {more}, a larger --threshold asks for less"
+        )
     };
     Some(match (&change.change.reason, change.change.interval) {
         (Some(reason), _) => format!("unclear: {reason}"),
@@ -147,6 +161,9 @@ fn memory_line(memory: &MemoryChange) -> String {
     let (Some(old), Some(new)) = (memory.old_allocated_bytes, memory.new_allocated_bytes) else {
         return "KV cache: n/a\n".to_string();
     };
+    if old == 0.0 && new == 0.0 {
+        return "KV cache: none on either side\n".to_string();
+    }
     let scale = Scale::iec_for_values([old, new], Bytes::UNIT);
     let ratio = if new > 0.0 && old > 0.0 { format!(", {:.2}x smaller", old / new) } else { String::new() };
     let ratio = if old == new { ", the same".to_string() } else { ratio };
@@ -160,7 +177,7 @@ pub fn contributions_table(pair: &PairReport) -> Table {
     let mut table = Table::new(vec![
         Column::text("stage"),
         Column::text("phase or op").shrinks_to(16),
-        Column::number("old", &time.unit).dispensable(2),
+        Column::number("old", &time.unit).dispensable(3),
         Column::number("new", &time.unit).dispensable(2),
         Column::number("change", &time.unit),
         Column::number("of old step", "%"),

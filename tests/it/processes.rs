@@ -103,9 +103,9 @@ fn commands_are_measured_in_turns_and_the_runs_that_they_write_are_compared() {
     let program = assert_cmd::cargo::cargo_bin("kprof");
     let program = program.display();
     let old = format!("{program} phase --device fake --version v1 -n 3 -r 5 -q -o {{run}}");
-    // The new one's times are halved: it is said to take half as long.
-    let halve = r#"s/"time_s":0\.00[0-9]*/"time_s":0.0001/"#;
-    let new = format!("{old} && sed -i.old '{halve}' {{run}}");
+    // The new one's times are made short: a step is said to take 10 µs.
+    let shorten = r#"s/"time_s":0\.00[0-9]*/"time_s":0.00001/"#;
+    let new = format!("{old} && sed -i.old '{shorten}' {{run}}");
     let args = ["compare", "--command", &old, "--command", &new, "-r", "6", "--warmup", "0", "-q"];
     let json = ok(kprof(folder.path(), &[&args[..], &["--export-json", "-"]].concat()));
     let json: Value = serde_json::from_str(&json).unwrap();
@@ -139,7 +139,7 @@ fn commands_that_cannot_be_compared_are_one_clear_line() {
         ),
         (vec!["--command", "true", "--command", "no-such-program"], 1, "cannot run 'no-such-program'"),
         (vec!["--command", "true", "run.jsonl"], 2, "cannot be used with"),
-        (vec!["--prepare", "true", "run.jsonl"], 2, "--command <COMMAND>"),
+        (vec!["--prepare", "true", "run.jsonl"], 2, "name them with --command"),
         (vec![], 2, "RUN[:VERSION]"),
     ] {
         let output = kprof(folder.path(), &[&["compare"], &args[..]].concat());

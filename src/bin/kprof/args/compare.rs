@@ -58,10 +58,10 @@ pub(crate) struct CompareArgs {
     #[arg(long = "command", value_name = "COMMAND", conflicts_with = "runs", help_heading = "Commands")]
     pub(crate) commands: Vec<String>,
     /// Run this before each command, untimed
-    #[arg(long, value_name = "COMMAND", requires = "commands", help_heading = "Commands")]
+    #[arg(long, value_name = "COMMAND", help_heading = "Commands")]
     pub(crate) prepare: Option<String>,
     /// Time commands that fail too
-    #[arg(long, requires = "commands", help_heading = "Commands")]
+    #[arg(long, help_heading = "Commands")]
     pub(crate) ignore_failure: bool,
     /// The seed of the order in which commands run
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Commands")]

@@ -17,6 +17,9 @@ use std::path::Path;
 
 pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     output::check_writable(args.export.paths())?;
+    if args.commands.is_empty() && (args.prepare.is_some() || args.ignore_failure) {
+        return Err(usage("--prepare and --ignore-failure are of commands: name them with --command"));
+    }
     let report = match args.commands.is_empty() {
         true => {
             let (scored, timed): (Vec<Side>, Vec<Side>) = args

@@ -17,9 +17,12 @@ pub(super) struct Plan {
 pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
     let names = expand_names(&args.versions).map_err(usage)?;
     let versions = named(&args.versions_file, &names)?;
-    for (flag, value) in
-        [("--prompt-length", args.prompt_length), ("--tokens", args.tokens), ("--batch", args.batch)]
-    {
+    for (flag, value) in [
+        ("--prompt-length", args.prompt_length),
+        ("--tokens", args.tokens),
+        ("--batch", args.batch),
+        ("--processes", args.processes),
+    ] {
         if value == 0 {
             return Err(usage(format!("{flag} is at least 1")));
         }

@@ -89,6 +89,20 @@ pub fn paired_ratio_interval(
     bca(&[above.len()], ratio, without, confidence, seed)
 }
 
+/// [`bca`] of a statistic that says nothing quicker of all values but one than it says of any.
+pub(super) fn bca_of(
+    counts: &[usize],
+    statistic: impl Fn(&[Vec<usize>]) -> f64,
+    confidence: f64,
+    seed: u64,
+) -> Option<Interval> {
+    let without = |sample: usize, left_out: usize| {
+        let all_but = |(s, n): (usize, &usize)| (0..*n).filter(|i| s != sample || *i != left_out).collect();
+        statistic(&counts.iter().enumerate().map(all_but).collect::<Vec<Vec<usize>>>())
+    };
+    bca(counts, &statistic, without, confidence, seed)
+}
+
 /// The bias-corrected and accelerated bootstrap (Efron 1987; Efron and Tibshirani 1993, section 14.3).
 ///
 /// `statistic` takes the positions drawn of each of the samples, whose sizes are `counts`; `without` is the statistic of all

@@ -2,6 +2,7 @@
 //!
 //! Everything is read from files of the system; what it does not say is `None`, and nothing here fails.
 
+mod beside;
 mod cgroups;
 mod config;
 mod cpu;
@@ -15,13 +16,16 @@ mod nvml;
 #[cfg(not(any(target_os = "linux", windows)))]
 #[path = "nvml_absent.rs"]
 mod nvml;
+mod resident;
 mod smbios;
 mod system;
 mod verdicts;
 mod watch;
 
+pub use beside::ceilings_moved;
 pub use config::config_folder;
 pub use identity::{kprof_info, now_rfc3339};
+pub use resident::{resident_bytes, resident_peak, restart_resident_peak};
 pub use system::System;
 pub use verdicts::{interference, throttling};
 pub use watch::{Reading, Watch, WatchOptions};

@@ -8,6 +8,7 @@ mod attainable;
 mod ceilings;
 mod checked;
 mod demands;
+mod durations;
 mod energy;
 mod estimate;
 mod findings;
@@ -33,6 +34,7 @@ mod versus;
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
 pub use checked::{CheckLevel, CheckRow, CounterCheck, CounterSums, Expected, check_counters};
+pub use durations::{Durations, Pairing};
 pub use energy::{Energy, GpuRange, Machine};
 pub use estimate::{
     Estimate, EstimateError, EstimatePoint, EstimateRequest, OpEstimate, PhaseEstimate, StageEstimate,
@@ -52,7 +54,7 @@ pub use report::{
     StageReport, WorkRow,
 };
 pub use selection::Selection;
-pub use steps::phase_points;
+pub use steps::{phase_points, step_floor};
 pub use timeline::{COMMUNICATION, ClassTime, CopyTime, DeviceTime, TimelineBuilder, TimelineReport};
 pub use versus::{Change, Saving, changes, one_sided, savings};
 

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod attach;
+mod benchmarks;
 mod ceilings;
 mod cli;
 mod compare;
@@ -14,6 +15,8 @@ mod llama;
 mod models_cli;
 mod ncu;
 mod passes;
+mod plot;
+mod processes;
 mod reference_gpt;
 mod reference_llama;
 mod release;

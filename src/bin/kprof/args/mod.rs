@@ -1,5 +1,6 @@
 //! The command line's shape: one file per subcommand.
 
+mod bench;
 mod ceilings;
 mod compare;
 mod convert;
@@ -12,21 +13,31 @@ mod logits;
 mod model;
 mod ncu;
 mod phase;
+mod plot;
+mod report;
 mod roofline;
+mod schedule;
 mod served;
 mod versions;
 
+pub(crate) use bench::{
+    BenchArgs, CapacityArgs, ConfigArgs, CrossoverArgs, Given, LatencyArgs, LogArgs, MemoryArgs, RunArgs,
+    SearchArg,
+};
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use compare::{CompareArgs, FailOn, HistoryArgs, RegressArgs};
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
+pub(crate) use counts::Counts;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use estimate::EstimateArgs;
-pub(crate) use export::ExportArgs;
+pub(crate) use export::{ExportArgs, TableExportArgs};
 pub(crate) use import::ImportArgs;
 pub(crate) use logits::{FeedArg, LogitsArgs};
 pub(crate) use model::ModelArgs;
 pub(crate) use ncu::NcuArgs;
 pub(crate) use phase::PhaseArgs;
+pub(crate) use plot::{FigureFormat, PlotArgs};
+pub(crate) use report::ReportArgs;
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
 pub(crate) use served::ServedArgs;
 pub(crate) use versions::{VersionsArgs, VersionsFileArgs};
@@ -44,15 +55,23 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Phase(Box<PhaseArgs>),
+    Latency(Box<LatencyArgs>),
+    #[command(visible_alias = "vram")]
+    Memory(Box<MemoryArgs>),
+    Capacity(Box<CapacityArgs>),
+    Crossover(Box<CrossoverArgs>),
+    Run(Box<RunArgs>),
     /// Turn Nsight Compute reports and exports and kprof runs into a roofline table and chart
     Roofline(Box<RooflineArgs>),
-    Compare(CompareArgs),
+    Compare(Box<CompareArgs>),
     Regress(RegressArgs),
     History(HistoryArgs),
     Ncu(Box<NcuArgs>),
     Estimate(Box<EstimateArgs>),
     /// Write the kernel launches of reports and exports as CSV, JSON or Parquet
     Convert(ConvertArgs),
+    Plot(Box<PlotArgs>),
+    Report(ReportArgs),
     /// Turn traces of other profilers (PyTorch, vLLM, nsys, rocprofv3) and exports of ncu into a run file
     Import(ImportArgs),
     Ceilings(CeilingsArgs),

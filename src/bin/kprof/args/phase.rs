@@ -1,11 +1,14 @@
 //! The flags of `kprof phase`.
 
+use super::bench::{ConfigArgs, LogArgs};
 use super::export::TableExportArgs;
 use super::model::ModelArgs;
+use super::schedule::{ScheduleArgs, positive_time};
 use super::versions::VersionsFileArgs;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kprof::llm::Stage;
+use kprof::profile::CacheState;
 use kprof::units::Seconds;
 use std::path::PathBuf;
 
@@ -14,7 +17,8 @@ use std::path::PathBuf;
     about = "Measure where the time of a model's prefill and decode goes, by KV-cache version",
     long_about = "Measure where the time of a model's prefill and decode goes, by KV-cache version.\n\n\
     Every repetition runs each version twice: plain, for latency, and instrumented, for the breakdown into \
-    embedding, attention, mlp and head. Versions are interleaved in a seeded order.\n\n\
+    embedding, attention, mlp and head. Versions are interleaved in a seeded order, after a warm-up until times no longer \
+    fall; repetitions end when every median is known to --precision, or with the most of them, or with --max-time.\n\n\
     Versions: v0 no cache, v1 KV cache, v2 INT8 cache, v3 cache shared by pairs of layers, v4 both.\n\n\
     TTFT: the prefill step, from its start to output token 1. TPOT: the mean decode step. tokens/s: batch / TPOT. \
     Bytes are the analytic floor: each op's inputs and outputs once, not DRAM traffic.",
@@ -24,6 +28,8 @@ Examples:
   kprof phase --version v0-v4 --preset gpt2-medium -p 128  all versions of a larger model
   kprof phase --version v1 --model ./gpt2 --dtype bf16     your own weights
   kprof phase --version v1 v2 --export-json - | jq '.stages[].phases.attention.time_s'
+  kprof phase --version v1 --processes 10 --save-baseline main   a baseline that knows how processes differ
+  kprof phase --version v1 --cache cold                    every step with caches flushed before it
   kprof phase --load run.jsonl --export-png phases.png     the report of an earlier run"
 )]
 pub(crate) struct PhaseArgs {
@@ -43,15 +49,21 @@ pub(crate) struct PhaseArgs {
     /// Sequences side by side
     #[arg(short = 'b', long, value_name = "N", default_value_t = 1, help_heading = "Measurement")]
     pub(crate) batch: usize,
-    /// Unrecorded repetitions of each version first
+    #[command(flatten)]
+    pub(crate) schedule: ScheduleArgs,
+    /// Measure in so many processes, one after another, as one run: what two processes of one program differ by is in the
+    /// intervals of `kprof compare` then, and not assumed
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Measurement")]
-    pub(crate) warmup: usize,
-    /// Repetitions of each version
-    #[arg(short = 'r', long, value_name = "N", default_value_t = 5, help_heading = "Measurement")]
-    pub(crate) repetitions: usize,
-    /// Begin no repetition that would end later than this after the start of measuring, e.g. 50s or 500ms
-    #[arg(long, value_name = "TIME", default_value = "50s", value_parser = positive_time, help_heading = "Measurement")]
-    pub(crate) max_time: Seconds,
+    pub(crate) processes: usize,
+    /// What the processor's caches hold before each timed step: what the one before left there, or, flushed, nothing
+    #[arg(long, value_name = "STATE", default_value = "hot", value_parser = cache_state(), help_heading = "Measurement")]
+    pub(crate) cache: CacheState,
+    /// Do not probe ceilings: nothing can be said of bounds
+    #[arg(long, help_heading = "Measurement")]
+    pub(crate) no_ceilings: bool,
+    /// The run file of one process of --processes: nothing is reported
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) part: Option<PathBuf>,
     /// After the warm-up, run one more generation in which cuProfilerStart and cuProfilerStop stand around one prefill
     /// and the last decode step, or of one stage: for `ncu --profile-from-start off` and `nsys --capture-range`
     #[arg(long, value_name = "STAGE", num_args = 0..=1, require_equals = true, value_parser = stages(),
@@ -75,6 +87,9 @@ pub(crate) struct PhaseArgs {
     /// Hold the results against the ceilings of another device, marked SIMULATED, e.g. `--load run.jsonl --sim h100-sxm`
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub(crate) sim: Option<String>,
+    /// Add the run to the baseline of this name as further processes, so that it knows what differs between them
+    #[arg(long, value_name = "NAME", conflicts_with = "save_baseline", help_heading = "Output")]
+    pub(crate) add_to_baseline: Option<String>,
     /// No progress on stderr
     #[arg(short = 'q', long, help_heading = "Output")]
     pub(crate) quiet: bool,
@@ -82,12 +97,19 @@ pub(crate) struct PhaseArgs {
     pub(crate) tables: TableExportArgs,
     #[command(flatten)]
     pub(crate) figures: FigureArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 }
 
 /// Where figures go besides the two that are written beside the run file.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Exports ('-' is stdout)")]
 pub(crate) struct FigureArgs {
+    /// Write a timeline for Perfetto (ui.perfetto.dev) or chrome://tracing: stages, steps, layers, phases, ops, the machine
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_trace: Option<PathBuf>,
     /// Write the phase figure as SVG
     #[arg(long, value_name = "FILE")]
     pub(crate) export_svg: Option<PathBuf>,
@@ -102,6 +124,11 @@ pub(crate) struct FigureArgs {
     pub(crate) export_roofline_png: Option<PathBuf>,
 }
 
+fn cache_state() -> impl TypedValueParser<Value = CacheState> {
+    let cold = |name: String| if name == "cold" { CacheState::Cold } else { CacheState::Hot };
+    PossibleValuesParser::new([CacheState::Hot, CacheState::Cold].map(CacheState::name)).map(cold)
+}
+
 /// The stages that a profiler is to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProfileStages(pub(crate) Vec<Stage>);
@@ -113,9 +140,4 @@ fn stages() -> impl TypedValueParser<Value = ProfileStages> {
         None => ProfileStages(Stage::ALL.to_vec()),
     };
     PossibleValuesParser::new(Stage::ALL.map(Stage::name).into_iter().chain(["both"])).map(named)
-}
-
-fn positive_time(text: &str) -> Result<Seconds, String> {
-    let time = Seconds::parse(text).map_err(|e| e.to_string())?;
-    if time.0 > 0.0 { Ok(time) } else { Err(format!("'{text}' is no time after the start")) }
 }

@@ -1,16 +1,20 @@
 //! One file per subcommand.
 
+mod bench;
 mod ceilings;
 mod compare;
 mod convert;
 mod doctor;
 mod estimate;
+mod figures;
 mod history;
 mod import;
 mod logits;
 mod ncu;
 mod phase;
+mod plot;
 mod regress;
+mod report;
 mod roofline;
 mod served;
 mod versions;
@@ -20,12 +24,19 @@ use crate::args::{Cli, Command};
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Phase(args) => phase::run(&args),
+        Command::Latency(args) => bench::latency::run(&args),
+        Command::Memory(args) => bench::memory::run(&args),
+        Command::Capacity(args) => bench::capacity::run(&args),
+        Command::Crossover(args) => bench::crossover::run(&args),
+        Command::Run(args) => bench::run::run(&args),
         Command::Roofline(args) => roofline::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Regress(args) => regress::run(&args),
         Command::History(args) => history::run(&args),
         Command::Ncu(args) => ncu::run(&args),
         Command::Estimate(args) => estimate::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Plot(args) => plot::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Ceilings(args) => ceilings::run(&args),

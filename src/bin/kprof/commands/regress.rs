@@ -13,7 +13,7 @@ pub(crate) fn run(args: &RegressArgs) -> anyhow::Result<()> {
     let exports = args.export.paths().into_iter().chain(args.export_junit.as_deref());
     output::check_writable(exports)?;
     let named = [read(&baseline::existing(&args.baseline)?.display().to_string())?, read(&args.run)?];
-    let report = compared(&named, &args.allow, args.threshold.0)?;
+    let report = compared(&named, &[], &args.allow, args.threshold.0)?;
     let unclear_fails = args.fail_on == FailOn::Unclear;
     let exports = [
         Export { path: &args.export.export_json, make: &|| Ok(render::compare_json(&report).into_bytes()) },
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &RegressArgs) -> anyhow::Result<()> {
 
 /// The error whose exit code says what was found.
 fn judge(report: &CompareReport, unclear_fails: bool) -> anyhow::Result<()> {
-    let count = |verdict| report.verdicts().filter(|(_, time)| time.verdict == verdict).count();
+    let count = |verdict| report.verdicts().filter(|(_, time)| time.change.verdict == verdict).count();
     match (count(Verdict::Slower), count(Verdict::Unclear)) {
         (0, unclear) if unclear_fails && unclear > 0 => Err(TooUnclear(unclear).into()),
         (0, _) => Ok(()),

@@ -2,9 +2,10 @@
 
 use crate::args::PhaseArgs;
 use crate::exit::usage;
-use crate::model::{Chosen, choose};
+use crate::model::{Chosen, Device, choose};
 use crate::versions::named;
 use kprof::llm::{Stage, expand_names};
+use kprof::profile::CacheState;
 use kprof::runner::{MemoryShape, ProfiledSteps, Scenario};
 
 /// A model and a scenario that fit each other.
@@ -20,24 +21,28 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
         ("--prompt-length", args.prompt_length),
         ("--tokens", args.tokens),
         ("--batch", args.batch),
-        ("--repetitions", args.repetitions),
+        ("--processes", args.processes),
     ] {
         if value == 0 {
             return Err(usage(format!("{flag} is at least 1")));
         }
     }
+    if args.processes > 1 && args.profile_step.is_some() {
+        return Err(usage("--profile-step is for one process: leave --processes out"));
+    }
     let profiled = profiled(args)?;
     let chosen = choose(&args.model)?;
+    if args.cache == CacheState::Cold && chosen.device == Device::Fake {
+        return Err(usage("the fake device has no caches to flush: leave --cache cold out"));
+    }
     versions.iter().try_for_each(|version| version.check_model(&chosen.spec)).map_err(usage)?;
     let scenario = Scenario {
         versions,
         prompt_length: args.prompt_length,
         tokens: args.tokens,
         batch: args.batch,
-        seed: args.model.seed,
-        warmup: args.warmup,
-        repetitions: args.repetitions,
-        max_time_s: Some(args.max_time.0),
+        cache: args.cache,
+        schedule: args.schedule.schedule(args.model.seed),
         profiled,
     };
     let (needed, limit) = (scenario.cached_tokens(), chosen.spec.max_position_embeddings);
@@ -62,7 +67,7 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
 /// The steps for a profiler: they must exist, and be warmed up.
 fn profiled(args: &PhaseArgs) -> anyhow::Result<Option<ProfiledSteps>> {
     let Some(stages) = &args.profile_step else { return Ok(None) };
-    if args.warmup == 0 {
+    if args.schedule.warmup == 0 {
         return Err(usage("--profile-step marks a step that is warmed up: --warmup is at least 1 with it"));
     }
     if stages.0 == [Stage::Decode] && args.tokens < 2 {

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A numeric format that arithmetic is done in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// IEEE binary64.
@@ -77,7 +79,7 @@ impl fmt::Display for Precision {
 }
 
 /// Which part of the processor does the arithmetic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ComputeUnit {
     /// Vector units: CUDA cores, SIMD lanes.
@@ -87,7 +89,9 @@ pub enum ComputeUnit {
 }
 
 /// A level of the memory hierarchy whose traffic a bandwidth bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum MemoryLevel {
     /// Device or main memory.
@@ -113,7 +117,7 @@ impl MemoryLevel {
 }
 
 /// What a ceiling bounds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum CeilingKind {
     /// A rate of arithmetic in FLOP/s (for integers: operations per second); dense, never with sparsity.
@@ -134,7 +138,7 @@ pub enum CeilingKind {
 }
 
 /// Where a ceiling's value was taken from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "source", rename_all = "lowercase")]
 pub enum CeilingSource {
     /// The manufacturer's document.
@@ -178,7 +182,7 @@ impl CeilingSource {
 }
 
 /// An upper bound with its name and source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Ceiling {
     /// What it bounds.
     #[serde(flatten)]

@@ -4,7 +4,7 @@ use super::{Ceiling, CeilingKind};
 use serde::{Deserialize, Serialize};
 
 /// What was run to measure a ceiling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
     /// Every byte read once.
@@ -31,7 +31,7 @@ impl Operation {
 
 /// A measured bound: the best repetition is the ceiling's value, because whatever else the machine does can only
 /// make a repetition slower.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct MeasuredCeiling {
     /// The best repetition as a ceiling.
     #[serde(flatten)]

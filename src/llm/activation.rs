@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The function between the linears of an MLP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// GELU by its tanh approximation.

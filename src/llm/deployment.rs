@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The type that linears multiply in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Arithmetic {
     /// Single precision.
@@ -76,7 +76,7 @@ impl FromStr for Arithmetic {
 }
 
 /// How a model is served.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Deployment {
     /// How the weights of linears are stored.
     pub weights: WeightFormat,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The storage type of a pass's weights and activations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DType {
     /// IEEE binary32.

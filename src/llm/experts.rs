@@ -15,7 +15,7 @@ pub fn expected_experts(experts: usize, per_token: usize, tokens: f64) -> f64 {
 }
 
 /// A linear of every expert of a layer, on the tokens that are sent to it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ExpertLinear {
     /// Experts of the layer.
     pub experts: usize,

@@ -9,7 +9,7 @@ use std::str::FromStr;
 const SCALE_BITS: u32 = 16;
 
 /// The type of a cache's elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum KvElement {
     /// IEEE binary32.
@@ -102,7 +102,7 @@ impl From<DType> for KvElement {
 }
 
 /// Which values share a scale; always of one token and one K/V head, K and V apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub enum ScaleGranularity {
     /// `token-head`: all of a head.
@@ -150,7 +150,7 @@ impl From<ScaleGranularity> for String {
 }
 
 /// The layout of one head's K or V of one token in a cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "StoredKv")]
 pub struct KvStorage {
     /// What an element is stored as.
@@ -209,7 +209,7 @@ impl KvStorage {
 }
 
 /// A storage as files have it: now by element; runs recorded before there were groups, by bits.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 enum StoredKv {
     Element {

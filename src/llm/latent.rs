@@ -5,7 +5,7 @@ use crate::units::{Bytes, Flops};
 use serde::{Deserialize, Serialize};
 
 /// Attention over cached latents, causal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LatentAttention {
     /// Query heads.
     pub heads: usize,

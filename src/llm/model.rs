@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A model's dimensions, named as in a Hugging Face config.json where that has a name.
 ///
 /// Fields that GPT-2 has no key for default to what GPT-2 does: run files of before they existed hold GPT-2.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ModelSpec {
     /// The preset's name, or the directory's.
     pub name: String,
@@ -87,7 +87,7 @@ fn yes() -> bool {
 }
 
 /// The norms of a block and the order of its halves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockLayout {
     /// A norm before attention and one before the MLP.
@@ -100,7 +100,7 @@ pub enum BlockLayout {
 }
 
 /// Rotary positions (Su et al. 2021).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Rope {
     /// The base of the wavelengths: `rope_theta`.
     pub theta: f64,
@@ -111,7 +111,7 @@ pub struct Rope {
 }
 
 /// `rope_scaling` of a config.json.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "rope_type", rename_all = "lowercase")]
 pub enum RopeScaling {
     /// None.
@@ -141,7 +141,7 @@ pub enum RopeScaling {
 }
 
 /// Layers that attend to the latest tokens only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SlidingWindow {
     /// How many tokens, the current one included.
     pub tokens: usize,
@@ -151,7 +151,7 @@ pub struct SlidingWindow {
 
 /// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1): the cache holds one latent vector
 /// and one rotated key per token, which all heads share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Mla {
     /// Width of the queries' latent; `None` projects queries in one step.
     pub q_lora_rank: Option<usize>,
@@ -173,7 +173,7 @@ impl Mla {
 }
 
 /// A mixture of experts: each token is sent to a few MLPs of many.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Moe {
     /// Experts of a layer, the shared ones not counted.
     pub num_experts: usize,

@@ -11,7 +11,7 @@ use crate::units::{Bytes, Flops};
 use serde::{Deserialize, Serialize};
 
 /// The kind of a normalisation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NormKind {
     /// Layer norm with gain and bias.
@@ -21,7 +21,7 @@ pub enum NormKind {
 }
 
 /// A model operation with the dimensions that the model fixes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Op {
     /// Rows of the token table, plus rows of the position table where there is one: `[batch, new, hidden]`.

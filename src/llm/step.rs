@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The token dimensions of one pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StepShape {
     /// Sequences side by side.
     pub batch: usize,
@@ -45,7 +45,7 @@ impl StepShape {
 }
 
 /// Which positions an op works on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LinearRows {
     /// Every new token.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 const BUILTIN: &str = include_str!("versions.toml");
 
 /// What a cache stores its elements as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum KvDType {
     /// The type of the model's weights and activations.
@@ -44,7 +44,7 @@ impl KvDType {
 }
 
 /// One KV-cache policy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Version {
     /// Its name, e.g. `v1`; the table's key in the file.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The type of a stored weight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightElement {
     /// IEEE binary32.
@@ -24,7 +24,7 @@ pub enum WeightElement {
 }
 
 /// Which weights share a scale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WeightScales {
     /// None, or one for a whole tensor: not counted.
@@ -39,7 +39,7 @@ pub enum WeightScales {
 
 /// How weights of linears are stored. Tables, norms, biases, routers and the head keep the activations' type, as
 /// in the checkpoints that AWQ, GPTQ and llm-compressor write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct WeightFormat {
     /// The type of one weight.
     pub element: WeightElement,

@@ -9,7 +9,7 @@ use std::ops::{Add, AddAssign};
 ///
 /// Bytes are the *floor*: each external input and output once. They are not DRAM traffic, which caches
 /// make smaller and re-reading makes larger.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Work {
     /// FLOPs of matrix products (2 per multiply-add): what published FLOP counts and MFU mean.
     pub matmul_flops: Flops,

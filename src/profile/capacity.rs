@@ -4,7 +4,7 @@ use super::Accounted;
 use serde::{Deserialize, Serialize};
 
 /// How it was found out whether a batch fits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CapacityMethod {
     /// Caches were allocated and a step ran, and what it took at most was compared with the budget.
@@ -16,7 +16,7 @@ pub enum CapacityMethod {
 }
 
 /// The largest batch of a version in a budget.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CapacityRecord {
     /// The version.
     pub version: String,
@@ -41,7 +41,7 @@ pub struct CapacityRecord {
 }
 
 /// One batch that was tried.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CapacityProbe {
     /// Sequences.
     pub batch: usize,

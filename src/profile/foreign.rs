@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The environment of an import, under the names of the file that it comes from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ForeignRecord {
     /// Whose names they are: `nanogpt`.
     pub schema: String,
@@ -13,7 +13,7 @@ pub struct ForeignRecord {
 }
 
 /// Times of the phases of a whole generation, summed over its steps, as another benchmark gives them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PhaseTotalsRecord {
     /// The version.
     pub version: String,

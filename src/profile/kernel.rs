@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// A value with the metric or formula that gave it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Measured {
     /// The value in base units.
     pub value: f64,
@@ -48,7 +48,7 @@ impl Measured {
 }
 
 /// FLOPs of one launch by precision; `None` where the export cannot say.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct KernelFlops {
     /// Double precision on vector units.
     pub fp64: Option<Measured>,
@@ -75,7 +75,7 @@ impl KernelFlops {
 
 /// Per-second values of one launch whose export has rates but no time: enough for a point on a roofline,
 /// not for a share of time.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct KernelRates {
     /// FLOP/s by precision.
     pub flops: KernelFlops,
@@ -84,7 +84,9 @@ pub struct KernelRates {
 }
 
 /// A CUDA compute capability.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 pub struct ComputeCapability {
     /// Before the dot.
     pub major: u32,
@@ -99,7 +101,7 @@ impl fmt::Display for ComputeCapability {
 }
 
 /// One launch, or the sum of several of one kernel in a summary.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct KernelRecord {
     /// The export.
     pub file: String,

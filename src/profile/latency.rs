@@ -5,7 +5,7 @@ use super::TimingMethod;
 use serde::{Deserialize, Serialize};
 
 /// One generation, timed as a whole: a prefill and `tokens - 1` decode steps, without instrumentation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LatencyRecord {
     /// The version.
     pub version: String,
@@ -44,7 +44,7 @@ impl LatencyRecord {
 }
 
 /// What another program made of its samples, which it did not keep.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Summarised {
     /// Which statistic the value is: `median`, `mean`.
     pub statistic: String,
@@ -60,7 +60,7 @@ pub struct Summarised {
 }
 
 /// Decode steps at one context and batch, one after another, each from the same state of the cache.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DecodePointRecord {
     /// The version.
     pub version: String,

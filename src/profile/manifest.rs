@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub const FORMAT_VERSION: u32 = 1;
 
 /// The provenance of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Manifest {
     /// The format's version; the first field, so that it can be read before anything else.
     pub format_version: u32,
@@ -30,7 +30,7 @@ pub struct Manifest {
 }
 
 /// What a profiler had to do with a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Profiled {
     /// Its name, as far as it could be told; `None` where steps were marked for one and none was attached.
     pub tool: Option<String>,
@@ -43,7 +43,7 @@ pub struct Profiled {
 }
 
 /// The program's own identity.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct KprofInfo {
     /// The package's version.
     pub version: String,
@@ -52,7 +52,7 @@ pub struct KprofInfo {
 }
 
 /// The machine; a field is `None` where the system does not say.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostInfo {
     /// Its name.
     pub hostname: Option<String>,
@@ -65,7 +65,7 @@ pub struct HostInfo {
 }
 
 /// The processor; a field is `None` where the system does not say.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CpuInfo {
     /// The model's name.
     pub name: Option<String>,
@@ -86,7 +86,7 @@ pub struct CpuInfo {
 }
 
 /// What the passes ran on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DeviceInfo {
     /// `cpu`, `cuda` or `fake`.
     pub kind: String,
@@ -97,7 +97,7 @@ pub struct DeviceInfo {
 }
 
 /// Where weights came from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "source", rename_all = "lowercase")]
 pub enum WeightSource {
     /// Seeded random numbers of the true shape: timing and memory are real, quality is not.
@@ -118,7 +118,7 @@ pub enum WeightSource {
 }
 
 /// What was measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RunConfig {
     /// The benchmark: `phase`, `latency`, `memory`, `perplexity`, `capacity`, `crossover`.
     pub benchmark: String,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// How a number of bytes was come by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MemoryMethod {
     /// A formula over the shapes: nothing was allocated.
@@ -42,7 +42,7 @@ impl MemoryMethod {
 }
 
 /// Bytes, and how they were come by.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Accounted {
     /// How many.
     pub bytes: f64,
@@ -58,7 +58,7 @@ impl Accounted {
 }
 
 /// What one generation of a version held in memory; a figure that was not to be had is `None`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct MemoryRecord {
     /// The version.
     pub version: String,

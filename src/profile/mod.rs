@@ -17,6 +17,7 @@ mod profiler;
 mod quality;
 mod reader;
 mod record;
+mod schema;
 mod telemetry;
 mod trace;
 mod writer;
@@ -43,6 +44,7 @@ pub use record::{
     CacheRecord, CacheState, Ended, PlanRecord, PlannedOp, ProcessRecord, Record, ScheduleRecord, StepRecord,
     TimingMethod, Twin,
 };
+pub use schema::record_schema;
 pub use telemetry::{EnergyReading, GpuSample, PowerReading, TelemetryCost, TelemetryRecord, UsageRecord};
 pub use trace::{CopyKind, CopyRecord, MatmulShape, RangeRecord, StepMark, Timeline, TraceDevice, TraceInfo};
 pub use writer::{RunWriter, write_atomically};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Who recorded an import, and how it was called; a field is `None` where the file does not say.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ProfilerInfo {
     /// The program's name.
     pub name: String,

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The text that was scored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TextRecord {
     /// What it is called: a file's name, or of a built-in text what it is.
     pub name: String,
@@ -26,7 +26,7 @@ pub struct TextRecord {
 }
 
 /// One segment of the text as one version scored it. All lists have one value per scored token, in order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct QualityRecord {
     /// The version.
     pub version: String,

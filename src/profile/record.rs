@@ -10,7 +10,7 @@ use crate::llm::{Op, Phase, Stage, StepShape, Work};
 use serde::{Deserialize, Serialize};
 
 /// One line of a run file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Record {
     /// The provenance; first.
@@ -69,7 +69,7 @@ pub enum Record {
 }
 
 /// How a duration was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimingMethod {
     /// The host's monotonic clock, after the device was synchronised.
@@ -83,7 +83,7 @@ pub enum TimingMethod {
 }
 
 /// Which of the two runs of a measurement a step belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Twin {
     /// Without marks: gives latency.
@@ -93,7 +93,7 @@ pub enum Twin {
 }
 
 /// One op of a pass.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlannedOp {
     /// What it is for, e.g. `attn.qkv`.
     pub label: String,
@@ -108,7 +108,7 @@ pub struct PlannedOp {
 }
 
 /// The ops of one version and stage in the order they run; the times of an instrumented step follow this order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlanRecord {
     /// The version.
     pub version: String,
@@ -126,7 +126,7 @@ impl PlanRecord {
 }
 
 /// One timed step: a prefill, or one decode step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StepRecord {
     /// The version.
     pub version: String,
@@ -178,7 +178,7 @@ impl StepRecord {
 }
 
 /// How a measurement was repeated, and why it ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ScheduleRecord {
     /// Unrecorded rounds before the first repetition.
     pub warmups: usize,
@@ -230,7 +230,7 @@ impl CacheState {
 }
 
 /// What ended a measurement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
     /// All repetitions were made.
@@ -243,7 +243,7 @@ pub enum Ended {
 
 /// One of the processes that measured a run, where there is more than one: its repetitions are those from
 /// `first_repetition` up to the next process's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ProcessRecord {
     /// The number of its first repetition in the run.
     pub first_repetition: usize,
@@ -253,7 +253,7 @@ pub struct ProcessRecord {
 }
 
 /// The size of a version's KV cache at the end of a repetition.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CacheRecord {
     /// The version.
     pub version: String,

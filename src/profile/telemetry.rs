@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// CPU times are of the CPUs that this process may run on, in steps of the kernel's tick (10 ms on each CPU): over short
 /// stages they are coarse, and `others_cpu_s`, a difference of two such figures, may be a tick under zero.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct UsageRecord {
     /// The version.
     pub version: String,
@@ -81,7 +81,7 @@ impl UsageRecord {
 }
 
 /// The energy that one counter saw: of the whole device, whoever used it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct EnergyReading {
     /// The counter: `package-0`, `dram-0`, `gpu-0`.
     pub counter: String,
@@ -90,7 +90,7 @@ pub struct EnergyReading {
 }
 
 /// One sample of the thread that watches.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TelemetryRecord {
     /// When, from the start of the telemetry's clock.
     pub at_s: f64,
@@ -106,7 +106,7 @@ pub struct TelemetryRecord {
 }
 
 /// The mean power that one counter saw.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PowerReading {
     /// The counter.
     pub counter: String,
@@ -115,7 +115,7 @@ pub struct PowerReading {
 }
 
 /// What a GPU was doing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GpuSample {
     /// NVML's number of it.
     pub index: u32,
@@ -146,7 +146,7 @@ pub struct GpuSample {
 }
 
 /// What watching cost: the CPU time of the watching thread, itself.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TelemetryCost {
     /// The time between samples that was asked for.
     pub interval_s: f64,

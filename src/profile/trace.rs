@@ -6,7 +6,7 @@ use crate::llm::Stage;
 use serde::{Deserialize, Serialize};
 
 /// A device that a trace describes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TraceDevice {
     /// Its number in the trace.
     pub number: u32,
@@ -15,7 +15,7 @@ pub struct TraceDevice {
 }
 
 /// Calls of one matrix product `[rows, inner] x [inner, columns]`, where the trace recorded the shapes of operators.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct MatmulShape {
     /// Rows of the left operand: tokens.
     pub rows: u64,
@@ -28,7 +28,7 @@ pub struct MatmulShape {
 }
 
 /// A timeline trace as a whole: one per file.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TraceInfo {
     /// The export.
     pub file: String,
@@ -55,7 +55,7 @@ pub struct TraceInfo {
 }
 
 /// Where a launch stands on the timeline of its trace.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Timeline {
     /// When it began on the device; `None` for a sum over launches.
     #[serde(default)]
@@ -78,7 +78,7 @@ pub struct Timeline {
 }
 
 /// What a range's name says of the step it encloses; a field is `None` where it does not say.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StepMark {
     /// The stage; `None` for a step that mixes prefill and decode.
     pub stage: Option<Stage>,
@@ -91,7 +91,7 @@ pub struct StepMark {
 }
 
 /// A range that the program or its framework put on the host's timeline.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RangeRecord {
     /// The export.
     pub file: String,
@@ -113,7 +113,9 @@ pub struct RangeRecord {
 }
 
 /// What a memory operation did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum CopyKind {
     /// From host memory to the device.
@@ -148,7 +150,7 @@ impl CopyKind {
 }
 
 /// A copy or a filling of memory, or the sum of several in a summary.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CopyRecord {
     /// The export.
     pub file: String,

@@ -112,7 +112,7 @@ fn better(linear: Option<&Polynomial>, quadratic: Option<&Polynomial>, differenc
     let (low, high) = c.interval.map_or((c.value, c.value), |i| (i.low, i.high));
     if difference > DECISIVE && low > 0.0 {
         Order::Quadratic
-    } else if difference < -DECISIVE || (low <= 0.0 && high >= 0.0) {
+    } else if difference < -DECISIVE || low <= 0.0 && (high >= 0.0 || difference <= DECISIVE) {
         Order::Linear
     } else {
         Order::Unclear

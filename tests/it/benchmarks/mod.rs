@@ -5,6 +5,7 @@ mod latency;
 mod memory;
 mod results;
 mod run;
+mod schema;
 
 use assert_cmd::Command;
 use kprof::profile::{Run, read_run};

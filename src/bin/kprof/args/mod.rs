@@ -17,6 +17,7 @@ mod plot;
 mod report;
 mod roofline;
 mod schedule;
+mod schema;
 mod served;
 mod versions;
 
@@ -39,6 +40,7 @@ pub(crate) use phase::PhaseArgs;
 pub(crate) use plot::{FigureFormat, PlotArgs};
 pub(crate) use report::ReportArgs;
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
+pub(crate) use schema::SchemaArgs;
 pub(crate) use served::ServedArgs;
 pub(crate) use versions::{VersionsArgs, VersionsFileArgs};
 
@@ -77,6 +79,7 @@ pub(crate) enum Command {
     Ceilings(CeilingsArgs),
     Doctor(DoctorArgs),
     Logits(LogitsArgs),
+    Schema(SchemaArgs),
     Versions(VersionsArgs),
 }
 

@@ -16,6 +16,7 @@ mod plot;
 mod regress;
 mod report;
 mod roofline;
+mod schema;
 mod served;
 mod versions;
 
@@ -42,6 +43,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Ceilings(args) => ceilings::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Logits(args) => logits::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Versions(args) => versions::run(&args),
     }
 }

@@ -5,12 +5,14 @@ mod align;
 mod contributions;
 mod history;
 mod pair;
+mod quality;
 mod report;
 mod unlike;
 
 pub use align::{CompareError, Named, Subject, pair_up};
 pub use history::{Change, Series, history};
 pub use pair::compare_pair;
+pub use quality::{QUALITY_SCHEMA_VERSION, QualityChange, QualityReport, VersionQuality};
 pub use report::{
     COMPARE_SCHEMA_VERSION, CompareReport, Contribution, GenerationBlock, InferenceBlock, MemoryChange,
     PairReport, ReferenceBlock, StageChange, TimeChange,

@@ -20,7 +20,7 @@ mod schedule;
 mod served;
 mod versions;
 
-pub(crate) use bench::{BenchArgs, CapacityArgs, LatencyArgs, MemoryArgs, SearchArg};
+pub(crate) use bench::{BenchArgs, CapacityArgs, LatencyArgs, MemoryArgs, PerplexityArgs, SearchArg};
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use compare::{CompareArgs, FailOn, HistoryArgs, RegressArgs};
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Latency(Box<LatencyArgs>),
     #[command(visible_alias = "vram")]
     Memory(Box<MemoryArgs>),
+    #[command(visible_alias = "ppl")]
+    Perplexity(Box<PerplexityArgs>),
     Capacity(Box<CapacityArgs>),
     /// Turn Nsight Compute reports and exports and kprof runs into a roofline table and chart
     Roofline(Box<RooflineArgs>),

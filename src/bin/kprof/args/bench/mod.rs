@@ -3,10 +3,12 @@
 mod capacity;
 mod latency;
 mod memory;
+mod perplexity;
 
 pub(crate) use capacity::{CapacityArgs, SearchArg};
 pub(crate) use latency::LatencyArgs;
 pub(crate) use memory::MemoryArgs;
+pub(crate) use perplexity::PerplexityArgs;
 
 use super::export::TableExportArgs;
 use super::model::ModelArgs;

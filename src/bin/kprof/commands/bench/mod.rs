@@ -3,6 +3,7 @@
 pub(crate) mod capacity;
 pub(crate) mod latency;
 pub(crate) mod memory;
+pub(crate) mod perplexity;
 
 use crate::args::BenchArgs;
 use crate::exit::{Interrupted, usage};

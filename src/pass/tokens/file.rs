@@ -45,7 +45,6 @@ fn failed(path: &Path, error: &dyn std::error::Error) -> TokenError {
 #[cfg(test)]
 mod tests {
     use super::super::Tokenizer;
-    use super::*;
     use crate::llm::preset;
 
     const WORDS: &str = r#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,

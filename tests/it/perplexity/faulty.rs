@@ -14,8 +14,8 @@ pub enum Fault {
     WritesOneEarly,
     /// The token gets the position of the one before it.
     PositionOneEarly,
-    /// The oldest token is not seen.
-    ForgetsTheOldest,
+    /// The newest token, its own, is not read.
+    ReadsOneTooFew,
 }
 
 /// `inner` with a fault; everything else is passed on.
@@ -202,15 +202,12 @@ impl<B: Backend> Backend for Faulty<B> {
         spec: &AttentionSpec,
         keys_values: KeysValues<'_, Self>,
     ) -> Result<B::Tensor> {
-        let mut spec = *spec;
-        if self.applies(Fault::ForgetsTheOldest, step) {
-            spec.window = Some(step.context - 1);
-        }
+        let step = if self.applies(Fault::ReadsOneTooFew, step) { earlier(step) } else { *step };
         let keys_values = match keys_values {
             KeysValues::Activations => KeysValues::Activations,
             KeysValues::Cache(cache) => KeysValues::Cache(cache),
         };
-        self.inner.attention(site, step, q, &spec, keys_values)
+        self.inner.attention(site, &step, q, spec, keys_values)
     }
 
     fn argmax(&mut self, site: Site, step: &StepShape, logits: &B::Tensor, ids: &mut Vec<u32>) -> Result<()> {

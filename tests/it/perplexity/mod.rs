@@ -14,6 +14,9 @@ use kprof::runner::{QualityScenario, Sink, measure_quality, windows};
 use std::sync::atomic::AtomicBool;
 
 const STORIES: usize = 3;
+/// All of its tokens, and those of the rule and half a story for what is slow.
+const WHOLE: usize = 16 + STORIES * 240;
+const SHORT: usize = 16 + 120;
 const CONTEXT: usize = 256;
 const STRIDE: usize = 240;
 
@@ -26,12 +29,12 @@ fn versions(names: &[&str]) -> Vec<Version> {
     builtin_versions().into_iter().filter(|v| names.contains(&v.name.as_str())).collect()
 }
 
-/// Scores the text with a trained model.
-fn score<B: Backend>(mut backend: B, model: &str, names: &[&str]) -> QualityReport {
+/// Scores the first `tokens` tokens of the text with a trained model.
+fn score<B: Backend>(mut backend: B, model: &str, names: &[&str], tokens: usize) -> QualityReport {
     let (spec, weights) = trained_model(model).unwrap().unwrap();
     let dtype = backend.dtype();
     let model = Model::load(&backend, &spec, &weights, &mut |_, _| {}).unwrap();
-    let (text, versions) = (text(), versions(names));
+    let (text, versions) = (text().first(tokens), versions(names));
     let scenario = QualityScenario {
         windows: windows(text.ids.len(), CONTEXT, STRIDE),
         text: &text,
@@ -92,30 +95,32 @@ const ALL: [&str; 5] = ["v0", "v1", "v2", "v3", "v4"];
 
 #[test]
 fn a_plain_cache_changes_nothing_int8_little_and_untrained_sharing_much() {
-    for report in [score(candle(DType::F32), "grammar", &ALL), score(cpu(DType::F32), "grammar", &ALL)] {
+    let of_candle = score(candle(DType::F32), "grammar", &ALL, SHORT);
+    let of_cpu = score(cpu(DType::F32), "grammar", &ALL, WHOLE);
+    assert_eq!((of(&of_candle, "v1").tokens, of(&of_cpu, "v1").tokens), (SHORT - 1, WHOLE - 1));
+    for report in [of_candle, of_cpu] {
         assert_eq!(mismatches(&report), [""; 0], "{report:?}");
-        assert_eq!(of(&report, "v1").tokens, 15 + STORIES * 240);
         // f32: sums in another order.
         assert!(degradation(&report, "v0").abs() < 1e-4, "{report:?}");
         // 8 bits of K and V with a scale per token and head: the bound that docs/quality.md states.
         let v2 = of(&report, "v2").change.as_ref().unwrap();
         assert!(v2.degradation.abs() < 0.01 && v2.kl_nat.unwrap() < 2e-3, "{v2:?}");
         assert!(v2.kl_nat.unwrap() > 1e-8, "INT8 is not exact: {v2:?}");
-        // A model that was not trained to share layers.
-        assert!(degradation(&report, "v3") > 0.15 && degradation(&report, "v4") > 0.15, "{report:?}");
+        // A model that was not trained to share layers: half a story is enough to see it.
+        assert!(degradation(&report, "v3") > 0.1 && degradation(&report, "v4") > 0.1, "{report:?}");
     }
 }
 
 #[test]
 fn a_model_trained_for_shared_layers_loses_little_by_them() {
-    let report = score(cpu(DType::F32), "grammar-shared", &["v1", "v3", "v4"]);
+    let report = score(cpu(DType::F32), "grammar-shared", &["v1", "v3", "v4"], WHOLE);
     assert!(degradation(&report, "v3") < 0.03 && degradation(&report, "v4") < 0.03, "{report:?}");
     assert_eq!(mismatches(&report), [""; 0]);
 }
 
 #[test]
 fn the_model_has_learnt_the_grammar() {
-    let report = score(cpu(DType::F32), "grammar", &["v1"]);
+    let report = score(cpu(DType::F32), "grammar", &["v1"], WHOLE);
     let text = grammar_text(42, STORIES);
     let best = (text.bits / (text.bytes.len() - 1) as f64).exp2();
     let found = of(&report, "v1").perplexity;
@@ -127,7 +132,7 @@ fn the_model_has_learnt_the_grammar() {
 fn perplexity_is_that_of_an_independent_gpt2() {
     // scripts/peers/numpy_perplexity.py profiles/models/grammar-bytes tests/fixtures/quality/grammar.txt 256 240, and the
     // same with 2 for shared layers; in f64 and without a cache.
-    let report = score(candle(DType::F32), "grammar", &["v0", "v1", "v3"]);
+    let report = score(cpu(DType::F32), "grammar", &["v0", "v1", "v3"], WHOLE);
     for (version, expected) in [("v0", 1.542_168_03), ("v1", 1.542_168_03), ("v3", 1.923_442_77)] {
         let version = of(&report, version);
         for found in [version.perplexity, version.one_pass_perplexity.unwrap()] {
@@ -141,7 +146,7 @@ fn perplexity_is_that_of_an_independent_gpt2() {
 #[test]
 fn half_precision_is_not_taken_for_a_defect() {
     for dtype in [DType::Bf16, DType::F16] {
-        let report = score(cpu(dtype), "grammar", &["v0", "v1", "v2"]);
+        let report = score(cpu(dtype), "grammar", &["v0", "v1", "v2"], WHOLE);
         assert_eq!(mismatches(&report), [""; 0], "{dtype}: {report:?}");
         assert!(degradation(&report, "v0").abs() < 0.05, "{dtype}: {report:?}");
     }
@@ -151,16 +156,15 @@ fn half_precision_is_not_taken_for_a_defect() {
 fn a_cache_that_is_off_by_one_is_found() {
     let with = |fault| {
         let backend = Faulty { inner: candle(DType::F32), fault };
-        let report = score(backend, "grammar", &["v0", "v1", "v2"]);
+        let report = score(backend, "grammar", &["v0", "v1", "v2"], SHORT);
         let (found, v0) = (mismatches(&report).join(" "), degradation(&report, "v0"));
         (found, v0)
     };
     assert_eq!(with(Fault::None).0, "");
-    for fault in [Fault::WritesOneEarly, Fault::PositionOneEarly, Fault::ForgetsTheOldest] {
+    for fault in [Fault::WritesOneEarly, Fault::PositionOneEarly, Fault::ReadsOneTooFew] {
         let (found, v0) = with(fault);
-        // By one pass for both caches, and v1 and v0 by each other.
-        assert!(found.contains("v1") && found.contains("v2"), "{fault:?}: {found:?}, v0 {v0:+}");
+        // Both caches by one pass; v0, which has no cache to be off, by being far better than v1.
+        assert_eq!(found, "v0 v1 v2", "{fault:?}");
+        assert!(v0 < -0.05, "{fault:?}: {v0:+}");
     }
-    // v0 has no cache that could be off: it scores better than v1 by a good deal.
-    assert!(with(Fault::WritesOneEarly).1 < -0.3);
 }

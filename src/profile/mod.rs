@@ -6,6 +6,7 @@
 mod capacity;
 mod diagnosis;
 mod finding;
+mod foreign;
 mod kernel;
 mod kernel_name;
 mod latency;
@@ -25,6 +26,7 @@ pub use diagnosis::{
     Limits, Memory, MemoryModules, Nvidia, Nvml, Processor, Tool, Tools,
 };
 pub use finding::{Finding, FindingCode};
+pub use foreign::{ForeignRecord, PhaseTotalsRecord};
 pub use kernel::{ComputeCapability, KernelFlops, KernelRates, KernelRecord, Measured};
 pub use kernel_name::{base_name, short_name, short_names, suggests_matrix_units};
 pub use latency::{DecodePointRecord, LatencyRecord, Summarised};
@@ -78,6 +80,10 @@ pub struct Run {
     pub texts: Vec<TextRecord>,
     /// Quality by version and segment.
     pub qualities: Vec<QualityRecord>,
+    /// Times of phases over whole generations, of an import.
+    pub phase_totals: Vec<PhaseTotalsRecord>,
+    /// What an import says that has no place elsewhere.
+    pub foreign: Vec<ForeignRecord>,
     /// Kernel launches of a profiler's export.
     pub kernels: Vec<KernelRecord>,
     /// The timeline traces that launches come from.
@@ -117,6 +123,8 @@ impl Run {
             Record::Capacity(capacity) => self.capacities.push(capacity),
             Record::Text(text) => self.texts.push(text),
             Record::Quality(quality) => self.qualities.push(quality),
+            Record::PhaseTotals(phases) => self.phase_totals.push(phases),
+            Record::Foreign(foreign) => self.foreign.push(foreign),
             Record::Kernel(kernel) => self.kernels.push(*kernel),
             Record::Profiler(profiler) => self.profiler = Some(profiler),
             Record::Trace(trace) => self.traces.push(trace),

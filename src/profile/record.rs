@@ -1,9 +1,9 @@
 //! The records of a run file.
 
 use super::{
-    CapacityRecord, CopyRecord, DecodePointRecord, Finding, KernelRecord, LatencyRecord, Manifest,
-    MemoryRecord, ProfilerInfo, QualityRecord, RangeRecord, TelemetryCost, TelemetryRecord, TextRecord,
-    TraceInfo, UsageRecord,
+    CapacityRecord, CopyRecord, DecodePointRecord, Finding, ForeignRecord, KernelRecord, LatencyRecord,
+    Manifest, MemoryRecord, PhaseTotalsRecord, ProfilerInfo, QualityRecord, RangeRecord, TelemetryCost,
+    TelemetryRecord, TextRecord, TraceInfo, UsageRecord,
 };
 use crate::hw::Ceiling;
 use crate::llm::{Op, Phase, Stage, StepShape, Work};
@@ -39,6 +39,10 @@ pub enum Record {
     Text(TextRecord),
     /// How well a version predicted a segment of it.
     Quality(QualityRecord),
+    /// Times of phases over a whole generation, of an import.
+    PhaseTotals(PhaseTotalsRecord),
+    /// What an import says that has no place elsewhere.
+    Foreign(ForeignRecord),
     /// A kernel launch.
     Kernel(Box<KernelRecord>),
     /// The profiler that recorded an import.

@@ -5,6 +5,7 @@ mod capacity;
 pub mod ceilings;
 mod checked;
 mod compare;
+mod crossover;
 mod doctor;
 mod estimate;
 mod explain;
@@ -17,6 +18,7 @@ mod latency;
 mod launches;
 mod machine;
 mod memory;
+mod nanogpt;
 mod phases;
 pub mod plot;
 mod quality;
@@ -34,6 +36,9 @@ pub use checked::{CHECK_NOTE, check_heading, check_table};
 pub use compare::{
     compare_csv, compare_heading, compare_json, compare_markdown, compare_notes, compare_table,
     contributions_table,
+};
+pub use crossover::{
+    crossover_csv, crossover_heading, crossover_json, crossover_lines, crossover_table, stage_table,
 };
 pub use doctor::{doctor, doctor_json};
 pub use estimate::{
@@ -55,6 +60,7 @@ pub use launches::{
 };
 pub use machine::machine_lines;
 pub use memory::{memory_csv, memory_heading, memory_json, memory_lines, memory_table};
+pub use nanogpt::nanogpt_jsonl;
 pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table};
 pub use quality::{
     quality_csv, quality_heading, quality_json, quality_lines, quality_markdown, quality_table,

@@ -54,7 +54,7 @@ pub use report::{
     StageReport, WorkRow,
 };
 pub use selection::Selection;
-pub use steps::phase_points;
+pub use steps::{phase_points, step_floor};
 pub use timeline::{COMMUNICATION, ClassTime, CopyTime, DeviceTime, TimelineBuilder, TimelineReport};
 pub use versus::{Change, Saving, changes, one_sided, savings};
 

@@ -77,7 +77,7 @@ pub enum Tokenizer {
     /// The byte pairs of GPT-2 (Radford et al. 2019), whose vocabulary is inside kprof. `<|endoftext|>` in a text is text.
     Gpt2,
     /// A tokenizer.json.
-    File(TokenizerFile),
+    File(Box<TokenizerFile>),
 }
 
 /// A text's tokens, and how much of the text each stands for.
@@ -116,11 +116,11 @@ impl Tokenizer {
         let tokenizer = match asked {
             Some("bytes") => Self::Bytes,
             Some("gpt2") => Self::Gpt2,
-            Some(path) => Self::File(TokenizerFile::read(Path::new(path))?),
+            Some(path) => Self::File(Box::new(TokenizerFile::read(Path::new(path))?)),
             None if spec.vocab_size == 256 => Self::Bytes,
             None if spec.model_type == Family::Gpt2 && is_padded(GPT2_VOCAB, spec.vocab_size) => Self::Gpt2,
             None => match in_folder.filter(|path| path.exists()) {
-                Some(path) => Self::File(TokenizerFile::read(&path)?),
+                Some(path) => Self::File(Box::new(TokenizerFile::read(&path)?)),
                 None => return Err(unknown(spec, folder)),
             },
         };

@@ -1,5 +1,6 @@
 //! The flags of `kprof phase`.
 
+use super::bench::{ConfigArgs, LogArgs};
 use super::export::TableExportArgs;
 use super::model::ModelArgs;
 use super::schedule::{ScheduleArgs, positive_time};
@@ -77,6 +78,10 @@ pub(crate) struct PhaseArgs {
     pub(crate) tables: TableExportArgs,
     #[command(flatten)]
     pub(crate) figures: FigureArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 }
 
 /// Where figures go besides the two that are written beside the run file.

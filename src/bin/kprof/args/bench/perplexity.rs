@@ -1,5 +1,6 @@
 //! The flags of `kprof perplexity`.
 
+use super::ConfigArgs;
 use crate::args::counts::count;
 use crate::args::export::TableExportArgs;
 use crate::args::model::ModelArgs;
@@ -46,9 +47,10 @@ pub(crate) struct PerplexityArgs {
     /// What makes tokens of it: bytes, gpt2, or a tokenizer.json [default: what fits the model]
     #[arg(long, value_name = "NAME", help_heading = "Measurement")]
     pub(crate) tokenizer: Option<String>,
-    /// Score at most this many tokens [default: 4096, with --quick 1024]
-    #[arg(short = 'n', long, value_name = "N", value_parser = count, help_heading = "Measurement")]
-    pub(crate) tokens: Option<usize>,
+    /// Score at most this many tokens
+    #[arg(short = 'n', long = "score-tokens", visible_alias = "tokens", value_name = "N", default_value = "4096",
+        value_parser = count, help_heading = "Measurement")]
+    pub(crate) tokens: usize,
     /// Tokens of a window, each of which begins with an empty cache [default: the model's positions, at most 1024]
     #[arg(long, value_name = "N", value_parser = count, help_heading = "Measurement")]
     pub(crate) context: Option<usize>,
@@ -59,9 +61,6 @@ pub(crate) struct PerplexityArgs {
     /// Do not score the windows in one pass as well, which needs the logits of a whole window in memory
     #[arg(long, help_heading = "Measurement")]
     pub(crate) no_one_pass: bool,
-    /// Fewer tokens, to try it out
-    #[arg(long, help_heading = "Measurement")]
-    pub(crate) quick: bool,
     /// The run file to write [default: a new file under profiles/runs/]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
@@ -76,4 +75,7 @@ pub(crate) struct PerplexityArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) tables: TableExportArgs,
+    /// Applied where the command line is expanded.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 }

@@ -3,6 +3,7 @@
 use crate::args::PhaseArgs;
 use crate::baseline;
 use crate::device;
+use crate::log;
 use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
@@ -23,7 +24,8 @@ pub(super) fn check(args: &PhaseArgs) -> anyhow::Result<()> {
         &figures.export_roofline_png,
     ];
     let all = args.tables.paths().into_iter().chain(figures.into_iter().filter_map(|p| p.as_deref()));
-    output::check_writable(all)?;
+    output::check_writable(all.chain(args.log.export_jsonl.as_deref()))?;
+    log::check(&args.log)?;
     args.save_baseline.as_deref().map_or(Ok(()), |name| baseline::path(name).map(drop))?;
     args.sim.as_deref().map_or(Ok(()), |name| device::named(name).map(drop))
 }
@@ -69,6 +71,7 @@ pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result
         Export { path: &figures.export_png, make: &|| png(&phases()) },
         Export { path: &figures.export_roofline_svg, make: &|| text(roofline()) },
         Export { path: &figures.export_roofline_png, make: &|| png(&roofline()) },
+        Export { path: &args.log.export_jsonl, make: &|| log::jsonl(run) },
         Export { path: &phases_beside, make: &|| text(phases()) },
         Export { path: &roofline_beside, make: &|| text(roofline()) },
     ];
@@ -77,6 +80,7 @@ pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result
     }
     if fresh {
         eprintln!("wrote {}", run.file);
+        log::append(&args.log, run)?;
     }
     output::write_exports(&exports)
 }

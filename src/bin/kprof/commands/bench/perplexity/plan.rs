@@ -13,8 +13,6 @@ use kprof::profile::{Finding, FindingCode, TextRecord, WeightSource};
 use kprof::runner::{MemoryShape, Window, windows};
 use std::path::Path;
 
-const TOKENS: usize = 4096;
-const QUICK_TOKENS: usize = 1024;
 /// The context where none is asked for, in models with as many positions: GPT-2's.
 const CONTEXT: usize = 1024;
 /// The preset where no model is named.
@@ -87,7 +85,7 @@ fn versions(args: &PerplexityArgs, chosen: &Chosen) -> anyhow::Result<(Vec<Versi
 
 /// The text's tokens, as many as are to be scored and one to begin with.
 fn text(args: &PerplexityArgs, chosen: &Chosen) -> anyhow::Result<(TokenisedText, TextRecord)> {
-    let tokens = args.tokens.unwrap_or(if args.quick { QUICK_TOKENS } else { TOKENS });
+    let tokens = args.tokens;
     let tokenizer = Tokenizer::of_model(&chosen.spec, args.model.model.as_deref(), args.tokenizer.as_deref())
         .map_err(usage)?;
     let Some(path) = &args.text else {

@@ -2,19 +2,25 @@
 //! is, and which phase and op it comes from. Pure arithmetic over [`crate::profile::Run`]s.
 
 mod align;
+mod commands;
 mod contributions;
 mod history;
 mod pair;
+mod pareto;
 mod quality;
 mod report;
+mod scored;
 mod unlike;
 
 pub use align::{CompareError, Named, Subject, pair_up};
+pub use commands::{MeasuredCommand, compare_commands};
 pub use history::{Change, Series, history};
-pub use pair::compare_pair;
-pub use quality::{QUALITY_SCHEMA_VERSION, QualityChange, QualityReport, VersionQuality};
+pub use pair::{compare_pair, compare_pair_as};
+pub use pareto::{ParetoPoint, pareto};
+pub use quality::{Perplexity, PerplexityChange};
 pub use report::{
-    COMPARE_SCHEMA_VERSION, CompareReport, Contribution, GenerationBlock, InferenceBlock, MemoryChange,
-    PairReport, ReferenceBlock, StageChange, TimeChange,
+    COMPARE_SCHEMA_VERSION, CommandRow, CommandsReport, CompareReport, Contribution, GenerationBlock,
+    InferenceBlock, MemoryChange, PairReport, ReferenceBlock, StageChange, TimeChange,
 };
+pub use scored::{QUALITY_SCHEMA_VERSION, QualityChange, QualityReport, VersionQuality};
 pub use unlike::{Aspect, Unlike, unlike};

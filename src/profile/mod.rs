@@ -12,6 +12,7 @@ mod kernel_name;
 mod latency;
 mod manifest;
 mod memory;
+mod processes;
 mod profiler;
 mod quality;
 mod reader;
@@ -34,11 +35,12 @@ pub use manifest::{
     CpuInfo, DeviceInfo, FORMAT_VERSION, HostInfo, KprofInfo, Manifest, Profiled, RunConfig, WeightSource,
 };
 pub use memory::{Accounted, MemoryMethod, MemoryRecord};
+pub use processes::findings_of_processes;
 pub use profiler::ProfilerInfo;
 pub use quality::{QualityRecord, TextRecord, perplexity};
 pub use reader::{ProfileError, looks_like_run, read_run};
 pub use record::{
-    CacheRecord, Ended, PlanRecord, PlannedOp, ProcessRecord, Record, ScheduleRecord, StepRecord,
+    CacheRecord, CacheState, Ended, PlanRecord, PlannedOp, ProcessRecord, Record, ScheduleRecord, StepRecord,
     TimingMethod, Twin,
 };
 pub use telemetry::{EnergyReading, GpuSample, PowerReading, TelemetryCost, TelemetryRecord, UsageRecord};
@@ -132,10 +134,17 @@ impl Run {
             Record::Copy(copy) => self.copies.push(copy),
             Record::Usage(usage) => self.usage.push(*usage),
             Record::Telemetry(sample) => self.telemetry.push(sample),
-            Record::TelemetryCost(cost) => self.telemetry_cost = Some(cost),
+            Record::TelemetryCost(cost) => {
+                self.telemetry_cost = Some(self.telemetry_cost.map_or(cost, |c| c + cost))
+            }
             Record::Finding(finding) => self.findings.push(finding),
             Record::End { .. } => self.complete = true,
         }
+    }
+
+    /// What caches held before each timed step.
+    pub fn cache_state(&self) -> CacheState {
+        self.schedules.first().map(|s| s.cache).unwrap_or_default()
     }
 
     /// The names of the devices that kernels ran on, each once, as first seen.

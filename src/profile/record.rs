@@ -199,6 +199,34 @@ pub struct ScheduleRecord {
     pub ended: Ended,
     /// The seed of the order.
     pub seed: u64,
+    /// What caches held before each step.
+    #[serde(default, skip_serializing_if = "CacheState::is_hot")]
+    pub cache: CacheState,
+}
+
+/// What the processor's caches held before each timed step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheState {
+    /// What the step before left there, as when a model generates.
+    #[default]
+    Hot,
+    /// Nothing of the model: they were flushed.
+    Cold,
+}
+
+impl CacheState {
+    fn is_hot(&self) -> bool {
+        *self == Self::Hot
+    }
+
+    /// The word on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hot => "hot",
+            Self::Cold => "cold",
+        }
+    }
 }
 
 /// What ended a measurement.

@@ -27,6 +27,7 @@ mod roofline;
 mod roofline_export;
 mod table;
 mod timeline;
+mod trace;
 mod versions;
 mod versus;
 mod wrap;
@@ -34,8 +35,8 @@ mod wrap;
 pub use capacity::{capacity_csv, capacity_heading, capacity_json, capacity_lines, capacity_table};
 pub use checked::{CHECK_NOTE, check_heading, check_table};
 pub use compare::{
-    compare_csv, compare_heading, compare_json, compare_markdown, compare_notes, compare_table,
-    contributions_table,
+    compare_commands, compare_csv, compare_heading, compare_json, compare_markdown, compare_notes,
+    compare_table, contributions_table, pareto_table,
 };
 pub use crossover::{
     crossover_csv, crossover_heading, crossover_json, crossover_lines, crossover_table, stage_table,
@@ -70,6 +71,7 @@ pub use roofline::{roofline_notes, roofline_table};
 pub use roofline_export::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json};
 pub use table::{Align, Column, Table};
 pub use timeline::{DEVICE_NOTE, class_table, copy_table, device_table, timeline_heading};
+pub use trace::{TRACE_CAP, Trace, trace};
 pub use versions::{
     VERSIONS_SCHEMA_VERSION, VersionsOf, versions_csv, versions_heading, versions_json, versions_notes,
     versions_table,

@@ -1,6 +1,7 @@
 //! Running benchmarks: a scenario and a backend in, records out. Nothing here prints.
 
 mod capacity;
+mod commands;
 mod crossover;
 mod generate;
 mod latency;
@@ -13,6 +14,7 @@ mod scenario;
 mod schedule;
 
 pub use capacity::{CapacityScenario, account_capacity, measure_capacity};
+pub use commands::{CommandError, CommandTimes, Commands, CommandsOutcome, RUN_PLACE, measure_commands};
 pub use crossover::{CrossoverScenario, measure_crossover};
 pub use generate::{Generation, TimedStep, generate};
 pub use latency::{LatencyScenario, measure_latency};

@@ -1,7 +1,7 @@
 //! The interval of a mean over values in a row that depend on their neighbours: whole blocks are drawn, not values.
 
 use super::Interval;
-use super::bootstrap::bca;
+use super::bootstrap::bca_of;
 
 /// Fewer blocks than this give no interval: with few, resampling cannot tell how much the blocks differ.
 pub const ENOUGH_BLOCKS: usize = 10;
@@ -37,7 +37,7 @@ pub fn block_mean_interval(blocks: &[Block], confidence: f64, seed: u64) -> Opti
         });
         sum / count as f64
     };
-    bca(&[blocks.len()], mean, confidence, seed)
+    bca_of(&[blocks.len()], mean, confidence, seed)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! How values grow with a size: least-squares fits of a line and of a parabola, which of the two describes them better,
 //! and the exponent of a power law, each with an interval.
 
-use super::bootstrap::bca;
+use super::bootstrap::bca_of;
 use super::{CONFIDENCE, Interval, Sample};
 use serde::{Deserialize, Serialize};
 
@@ -170,7 +170,7 @@ pub fn crossing(old: &[(f64, Sample)], new: &[(f64, Sample)], seed: u64) -> Opti
 fn estimate(points: &[(f64, Sample)], statistic: impl Fn(&[Vec<usize>]) -> f64, seed: u64) -> Estimate {
     let counts: Vec<usize> = points.iter().map(|(_, sample)| sample.count()).collect();
     let all: Vec<Vec<usize>> = counts.iter().map(|n| (0..*n).collect()).collect();
-    Estimate { value: statistic(&all), interval: bca(&counts, statistic, CONFIDENCE, seed) }
+    Estimate { value: statistic(&all), interval: bca_of(&counts, statistic, CONFIDENCE, seed) }
 }
 
 fn distinct(points: &[(f64, Sample)]) -> usize {

@@ -15,7 +15,9 @@ mod student;
 mod verdict;
 
 pub use blocks::{Block, ENOUGH_BLOCKS, block_mean_interval};
-pub use bootstrap::{ENOUGH_VALUES, Interval, median_interval, paired_ratio_interval, ratio_interval};
+pub use bootstrap::{
+    ENOUGH_VALUES, Interval, mean_interval, median_interval, paired_ratio_interval, ratio_interval,
+};
 pub use grouped::Grouped;
 pub use growth::{Estimate, Growth, Order, Polynomial, crossing, exponent};
 pub use ranks::relative_half_width;

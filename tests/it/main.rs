@@ -17,6 +17,7 @@ mod ncu;
 mod passes;
 mod perplexity;
 mod plot;
+mod processes;
 mod reference_gpt;
 mod reference_llama;
 mod release;

@@ -65,7 +65,7 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Turn Nsight Compute reports and exports and kprof runs into a roofline table and chart
     Roofline(Box<RooflineArgs>),
-    Compare(CompareArgs),
+    Compare(Box<CompareArgs>),
     Regress(RegressArgs),
     History(HistoryArgs),
     Ncu(Box<NcuArgs>),

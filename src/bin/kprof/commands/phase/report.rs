@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn check(args: &PhaseArgs) -> anyhow::Result<()> {
     let figures = &args.figures;
     let figures = [
+        &figures.export_trace,
         &figures.export_svg,
         &figures.export_png,
         &figures.export_roofline_svg,
@@ -67,6 +68,7 @@ pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result
         Export { path: &tables.export_json, make: &|| text(render::phase_json(&report)) },
         Export { path: &tables.export_csv, make: &|| text(render::phase_csv(&report)) },
         Export { path: &tables.export_markdown, make: &|| text(markdown(&report)) },
+        Export { path: &figures.export_trace, make: &|| text(timeline(run)) },
         Export { path: &figures.export_svg, make: &|| text(phases()) },
         Export { path: &figures.export_png, make: &|| png(&phases()) },
         Export { path: &figures.export_roofline_svg, make: &|| text(roofline()) },
@@ -83,6 +85,15 @@ pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result
         log::append(&args.log, run)?;
     }
     output::write_exports(&exports)
+}
+
+/// The trace; what is not in it is said on stderr.
+fn timeline(run: &Run) -> String {
+    let trace = render::trace(run, render::TRACE_CAP);
+    if let Some(left_out) = &trace.left_out {
+        eprintln!("note: {left_out}");
+    }
+    trace.json
 }
 
 fn table(report: &PhaseReport) -> String {

@@ -23,6 +23,8 @@ mkdir -p plots
     echo
     echo 'Each folder holds one run file of `kprof phase`; `scripts/record.sh` makes them and `scripts/plots.sh` this list.'
     echo
+    echo 'Trained models and their recipes: [models](models/README.md).'
+    echo
     echo '| run | what | recorded |'
     echo '|---|---|---|'
 } >"$runs"

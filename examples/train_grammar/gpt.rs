@@ -1,19 +1,14 @@
 //! A GPT-2 with gradients: the same arithmetic as kprof's pass, written in candle's differentiable ops.
 
 use crate::ops::{CausalSoftmax, Gelu, Normalise};
+use crate::start::Start;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
-use rand_xoshiro::Xoshiro256PlusPlus;
-use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 /// Every byte is a token.
 const VOCAB: usize = 256;
 /// Tokens of a window.
 pub(crate) const POSITIONS: usize = 256;
 const EPS: f32 = 1e-5;
-/// Of matrices at first, times the root of the width: twice GPT-2's 0.02 x sqrt(768). Projections back into the residual
-/// stream are divided by the root of their number, as there.
-const SPREAD: f64 = 0.6;
-
 /// The model's dimensions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
@@ -62,20 +57,11 @@ pub(crate) struct Gpt {
 }
 
 impl Gpt {
-    /// Weights as GPT-2 begins with.
+    /// The weights of [`crate::start`].
     pub(crate) fn random(shape: Shape, seed: u64) -> Result<Self> {
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let projections = (2.0 * shape.layers as f64).sqrt();
+        let mut start = Start::new(shape, seed);
         let parameters = shape.tensors().into_iter().map(|(name, dims)| {
-            let count = dims.iter().product();
-            let data: Vec<f32> = match (dims.len(), name.ends_with("weight")) {
-                (1, is_gain) => vec![if is_gain { 1.0 } else { 0.0 }; count],
-                _ => {
-                    let all = SPREAD / (shape.hidden as f64).sqrt();
-                    let stddev = if name.contains("c_proj") { all / projections } else { all };
-                    (0..count).map(|_| (stddev * normal(&mut rng)) as f32).collect()
-                }
-            };
+            let data = start.tensor(&name, &dims);
             Ok((name, Var::from_vec(data, dims, &Device::Cpu)?))
         });
         Ok(Self { shape, parameters: parameters.collect::<Result<_>>()? })
@@ -168,11 +154,4 @@ impl Gpt {
         let stored = |(name, var): &(String, Var)| Ok((name.clone(), var.as_tensor().to_dtype(DType::BF16)?));
         self.parameters.iter().map(stored).collect()
     }
-}
-
-/// Normal of mean 0 and standard deviation 1, by Box and Muller (1958).
-fn normal(rng: &mut Xoshiro256PlusPlus) -> f64 {
-    let mut unit = || ((rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-    let (u, v) = (unit(), unit());
-    (-2.0 * u.ln()).sqrt() * (2.0 * std::f64::consts::PI * v).cos()
 }

@@ -2,8 +2,9 @@
 //! known grammar ([`kprof::pass::grammar_text`]), with candle's autograd, in minutes.
 //!
 //! ```sh
+//! export RAYON_NUM_THREADS=1
 //! cargo run --release --example train_grammar -- --out profiles/models/grammar-bytes
-//! cargo run --release --example train_grammar -- --share 2 --out profiles/models/grammar-bytes-shared
+//! cargo run --release --example train_grammar -- --share 2 --steps 3000 --out profiles/models/grammar-bytes-shared
 //! ```
 //!
 //! Writes config.json, model.safetensors (bf16) and training.json: the command, every setting, the loss curve, and what
@@ -15,13 +16,14 @@ mod gpt;
 mod ops;
 mod optimizer;
 mod report;
+mod start;
 
 use anyhow::Context as _;
 use candle_core::Tensor;
 use clap::Parser;
 use data::Batches;
 use gpt::{Gpt, Shape};
-use optimizer::{AdamW, Schedule};
+use optimizer::{Optimizer, Schedule};
 use report::{Point, Report};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -38,10 +40,10 @@ struct Args {
     #[arg(long, default_value_t = 1)]
     share: usize,
     /// Optimiser steps.
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 2400)]
     steps: usize,
     /// Parts of a batch: each is a thread, and their gradients are added up in order.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 2)]
     parts: usize,
     /// Windows of a part.
     #[arg(long, default_value_t = 4)]
@@ -65,20 +67,21 @@ struct Args {
     #[arg(long, default_value_t = 20_251_121)]
     seed: u64,
     /// Of this many windows, one begins anywhere in a text; the others at a rule, as they are evaluated.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 8)]
     anywhere: usize,
     /// Steps between evaluations.
-    #[arg(long, default_value_t = 250)]
+    #[arg(long, default_value_t = 100)]
     evaluate: usize,
 }
 
 fn main() -> anyhow::Result<()> {
-    // One thread per product: the parts of a batch are the threads. Set before candle makes its pool.
-    rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
     let args = Args::parse();
+    // The parts of a batch are the threads; products that were spread over more of them would wait for each other.
+    let threads = candle_core::utils::get_num_threads();
+    anyhow::ensure!(threads == 1, "candle would use {threads} threads per product: set RAYON_NUM_THREADS=1");
     let shape = Shape::new(args.layers, args.hidden, args.heads);
     let model = Gpt::random(shape, args.seed)?;
-    let mut optimizer = AdamW::new(model.parameters());
+    let mut optimizer = Optimizer::new(model.parameters());
     let schedule = Schedule { largest: args.rate, warmup: args.warmup, steps: args.steps };
     let mut batches = Batches::new(args.seed, args.anywhere);
     let mut report = Report::new(&args, &model);

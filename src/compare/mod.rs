@@ -9,6 +9,7 @@ mod pair;
 mod pareto;
 mod quality;
 mod report;
+mod scored;
 mod unlike;
 
 pub use align::{CompareError, Named, Subject, pair_up};
@@ -21,4 +22,5 @@ pub use report::{
     COMPARE_SCHEMA_VERSION, CommandRow, CommandsReport, CompareReport, Contribution, GenerationBlock,
     InferenceBlock, MemoryChange, PairReport, ReferenceBlock, StageChange, TimeChange,
 };
+pub use scored::{QUALITY_SCHEMA_VERSION, QualityChange, QualityReport, VersionQuality};
 pub use unlike::{Aspect, Unlike, unlike};

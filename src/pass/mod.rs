@@ -8,6 +8,8 @@ mod recorder;
 mod rope;
 mod safetensors;
 mod state;
+mod tokens;
+mod trained;
 mod weights;
 
 pub use grammar::{GrammarText, LINE_BYTES, STORY_BYTES, grammar_text, story_bits};
@@ -19,6 +21,8 @@ pub type Gpt<B> = Model<B>;
 pub use recorder::{RecordError, Recorder};
 pub use safetensors::{SafetensorsWeights, read_model_dir, read_model_spec, write_logits};
 pub use state::State;
+pub use tokens::{TokenError, TokenisedText, Tokenizer, TokenizerFile, beginning, read_text};
+pub use trained::{TrainedError, trained_model, trained_names};
 pub use weights::{MemoryWeights, RandomWeights, WeightError, Weights, prompt_ids};
 
 use crate::backend::BackendError;

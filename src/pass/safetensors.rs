@@ -168,15 +168,39 @@ impl Weights for SafetensorsWeights {
             return Err(WeightError::Shape { place, name, found, expected: shape.to_vec() });
         }
         let bytes = self.bytes(entry)?;
-        let data = match entry.info.dtype {
-            Dtype::F32 => decode(&bytes, f32::from_le_bytes),
-            Dtype::F64 => decode(&bytes, |b| f64::from_le_bytes(b) as f32),
-            Dtype::BF16 => decode(&bytes, |b| bf16::from_le_bytes(b).to_f32()),
-            Dtype::F16 => decode(&bytes, |b| f16::from_le_bytes(b).to_f32()),
-            other => return Err(WeightError::Type { place, name, found: format!("{other:?}") }),
-        };
-        Ok(HostTensor { shape: shape.to_vec(), data })
+        match values(entry.info.dtype, &bytes) {
+            Some(data) => Ok(HostTensor { shape: shape.to_vec(), data }),
+            None => Err(WeightError::Type { place, name, found: format!("{:?}", entry.info.dtype) }),
+        }
     }
+}
+
+/// All tensors of a safetensors file in memory; `place` names it in errors.
+pub(super) fn tensors_of(place: &str, file: &[u8]) -> Result<HashMap<String, HostTensor>, WeightError> {
+    let format = |source| WeightError::Format { path: PathBuf::from(place), source };
+    let tensors = SafeTensors::deserialize(file).map_err(format)?;
+    let read = |(name, view): (&str, safetensors::tensor::TensorView<'_>)| {
+        let shape = view.shape().to_vec();
+        match values(view.dtype(), view.data()) {
+            Some(data) => Ok((name.to_string(), HostTensor { shape, data })),
+            None => {
+                let (place, name) = (place.to_string(), name.to_string());
+                Err(WeightError::Type { place, name, found: format!("{:?}", view.dtype()) })
+            }
+        }
+    };
+    tensors.iter().map(read).collect()
+}
+
+/// Elements in f32; `None` of a type that is not read.
+fn values(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    Some(match dtype {
+        Dtype::F32 => decode(bytes, f32::from_le_bytes),
+        Dtype::F64 => decode(bytes, |b| f64::from_le_bytes(b) as f32),
+        Dtype::BF16 => decode(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+        Dtype::F16 => decode(bytes, |b| f16::from_le_bytes(b).to_f32()),
+        _ => return None,
+    })
 }
 
 fn decode<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {

@@ -9,6 +9,7 @@ mod memory;
 mod memory_need;
 mod phase;
 mod profiled;
+mod quality;
 mod scenario;
 mod schedule;
 
@@ -21,5 +22,6 @@ pub use memory::{MemoryScenario, measure_memory};
 pub use memory_need::{MemoryNeed, MemoryShape, NoRoom, check_memory};
 pub use phase::{Outcome, measure_phases};
 pub use profiled::ProfiledSteps;
+pub use quality::{QualityScenario, Window, measure_quality, windows};
 pub use scenario::{Progress, RunnerError, Scenario, Sink};
 pub use schedule::{Rounds, Schedule, Timed, Turn};

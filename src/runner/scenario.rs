@@ -62,6 +62,17 @@ pub enum RunnerError {
     /// Marks do not match the plan.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// A model that says nothing usable: NaN or infinities, such as f16 gives where it overflows.
+    #[error(
+        "the logits of {version} at token {token} of the text are not finite: the model is damaged, or its numbers are too \
+         large for --dtype"
+    )]
+    NotFinite {
+        /// The version.
+        version: String,
+        /// The token's place in the text, from 0.
+        token: usize,
+    },
     /// There is no memory to flush caches with.
     #[error("caches cannot be flushed: there is no memory to stream through; leave --cache cold out")]
     NoFlush,

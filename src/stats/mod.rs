@@ -2,6 +2,7 @@
 //!
 //! A [`Sample`] is never empty and holds finite values only, so that nothing below has to ask.
 
+mod blocks;
 mod bootstrap;
 mod grouped;
 mod growth;
@@ -13,6 +14,7 @@ mod speedup;
 mod student;
 mod verdict;
 
+pub use blocks::{Block, ENOUGH_BLOCKS, block_mean_interval};
 pub use bootstrap::{
     ENOUGH_VALUES, Interval, mean_interval, median_interval, paired_ratio_interval, ratio_interval,
 };

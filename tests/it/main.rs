@@ -15,6 +15,7 @@ mod llama;
 mod models_cli;
 mod ncu;
 mod passes;
+mod perplexity;
 mod plot;
 mod processes;
 mod reference_gpt;

@@ -6,7 +6,7 @@ use crate::progress::Line;
 use kprof::backend::{Backend, CandleBackend, CpuBackend, CpuOptions, fake_backend};
 use kprof::hw::available_memory;
 use kprof::llm::{ModelSpec, Version, nearest_first, preset};
-use kprof::pass::{Model, RandomWeights, Weights, read_model_dir};
+use kprof::pass::{Model, RandomWeights, Weights, read_model_dir, trained_model};
 use kprof::profile::WeightSource;
 use kprof::runner::{MemoryShape, check_memory};
 use kprof::units::Bytes;
@@ -64,9 +64,15 @@ pub(crate) fn choose(args: &ModelArgs) -> anyhow::Result<Chosen> {
         return Ok(Chosen { device, implementation, spec, source, weights: Box::new(weights) });
     }
     let default = if device == Device::Fake { "tiny" } else { "gpt2" };
+    let name = args.preset.as_deref().unwrap_or(default);
+    if let Some(trained) = trained_model(name).filter(|_| args.model_config.is_none()) {
+        let (spec, weights) = trained?;
+        let (spec, source) = (sliced(spec, args.layers)?, WeightSource::Builtin { name: name.to_string() });
+        return Ok(Chosen { device, implementation, spec, source, weights: Box::new(weights) });
+    }
     let spec = match &args.model_config {
         Some(json) => nanogpt_shape(json)?,
-        None => preset(args.preset.as_deref().unwrap_or(default)).map_err(usage)?,
+        None => preset(name).map_err(usage)?,
     };
     spec.require_pass().map_err(usage)?;
     let spec = sliced(spec, args.layers)?;

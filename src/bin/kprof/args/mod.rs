@@ -22,8 +22,8 @@ mod served;
 mod versions;
 
 pub(crate) use bench::{
-    BenchArgs, CapacityArgs, ConfigArgs, CrossoverArgs, Given, LatencyArgs, LogArgs, MemoryArgs, RunArgs,
-    SearchArg,
+    BenchArgs, CapacityArgs, ConfigArgs, CrossoverArgs, Given, LatencyArgs, LogArgs, MemoryArgs,
+    PerplexityArgs, RunArgs, SearchArg,
 };
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use compare::{CompareArgs, FailOn, HistoryArgs, RegressArgs};
@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Latency(Box<LatencyArgs>),
     #[command(visible_alias = "vram")]
     Memory(Box<MemoryArgs>),
+    #[command(visible_alias = "ppl")]
+    Perplexity(Box<PerplexityArgs>),
     Capacity(Box<CapacityArgs>),
     Crossover(Box<CrossoverArgs>),
     Run(Box<RunArgs>),

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 pub(crate) struct ModelArgs {
     /// A model shape with seeded random weights: gpt2, gpt2-4k (gpt2 with 4096 positions), gpt2-medium, gpt2-large,
     /// gpt2-xl, llama-2-7b, llama-2-13b, llama-2-70b, qwen2.5-0.5b, qwen2.5-1.5b, tiny, tiny-llama, and more that an
-    /// unknown name lists
-    /// [default: gpt2; tiny on the fake device]
+    /// unknown name lists; or a tiny trained model: grammar, grammar-shared
+    /// [default: gpt2; tiny on the fake device; grammar for perplexity]
     #[arg(long, value_name = "NAME", conflicts_with = "model")]
     pub(crate) preset: Option<String>,
     /// Run the model's first N layers only, where the whole does not fit; every result says so

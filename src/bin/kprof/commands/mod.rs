@@ -26,6 +26,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Phase(args) => phase::run(&args),
         Command::Latency(args) => bench::latency::run(&args),
+        Command::Perplexity(args) => bench::perplexity::run(&args),
         Command::Memory(args) => bench::memory::run(&args),
         Command::Capacity(args) => bench::capacity::run(&args),
         Command::Crossover(args) => bench::crossover::run(&args),

@@ -5,6 +5,7 @@ mod config;
 mod crossover;
 mod latency;
 mod memory;
+mod perplexity;
 mod run;
 
 pub(crate) use capacity::{CapacityArgs, SearchArg};
@@ -12,6 +13,7 @@ pub(crate) use config::{ConfigArgs, LogArgs};
 pub(crate) use crossover::CrossoverArgs;
 pub(crate) use latency::LatencyArgs;
 pub(crate) use memory::MemoryArgs;
+pub(crate) use perplexity::PerplexityArgs;
 pub(crate) use run::{Given, RunArgs};
 
 use super::export::TableExportArgs;

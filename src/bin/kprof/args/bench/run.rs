@@ -14,7 +14,7 @@ use std::path::PathBuf;
     fails does not stop the others; the exit code then is 1. What was interrupted or failed is made up for with --resume.",
     after_help = "\
 Examples:
-  kprof run                                         all benchmarks with their defaults, or those of ./kprof.toml
+  kprof run                                         all but perplexity with their defaults, or those of ./kprof.toml
   kprof run --config benchmark/config.yaml          the nanoGPT benchmark's own file
   kprof run latency memory --version v0-v4 --quick
   kprof run --resume profiles/runs/20261121T120000-run
@@ -28,7 +28,8 @@ A configuration (TOML; YAML has the same keys):
   budget = \"4GiB\""
 )]
 pub(crate) struct RunArgs {
-    /// Which benchmarks, in this order [default: `benchmarks` of the configuration, or all]
+    /// Which benchmarks, in this order [default: `benchmarks` of the configuration, or all but
+    /// perplexity, which needs a trained model]
     #[arg(value_name = "BENCHMARK")]
     pub(crate) benchmarks: Vec<String>,
     /// KV-cache versions: `v0 v1`, `v0,v1` or `v0-v4`

@@ -4,6 +4,7 @@ pub(crate) mod capacity;
 pub(crate) mod crossover;
 pub(crate) mod latency;
 pub(crate) mod memory;
+pub(crate) mod perplexity;
 pub(crate) mod run;
 
 use crate::args::{BenchArgs, Counts, LogArgs, TableExportArgs};

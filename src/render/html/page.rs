@@ -113,7 +113,15 @@ fn navigation(sections: &[Section]) -> String {
 /// Each version against the first of its run, and each later run's versions against the first run's.
 fn pairs(input: &FigureInput) -> Vec<PairReport> {
     let mut found = Vec::new();
-    let compare = |old: Subject<'_>, new: Subject<'_>| compare_pair(old, new, DEFAULT_THRESHOLD);
+    let several = input.runs.len() > 1;
+    let name = |s: Subject<'_>| {
+        let label = input.runs.iter().position(|r| std::ptr::eq(r, s.run)).map(|i| &input.labels[i]);
+        label.filter(|_| several).map_or(s.version.to_string(), |label| format!("{} of {label}", s.version))
+    };
+    let compare = |old: Subject<'_>, new: Subject<'_>| {
+        let pair = compare_pair(old, new, DEFAULT_THRESHOLD);
+        PairReport { old: name(old), new: name(new), ..pair }
+    };
     let first_run = input.runs.iter().find(|r| !r.steps.is_empty());
     for run in &input.runs {
         let versions = run.versions();

@@ -72,7 +72,7 @@
   };
   const draw = () => {
     const focused = document.activeElement?.dataset?.id;
-    const width = Math.max(300, box.clientWidth), height = Math.max(300, Math.min(620, width * 0.62));
+    const width = Math.max(280, box.clientWidth), height = Math.max(340, Math.min(620, width * 0.62));
     frame = { x0: 58, y0: 16, x1: width - 12, y1: height - 44 };
     const { x, y } = state.view;
     at = (i, r) => [
@@ -120,13 +120,16 @@
     const top = Math.max(0, ...on.filter((c) => !c.bandwidth).map((c) => c.value)) || 10 ** state.view.y[1];
     const steep = Math.max(0, ...on.filter((c) => c.bandwidth).map((c) => c.value));
     let left = 0;
+    // Where there is little room, the lines that points are held against have names; the filters name the others.
+    const narrow = frame.x1 - frame.x0 < 520;
     for (const c of on) {
       const [low, high] = [10 ** (state.view.x[0] - 1), 10 ** (state.view.x[1] + 1)];
       const from = c.bandwidth ? [low, c.value * low] : [steep > 0 ? c.value / steep : low, c.value];
       const to = c.bandwidth ? [top / c.value, top] : [high, c.value];
       const [x1, y1] = at(...from), [x2, y2] = at(...to);
       el("line", { x1, y1, x2, y2, class: c.bandwidth && !c.dram ? "cache" : "roof" }, parent);
-      const name = `${c.name} ${c.text}`;
+      const name = narrow ? c.text : `${c.name} ${c.text}`;
+      if (narrow && c.bandwidth && !c.dram) continue;
       if (c.bandwidth) {
         // Along the slope, each a little further up than the last.
         const slope = Math.atan2(y2 - y1, x2 - x1);
@@ -135,7 +138,7 @@
         const [lx, ly] = at(start, c.value * start);
         el("text", { class: "halo", x: lx, y: ly - 5, transform: `rotate(${((slope * 180) / Math.PI).toFixed(1)} ${lx} ${ly - 5})` }, parent).textContent = name;
       } else {
-        el("text", { class: "halo", x: frame.x1 - 6, y: y2 - 6, "text-anchor": "end" }, parent).textContent = name;
+        el("text", { class: "halo", x: frame.x1 - 6, y: y2 - 6 < frame.y0 + 10 ? y2 + 14 : y2 - 6, "text-anchor": "end" }, parent).textContent = name;
       }
     }
   };
@@ -237,6 +240,18 @@
 
   // --- filters --------------------------------------------------------------------------------------------------
   const tools = document.getElementById("filters");
+  const key = document.getElementById("keys");
+  const keyed = new Set();
+  for (const p of data.points) {
+    const name = p.version ?? p.file;
+    if (keyed.has(name)) continue;
+    keyed.add(name);
+    const item = document.createElement("li");
+    const sample = el("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" });
+    el("polygon", { points: outline(p.shape, 8, 8, 6), fill: `var(--v${p.color % 6})` }, sample);
+    item.append(sample, ` ${name}`);
+    key.append(item);
+  }
   const check = (parent, label, on, change) => {
     const l = document.createElement("label"), input = document.createElement("input");
     input.type = "checkbox";

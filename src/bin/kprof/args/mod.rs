@@ -7,6 +7,7 @@ mod counts;
 mod doctor;
 mod estimate;
 mod export;
+mod help;
 mod import;
 mod logits;
 mod model;
@@ -17,7 +18,9 @@ mod report;
 mod roofline;
 mod schedule;
 mod served;
+mod shell;
 mod versions;
+mod view;
 
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use compare::{CompareArgs, FailOn, HistoryArgs, RegressArgs};
@@ -25,6 +28,7 @@ pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use estimate::EstimateArgs;
 pub(crate) use export::ExportArgs;
+pub(crate) use help::command;
 pub(crate) use import::ImportArgs;
 pub(crate) use logits::{FeedArg, LogitsArgs};
 pub(crate) use model::ModelArgs;
@@ -34,7 +38,9 @@ pub(crate) use plot::{FigureFormat, PlotArgs};
 pub(crate) use report::ReportArgs;
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
 pub(crate) use served::ServedArgs;
+pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use versions::{VersionsArgs, VersionsFileArgs};
+pub(crate) use view::ViewArgs;
 
 use clap::{Parser, Subcommand};
 
@@ -60,12 +66,15 @@ pub(crate) enum Command {
     Convert(ConvertArgs),
     Plot(Box<PlotArgs>),
     Report(ReportArgs),
+    View(ViewArgs),
     /// Turn traces of other profilers (PyTorch, vLLM, nsys, rocprofv3) and exports of ncu into a run file
     Import(ImportArgs),
     Ceilings(CeilingsArgs),
     Doctor(DoctorArgs),
     Logits(LogitsArgs),
     Versions(VersionsArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl FigureInput {
         self.runs.iter().map(|run| run.file.as_str()).collect()
     }
 
-    /// Every version of every run that has timed steps.
+    /// See [`Series::all`].
     pub(super) fn series(&self) -> Vec<Series<'_>> {
         Series::all(self)
     }

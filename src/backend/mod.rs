@@ -19,6 +19,7 @@ pub use marks::{Marks, OpSpan, Site};
 pub use ranges::RangeObserver;
 
 use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, StepShape};
+use std::ops::Range;
 
 /// Why a backend could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -195,6 +196,15 @@ pub trait Backend: Sized {
 
     /// The bytes that a cache allocated.
     fn cache_bytes(&self, cache: &Self::Cache) -> f64;
+
+    /// The addresses of a cache in this process's memory; none where it stands elsewhere.
+    fn cache_places(&self, cache: &Self::Cache) -> Vec<Range<usize>> {
+        let _ = cache;
+        Vec::new()
+    }
+
+    /// Gives back the memory that is kept for later steps and that no tensor uses.
+    fn release(&mut self) {}
 
     /// Token rows, plus the rows of positions `context - new_tokens ..` where the model learned some: `[rows, width]`.
     ///

@@ -11,13 +11,19 @@ mod interrupt;
 mod model;
 mod output;
 mod progress;
+mod session;
 mod spec;
 mod versions;
 mod view;
 mod wrap;
 
 use clap::FromArgMatches;
+use kprof::alloc::Counting;
 use std::process::ExitCode;
+
+/// The system's allocator; `kprof memory` and `kprof capacity` have it count.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
     let matches = args::command().get_matches();

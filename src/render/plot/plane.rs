@@ -260,7 +260,6 @@ impl Plane {
         }
     }
 
-    #[allow(dead_code)]
     /// A thin line, of what is computed and not measured.
     pub(super) fn thin(&self, canvas: &mut Canvas, points: &[(f64, f64)], color: Rgb, dashes: usize) {
         let pixels: Vec<(f64, f64)> = points.iter().map(|p| self.at(*p)).collect();

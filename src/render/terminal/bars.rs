@@ -35,7 +35,7 @@ pub fn phase_bars(report: &PhaseReport, width: usize, glyphs: Glyphs) -> String 
         Seconds::UNIT,
     );
     let name = report.stages.iter().map(|s| s.version.chars().count()).max().unwrap_or(0).clamp(2, 20);
-    let room = width.saturating_sub(name + 35).clamp(8, 100);
+    let room = width.saturating_sub(name + 31).clamp(8, 100);
     let mut out = String::new();
     for stage in &report.stages {
         let of_stage = report.stages.iter().filter(|s| s.stage == stage.stage);

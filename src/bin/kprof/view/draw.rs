@@ -84,18 +84,17 @@ fn rows(frame: &mut Frame<'_>, sheet: &Sheet, area: Rect) {
             _ => h.title.clone(),
         })
         .collect();
-    let widths = widths(sheet, &headings, area.width);
-    let padded = |text: &str, i: usize| match sheet.headings[i].numeric {
-        true => format!("{text:>w$}", w = usize::from(widths[i])),
+    let shown = shown(sheet, &headings, area.width);
+    let padded = |text: &str, (i, width): (usize, u16)| match sheet.headings[i].numeric {
+        true => format!("{text:>w$}", w = usize::from(width)),
         false => text.to_string(),
     };
-    let cells = |texts: &mut dyn Iterator<Item = &str>| -> Row<'static> {
-        Row::new(texts.enumerate().map(|(i, text)| padded(text, i)).collect::<Vec<String>>())
+    let cells = |text: &dyn Fn(usize) -> String| -> Row<'static> {
+        Row::new(shown.iter().map(|column| padded(&text(column.0), *column)).collect::<Vec<String>>())
     };
-    let header =
-        cells(&mut headings.iter().map(String::as_str)).style(Style::new().add_modifier(Modifier::BOLD));
-    let body = sheet.visible().map(|r| cells(&mut r.cells.iter().map(|c| c.text.as_str())));
-    let table = Table::new(body, widths.iter().map(|w| Constraint::Length(*w)))
+    let header = cells(&|i| headings[i].clone()).style(Style::new().add_modifier(Modifier::BOLD));
+    let body = sheet.visible().map(|r| cells(&|i| r.cells[i].text.clone()));
+    let table = Table::new(body, shown.iter().map(|(_, w)| Constraint::Length(*w)))
         .header(header)
         .column_spacing(2)
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
@@ -103,19 +102,30 @@ fn rows(frame: &mut Frame<'_>, sheet: &Sheet, area: Rect) {
     frame.render_stateful_widget(table, area, &mut state);
 }
 
-/// As wide as what is in them; where that is too much, the first gets what the others leave.
-fn widths(sheet: &Sheet, headings: &[String], total: u16) -> Vec<u16> {
+/// Columns that a narrow terminal does without, the first to go first; details have what they say.
+const DISPENSABLE: [&str; 7] = ["", "started", "count", "launches", "FLOP/B", "rate", "run"];
+
+/// The columns that fit with their widths, each as wide as what is in it; the first gets what the others leave.
+fn shown(sheet: &Sheet, headings: &[String], total: u16) -> Vec<(usize, u16)> {
     let longest = |i: usize| {
         let cells = sheet.visible().map(|r| r.cells[i].text.chars().count()).max().unwrap_or(0);
         cells.max(headings[i].chars().count()).min(usize::from(u16::MAX)) as u16
     };
-    let mut widths: Vec<u16> = (0..headings.len()).map(longest).collect();
-    let gaps = 2 * widths.len().saturating_sub(1) as u16;
-    let others: u16 = widths.iter().skip(1).fold(gaps, |sum, w| sum.saturating_add(*w));
-    if let Some(first) = widths.first_mut() {
+    let mut shown: Vec<(usize, u16)> = (0..headings.len()).map(|i| (i, longest(i))).collect();
+    let needed = |shown: &[(usize, u16)]| -> u16 {
+        let first = shown.first().map_or(0, |(_, w)| (*w).min(12));
+        shown.iter().skip(1).fold(first, |sum, (_, w)| sum.saturating_add(w + 2))
+    };
+    for title in DISPENSABLE {
+        if needed(&shown) > total {
+            shown.retain(|(i, _)| *i == 0 || sheet.headings[*i].title != title);
+        }
+    }
+    let others = needed(&shown) - shown.first().map_or(0, |(_, w)| (*w).min(12));
+    if let Some((_, first)) = shown.first_mut() {
         *first = (*first).min(total.saturating_sub(others).max(12));
     }
-    widths
+    shown
 }
 
 fn roofline(frame: &mut Frame<'_>, app: &App, area: Rect) {

@@ -6,6 +6,7 @@ mod heatmap;
 mod input;
 mod itl;
 mod kernels;
+mod latency;
 mod layers;
 mod memory;
 mod op_times;
@@ -180,6 +181,13 @@ pub const FIGURES: &[FigureKind] = &[
         needs: "cache records with bytes",
         command: "kprof phase --version v1-v4 -o run.jsonl",
         draw: cache::figure,
+    },
+    FigureKind {
+        name: "latency",
+        shows: "time of a generation against its length, in all and per token, with fits carried on",
+        needs: "latency records",
+        command: "kprof latency --version v0 v1 -o latency.jsonl",
+        draw: latency::figure,
     },
     FigureKind {
         name: "memory",

@@ -78,7 +78,7 @@ fn kprof() -> String {
 #[test]
 fn it_shows_runs_phases_points_and_a_roofline_and_searches_and_sorts() {
     let command = format!("{} view {RUN}", kprof());
-    let Some(terminal) = Terminal::start("view", (100, 30), &command) else { return };
+    let Some(terminal) = Terminal::start("view", (120, 30), &command) else { return };
     terminal.expect("1 Runs");
     terminal.keys(&["2"]);
     let screen = terminal.expect("share %");

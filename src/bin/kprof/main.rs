@@ -8,6 +8,7 @@ mod commands;
 mod device;
 mod exit;
 mod interrupt;
+mod live;
 mod model;
 mod output;
 mod progress;

@@ -148,7 +148,7 @@ fn verdict_section(input: &FigureInput, pairs: &[PairReport]) -> String {
         .collect();
     let sentences = verdict::sentences(&named, &input.roofline, pairs);
     let items: String = sentences.iter().map(|s| format!("<li>{}</li>\n", escaped(s))).collect();
-    let findings = findings(input);
+    let findings = input.findings();
     let told = if findings.is_empty() {
         "<p class=\"note\">No finding: nothing that the reader has to know before believing the numbers.</p>\n".to_string()
     } else {
@@ -158,18 +158,6 @@ fn verdict_section(input: &FigureInput, pairs: &[PairReport]) -> String {
     format!(
         "<section id=\"verdict\">\n<h2>Verdict</h2>\n<ul class=\"verdict\">\n{items}</ul>\n{told}</section>\n"
     )
-}
-
-/// The findings of all analyses, each once.
-fn findings(input: &FigureInput) -> Vec<Finding> {
-    let reported = input.reports.iter().flatten().flat_map(|r| r.findings.iter().cloned());
-    let mut all: Vec<Finding> = Vec::new();
-    for finding in reported.chain(input.roofline.labelled_findings()) {
-        if !all.contains(&finding) {
-            all.push(finding);
-        }
-    }
-    all
 }
 
 fn finding(finding: &Finding) -> String {

@@ -63,7 +63,7 @@ fn a_page_is_one_small_file_that_loads_nothing() {
     }
     // What remains are names of XML, and where a ceiling's value comes from, as text.
     assert!(html.contains("default-src 'none'"));
-    assert!(!html.contains("n/a0") && !html.contains("NaN") && !html.contains("undefined</"));
+    assert!(!html.contains("n/a0") && !html.contains(">NaN") && !html.contains(">undefined"));
 }
 
 #[test]

@@ -217,13 +217,6 @@ fn point_details(p: &Point) -> Vec<String> {
 }
 
 fn findings(input: &FigureInput) -> Sheet {
-    let reported = input.reports.iter().flatten().flat_map(|r| r.findings.iter().cloned());
-    let mut all = Vec::new();
-    for finding in reported.chain(input.roofline.labelled_findings()) {
-        if !all.contains(&finding) {
-            all.push(finding);
-        }
-    }
     let row = |f: kprof::profile::Finding| Row {
         cells: vec![Cell::text(f.about.clone()), Cell::text(f.message.clone())],
         details: [Some(f.about), Some(f.message), f.remedy.map(|r| format!("Remedy: {r}"))]
@@ -231,5 +224,5 @@ fn findings(input: &FigureInput) -> Sheet {
             .flatten()
             .collect(),
     };
-    Sheet::new(vec![("about", false), ("finding", false)], all.into_iter().map(row).collect())
+    Sheet::new(vec![("about", false), ("finding", false)], input.findings().into_iter().map(row).collect())
 }

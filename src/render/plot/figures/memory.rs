@@ -4,6 +4,7 @@ use super::FigureInput;
 use super::series::{Series, recorded};
 use crate::profile::{Accounted, MemoryRecord};
 use crate::render::plot::canvas::{Area, Canvas, Rgb};
+use crate::render::plot::font;
 use crate::render::plot::legend::{Entry, Sample as LegendSample, Section};
 use crate::render::plot::marks::{BLACK, OTHER, series_color};
 use crate::render::plot::plane::{Division, Plane, Spec, Unit};
@@ -55,7 +56,8 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     let most = all.iter().flat_map(|(_, places)| places).map(Place::top).fold(0.0, f64::max);
     let areas = rows(sheet.body, down, 14.0).into_iter().flat_map(|row| columns(row, across, 18.0));
     for ((s, places), area) in all.iter().zip(areas) {
-        sheet.canvas.text(Text::new(s.title(), area.x0, area.y0 + 6.0, 13.0).bold());
+        let title = font::fit_bold(&s.title(), 13.0, area.x1 - area.x0);
+        sheet.canvas.text(Text::new(title, area.x0, area.y0 + 6.0, 13.0).bold());
         plot(&mut sheet.canvas, Area { y0: area.y0 + 14.0, ..area }, places, most);
     }
     Some(sheet.finish())

@@ -5,8 +5,10 @@
 
 mod buffer;
 mod cpu;
+mod flush;
 mod plan;
 mod simd;
 mod team;
 
 pub use cpu::{Depth, ProbeOptions, Progress, bounds, cpu_ceilings, measure_cpu};
+pub use flush::Flush;

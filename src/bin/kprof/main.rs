@@ -5,10 +5,12 @@
 mod args;
 mod baseline;
 mod commands;
+mod config;
 mod device;
 mod exit;
 mod interrupt;
 mod live;
+mod log;
 mod model;
 mod output;
 mod progress;
@@ -18,7 +20,6 @@ mod versions;
 mod view;
 mod wrap;
 
-use clap::FromArgMatches;
 use kprof::alloc::Counting;
 use std::process::ExitCode;
 
@@ -27,13 +28,15 @@ use std::process::ExitCode;
 static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
-    let matches = args::command().get_matches();
-    let cli = match args::Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli,
-        Err(error) => error.exit(),
-    };
-    match commands::run(cli) {
+    match config::parse(std::env::args_os().collect()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::report(&error),
+    }
+}
+
+fn run(parsed: config::Parsed) -> anyhow::Result<()> {
+    match parsed {
+        config::Parsed::Command(cli) => commands::run(*cli),
+        config::Parsed::Dump(text) => output::print_as_is(&text),
     }
 }

@@ -47,7 +47,9 @@ impl FigureInput {
             match same {
                 Some(known) if known.remedy.is_none() && finding.remedy.is_some() => *known = finding,
                 // Several files, or several messages about one thing, say different things.
-                Some(known) if known.message != finding.message && finding.remedy.is_none() => all.push(finding),
+                Some(known) if known.message != finding.message && finding.remedy.is_none() => {
+                    all.push(finding)
+                }
                 Some(_) => {}
                 None => all.push(finding),
             }

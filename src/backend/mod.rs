@@ -6,6 +6,7 @@
 
 mod candle;
 mod cpu;
+mod cuda;
 mod fake;
 mod marks;
 mod ranges;
@@ -14,6 +15,10 @@ pub use candle::CandleBackend;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use cpu::tiles_are_usable;
 pub use cpu::{CpuBackend, CpuOptions, Isa};
+pub use cuda::{
+    CudaBackend, CudaDevice, CudaError, ExecMode, Gpu, GpuProbe, GpuRate, KernelCheck, check_kernels, cuda_device,
+    cuda_devices,
+};
 pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend, fake_ceilings};
 pub use marks::{Marks, OpSpan, Site};
 pub use ranges::RangeObserver;
@@ -35,6 +40,9 @@ pub enum BackendError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A GPU or its driver.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
     /// A cache is full.
     #[error("the KV cache holds {capacity} tokens per sequence, and {needed} are needed")]
     CacheFull {

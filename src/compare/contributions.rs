@@ -42,26 +42,39 @@ impl Side {
     }
 }
 
-/// Ops by phase and label. One that a side lacks (fused there, or not needed) takes no time on that side: the other side's
+/// Ops by phase and label. One that a side lacks (fused there, or not needed) has no time there, and the other side's
 /// whole time is its change.
 fn ops(old: (&StageReport, &Side), new: (&StageReport, &Side)) -> Vec<Contribution> {
     let (before, after) = (old.1.ops(old.0), new.1.ops(new.0));
     let same = |a: &OpRow, b: &OpRow| a.phase == b.phase && a.label == b.label;
+    let step_s = old.1.step_s;
     let mut rows: Vec<Contribution> = Vec::new();
     for (op, time) in &before {
-        let other = after.iter().find(|(o, _)| same(o, op));
-        let new_time = other.map_or(time.map(|_| 0.0), |(_, t)| *t);
-        let work = (Some(&op.work), other.map(|(o, _)| &o.work));
-        let row = contribution(&op.label, (*time, new_time), work, old.1.step_s);
+        let row = match after.iter().find(|(o, _)| same(o, op)) {
+            Some((other, new_time)) => {
+                contribution(&op.label, (*time, *new_time), (Some(&op.work), Some(&other.work)), step_s)
+            }
+            None => one_sided(contribution(&op.label, (*time, None), (Some(&op.work), None), step_s), step_s),
+        };
         rows.push(Contribution { phase: Some(op.phase), ..row });
     }
     for (op, time) in after.iter().filter(|(op, _)| !before.iter().any(|(o, _)| same(o, op))) {
-        let row = contribution(&op.label, (time.map(|_| 0.0), *time), (None, Some(&op.work)), old.1.step_s);
+        let row = one_sided(contribution(&op.label, (None, *time), (None, Some(&op.work)), step_s), step_s);
         rows.push(Contribution { phase: Some(op.phase), ..row });
     }
     let size = |row: &Contribution| row.change_s.map_or(-1.0, f64::abs);
     rows.sort_by(|a, b| size(b).total_cmp(&size(a)));
     rows
+}
+
+/// The change of a part that one side lacks: all of it.
+fn one_sided(row: Contribution, step_s: Option<f64>) -> Contribution {
+    let change_s = row.new_s.or(row.old_s.map(|old| -old));
+    Contribution { change_s, change_of_step: of_step(change_s, step_s), ..row }
+}
+
+fn of_step(change_s: Option<f64>, step_s: Option<f64>) -> Option<f64> {
+    change_s.zip(step_s.filter(|s| *s > 0.0)).map(|(change, step)| change / step)
 }
 
 fn contribution(
@@ -77,7 +90,7 @@ fn contribution(
         old_s,
         new_s,
         change_s,
-        change_of_step: change_s.zip(step_s.filter(|s| *s > 0.0)).map(|(change, step)| change / step),
+        change_of_step: of_step(change_s, step_s),
         old_flops: old.and_then(|w| w.flops),
         new_flops: new.and_then(|w| w.flops),
         old_bytes: old.and_then(|w| w.bytes),

@@ -39,7 +39,7 @@ impl Series {
 
     /// The runs whose verdict against the run before is faster or slower: where a change came in.
     pub fn change_points(&self) -> impl Iterator<Item = &Change> {
-        self.changes.iter().filter(|c| matches!(c.time.verdict, Verdict::Faster | Verdict::Slower))
+        self.changes.iter().filter(|c| matches!(c.time.change.verdict, Verdict::Faster | Verdict::Slower))
     }
 }
 

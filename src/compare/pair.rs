@@ -5,9 +5,8 @@ use super::contributions::stage_change;
 use super::report::{GenerationBlock, InferenceBlock, MemoryChange, PairReport, ReferenceBlock, TimeChange};
 use super::unlike::unlike;
 use crate::llm::Stage;
-use crate::profile::{CacheRecord, Run, Twin};
-use crate::roofline::{PhaseReport, Repetitions, StageReport};
-use crate::stats::{CONFIDENCE, ENOUGH_VALUES, Sample, Verdict, paired_ratio_interval, ratio_interval};
+use crate::profile::{CacheRecord, Run};
+use crate::roofline::{Durations, PhaseReport, StageReport};
 
 /// The seed of bootstrap intervals, so that two files give the same report every time.
 const SEED: u64 = 0;
@@ -16,27 +15,17 @@ const SEED: u64 = 0;
 pub fn compare_pair(old: Subject<'_>, new: Subject<'_>, threshold: f64) -> PairReport {
     // Versions of one run were measured interleaved: a repetition of both saw the same machine.
     let paired = old.run.file == new.run.file;
-    let change = |what, old: Option<Sample>, new: Option<Sample>| {
-        Some(time_change(what, &old?, &new?, paired, threshold))
+    let stage = |stage| move |s: Subject<'_>| Durations::of_stage(s.run, s.version, stage);
+    let generation = |s: Subject<'_>| Durations::of_generation(s.run, s.version);
+    let time = |what, of: &dyn Fn(Subject<'_>) -> Durations| {
+        let (change, [before, after]) = Durations::compare(&of(old), &of(new), paired, threshold)?;
+        Some(TimeChange { what, old: before.summary(SEED), new: after.summary(SEED), change })
     };
-    let mut times: Vec<TimeChange> = Vec::new();
-    for stage in Stage::ALL {
-        let (before, after) = (plain(old, stage), plain(new, stage));
-        let samples = match paired {
-            true => before.paired_with(&after).map_or((None, None), |(a, b)| (Some(a), Some(b))),
-            false => (before.step_times(), after.step_times()),
-        };
-        times.extend(change(stage.name(), samples.0, samples.1));
-    }
-    let whole = |s: Subject<'_>| plain(s, Stage::Prefill).whole(&plain(s, Stage::Decode));
-    let (mut before, mut after) = (whole(old), whole(new));
-    if paired {
-        before.retain(|repetition, _| after.contains_key(repetition));
-        after.retain(|repetition, _| before.contains_key(repetition));
-    }
-    let sample =
-        |times: std::collections::BTreeMap<usize, f64>| Sample::new(times.into_values().collect()).ok();
-    times.extend(change("generation", sample(before), sample(after)));
+    let times: Vec<TimeChange> = Stage::ALL
+        .into_iter()
+        .filter_map(|s| time(s.name(), &stage(s)))
+        .chain(time("generation", &generation))
+        .collect();
     let memory = memory(old, new);
     PairReport {
         old: old.name(),
@@ -48,35 +37,6 @@ pub fn compare_pair(old: Subject<'_>, new: Subject<'_>, threshold: f64) -> PairR
         times,
         memory,
         perplexity: None,
-    }
-}
-
-fn plain<'a>(subject: Subject<'a>, stage: Stage) -> Repetitions<'a> {
-    Repetitions::of(subject.run, subject.version, stage, Twin::Plain)
-}
-
-fn time_change(what: &'static str, old: &Sample, new: &Sample, paired: bool, threshold: f64) -> TimeChange {
-    let interval = match paired {
-        true => paired_ratio_interval(old, new, CONFIDENCE, SEED),
-        false => ratio_interval(old, new, CONFIDENCE, SEED),
-    };
-    let least = old.count().min(new.count());
-    let reason = (least < ENOUGH_VALUES).then(|| {
-        let s = if least == 1 { "" } else { "s" };
-        format!("{least} repetition{s}: a verdict needs {ENOUGH_VALUES}; raise --repetitions")
-    });
-    let verdict = match reason {
-        Some(_) => Verdict::Unclear,
-        None => Verdict::of_speedup(interval, threshold),
-    };
-    TimeChange {
-        what,
-        old: old.summary(SEED),
-        new: new.summary(SEED),
-        speedup: old.median() / new.median(),
-        interval,
-        verdict,
-        reason,
     }
 }
 
@@ -107,7 +67,7 @@ fn memory(old: Subject<'_>, new: Subject<'_>) -> MemoryChange {
 }
 
 fn reference_block(times: &[TimeChange], memory: &MemoryChange) -> ReferenceBlock {
-    let speedup = |what: &str| times.iter().find(|t| t.what == what).map(|t| t.speedup);
+    let speedup = |what: &str| times.iter().find(|t| t.what == what).map(|t| t.change.speedup);
     let reduction = |speedup: f64| 100.0 * (1.0 - 1.0 / speedup);
     let saved = memory.old_allocated_bytes.zip(memory.new_allocated_bytes);
     let first_token = speedup("prefill");
@@ -132,6 +92,7 @@ fn reference_block(times: &[TimeChange], memory: &MemoryChange) -> ReferenceBloc
 mod tests {
     use super::*;
     use crate::roofline::samples::phase_run;
+    use crate::stats::Verdict;
 
     /// [`phase_run`] with each repetition repeated, so that there are six.
     fn long_run(file: &str) -> Run {
@@ -160,11 +121,11 @@ mod tests {
         assert!(report.paired);
         let verdict = |what: &str| report.times.iter().find(|t| t.what == what).unwrap();
         // v1's decode step takes half of v0's in every repetition; the prefills are alike.
-        assert_eq!(verdict("decode").verdict, Verdict::Faster);
-        assert!((verdict("decode").speedup - 2.0).abs() < 1e-12);
-        let interval = verdict("decode").interval.unwrap();
+        assert_eq!(verdict("decode").change.verdict, Verdict::Faster);
+        assert!((verdict("decode").change.speedup - 2.0).abs() < 1e-12);
+        let interval = verdict("decode").change.interval.unwrap();
         assert!((interval.low - 2.0).abs() < 1e-12 && (interval.high - 2.0).abs() < 1e-12);
-        assert_eq!(verdict("prefill").verdict, Verdict::Same);
+        assert_eq!(verdict("prefill").change.verdict, Verdict::Same);
         let decode = report.stages.iter().find(|s| s.stage == Stage::Decode).unwrap();
         let change = |row: &super::super::Contribution| row.change_s.unwrap();
         let (total, parts) = decode.phases.split_last().unwrap();
@@ -190,9 +151,9 @@ mod tests {
         new.steps.iter_mut().for_each(|s| s.time_s *= 1.2);
         let report = compare_pair(subject(&old, "v1"), subject(&new, "v1"), 0.05);
         assert!(!report.paired);
-        assert!(report.times.iter().all(|t| t.verdict == Verdict::Slower), "{:?}", report.times);
+        assert!(report.times.iter().all(|t| t.change.verdict == Verdict::Slower), "{:?}", report.times);
         let same = compare_pair(subject(&old, "v1"), subject(&long_run("b"), "v1"), 0.05);
-        assert!(same.times.iter().all(|t| t.verdict == Verdict::Same));
+        assert!(same.times.iter().all(|t| t.change.verdict == Verdict::Same));
     }
 
     #[test]
@@ -200,7 +161,7 @@ mod tests {
         let run = phase_run();
         let report = compare_pair(subject(&run, "v0"), subject(&run, "v1"), 0.02);
         let decode = report.times.iter().find(|t| t.what == "decode").unwrap();
-        assert_eq!(decode.verdict, Verdict::Unclear);
-        assert!(decode.reason.as_ref().unwrap().starts_with("3 repetitions: a verdict needs 5"));
+        assert_eq!(decode.change.verdict, Verdict::Unclear);
+        assert!(decode.change.reason.as_ref().unwrap().starts_with("3 repetitions: a verdict needs 5"));
     }
 }

@@ -3,7 +3,7 @@
 use super::unlike::Unlike;
 use crate::llm::{Phase, Stage};
 use crate::profile::Finding;
-use crate::stats::{Interval, Summary, Verdict};
+use crate::stats::{SpeedUp, Summary};
 use serde::Serialize;
 
 /// The version of the JSON that a [`CompareReport`] becomes.
@@ -17,8 +17,9 @@ pub(super) const DEFINITIONS: &[(&str, &str)] = &[
     ),
     (
         "interval",
-        "BCa bootstrap of speedup, 2000 resamples, seeded; versions of one run are resampled by paired repetitions, \
-         runs apart",
+        "95 %, by `method`: paired_bootstrap (BCa over paired repetitions of one process), assumed_spread (BCa, one process on \
+         each side, widened by 2 % between processes), process_ranks (Hodges and Lehmann over medians of processes), \
+         process_student (t over logarithms of medians of processes: few of them)",
     ),
     (
         "verdict",
@@ -106,14 +107,9 @@ pub struct TimeChange {
     pub old: Summary,
     /// After, in seconds.
     pub new: Summary,
-    /// Old / new: above 1 is faster.
-    pub speedup: f64,
-    /// A bootstrap interval for it.
-    pub interval: Option<Interval>,
-    /// What it allows to say.
-    pub verdict: Verdict,
-    /// Why nothing can be said, where that has a reason besides the interval.
-    pub reason: Option<String>,
+    /// Old / new, and what may be said of it.
+    #[serde(flatten)]
+    pub change: SpeedUp,
 }
 
 /// The change of a stage's step, by its parts.

@@ -2,6 +2,7 @@
 
 use super::doctor::harmful;
 use crate::profile::{Finding, FindingCode, TelemetryRecord, UsageRecord};
+use crate::stats::Sample;
 use crate::units::format_si;
 
 /// Of the CPUs' time, what others may take before times are no longer one's own.
@@ -10,6 +11,11 @@ const TAKEN_BY_OTHERS: f64 = 0.05;
 const STOLEN: f64 = 0.01;
 /// A stage shorter than this is not judged alone: a tick of 10 ms on each CPU would be 5 % of it.
 const LONG_ENOUGH_S: f64 = 0.2;
+
+/// A clock that spans more than this of itself moves times by more than most verdicts are about.
+const CLOCK_SPAN: f64 = 0.05;
+/// Samples of a clock under which nothing is said of it.
+const ENOUGH_CLOCKS: usize = 5;
 
 /// What others took from a run, by all its stages together, with the worst of those that are long enough to be told.
 pub fn interference(usage: &[UsageRecord]) -> Vec<Finding> {
@@ -53,11 +59,24 @@ fn taken(usage: &[UsageRecord], of: fn(&UsageRecord) -> Option<f64>, threshold: 
     Some(text)
 }
 
-/// GPUs whose clocks were held back in some sample, with the reasons.
+/// GPUs whose clocks were held back in some sample, with the reasons, and clocks that changed.
 pub fn throttling(samples: &[TelemetryRecord]) -> Vec<Finding> {
     let mut indices: Vec<u32> = samples.iter().flat_map(|s| s.gpus.iter().map(|g| g.index)).collect();
     indices.sort_unstable();
     indices.dedup();
+    let cpu = changed(samples.iter().filter_map(|s| s.cpu_clock_hz)).map(|message| {
+        Finding::new(FindingCode::ClockChanged, "CPU clock", message).with_remedy(
+            "use the governor `performance` and switch boost off (`kprof doctor` has the commands), or compare interleaved",
+        )
+    });
+    let gpu_clock = |index: &u32| {
+        let of = |s: &TelemetryRecord| s.gpus.iter().find(|g| g.index == *index)?.sm_clock_hz;
+        changed(samples.iter().filter_map(of)).map(|message| {
+            Finding::new(FindingCode::ClockChanged, format!("GPU {index}"), message)
+                .with_remedy(format!("lock its clocks: `sudo nvidia-smi -i {index} -lgc MHZ`"))
+        })
+    };
+    let clocks = cpu.into_iter().chain(indices.iter().filter_map(gpu_clock));
     let of_gpu = |index: u32| {
         let reasons: Vec<Vec<&str>> = samples
             .iter()
@@ -75,7 +94,17 @@ pub fn throttling(samples: &[TelemetryRecord]) -> Vec<Finding> {
             ))
         })
     };
-    indices.into_iter().filter_map(of_gpu).collect()
+    indices.iter().copied().filter_map(of_gpu).chain(clocks).collect()
+}
+
+/// `it was between 2.1 and 3.4 GHz`, where nine tenths of the samples span more than [`CLOCK_SPAN`]; `None` of few samples.
+fn changed(clocks: impl Iterator<Item = f64>) -> Option<String> {
+    let clocks = Sample::new(clocks.collect()).ok().filter(|c| c.count() >= ENOUGH_CLOCKS)?;
+    let (low, high) = (clocks.percentile(5.0), clocks.percentile(95.0));
+    (low > 0.0 && high / low > 1.0 + CLOCK_SPAN).then(|| {
+        let [low, high] = [low, high].map(|hz| format_si(hz, "Hz"));
+        format!("it was between {low} and {high} while times were taken, and times change with it")
+    })
 }
 
 #[cfg(test)]
@@ -148,5 +177,17 @@ mod tests {
         assert!(throttling(&[sample(Some(&["gpu_idle"])), sample(None)]).is_empty());
         let found = throttling(&[sample(Some(&["gpu_idle"])), sample(Some(&["sw_power_cap"])), sample(None)]);
         assert_eq!(found[0].message, "clocks were held back in 1 of 2 samples: sw_power_cap");
+    }
+
+    #[test]
+    fn a_clock_that_changed_is_a_finding_and_one_low_sample_is_none() {
+        let at = |hz: f64| TelemetryRecord { cpu_clock_hz: Some(hz), ..TelemetryRecord::default() };
+        let steady: Vec<TelemetryRecord> = (0..40).map(|i| at(if i == 7 { 1e9 } else { 3e9 })).collect();
+        assert!(throttling(&steady).is_empty());
+        let falling: Vec<TelemetryRecord> = (0..40).map(|i| at(if i < 30 { 3e9 } else { 2e9 })).collect();
+        let found = throttling(&falling);
+        assert_eq!((found.len(), found[0].code), (1, FindingCode::ClockChanged));
+        assert!(found[0].message.starts_with("it was between 2.00 GHz and 3.00 GHz"), "{}", found[0].message);
+        assert!(throttling(&falling[28..32]).is_empty(), "four samples are few");
     }
 }

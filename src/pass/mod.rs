@@ -1,6 +1,7 @@
 //! The instrumented model passes, written once over [`crate::backend::Backend`], and the weights they run with.
 
 mod gpt;
+mod grammar;
 mod llama;
 mod model;
 mod recorder;
@@ -9,6 +10,7 @@ mod safetensors;
 mod state;
 mod weights;
 
+pub use grammar::{GrammarText, LINE_BYTES, STORY_BYTES, grammar_text, story_bits};
 pub use model::{Logits, Model};
 
 /// The name that passes in progress elsewhere still use.

@@ -40,12 +40,26 @@ pub enum FindingCode {
     FirstSampleSlow,
     /// Samples outside Tukey's fences.
     Outliers,
+    /// Times still fell when the warm-up ended.
+    NotSteady,
+    /// Times rose or fell from the first sample to the last.
+    Drift,
+    /// Samples resemble those before them: they are worth fewer independent ones.
+    Autocorrelated,
+    /// Intervals are wider than was asked for.
+    Imprecise,
+    /// A clock changed while times were taken.
+    ClockChanged,
+    /// The machine's ceilings after the run are not those before it.
+    CeilingMoved,
     /// Other programs, or a hypervisor, took CPU time.
     Interference,
     /// A limit on CPU time, power or temperature held the device back.
     Throttled,
     /// No ceiling is known for the device or precision.
     NoCeiling,
+    /// The cache gives other results than the same tokens in one pass, or than no cache at all.
+    CacheMismatch,
     /// More tokens than the model has positions for.
     BeyondPositions,
     /// The ceilings are those of another device than the measurement's.

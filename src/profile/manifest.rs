@@ -110,12 +110,17 @@ pub enum WeightSource {
         /// Its path as given.
         path: String,
     },
+    /// A small trained model inside kprof itself.
+    Builtin {
+        /// Its preset.
+        name: String,
+    },
 }
 
 /// What was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunConfig {
-    /// The benchmark: `phase`, ...
+    /// The benchmark: `phase`, `latency`, `memory`, `perplexity`, `capacity`, `crossover`.
     pub benchmark: String,
     /// Who computes: `candle`, ...
     pub implementation: String,
@@ -135,13 +140,16 @@ pub struct RunConfig {
     pub prompt_length: usize,
     /// Output tokens per sequence (T*): one prefill step and T* - 1 decode steps.
     pub tokens: usize,
+    /// The output lengths of a benchmark that measures against length (T); `tokens` is the largest of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lengths: Vec<usize>,
     /// Sequences side by side.
     pub batch: usize,
     /// The seed of weights, prompt and order.
     pub seed: u64,
-    /// Unrecorded repetitions first.
+    /// The least unrecorded rounds first; [`super::ScheduleRecord`] has how many there were.
     pub warmup: usize,
-    /// Repetitions asked for.
+    /// The least repetitions asked for.
     pub repetitions: usize,
     /// The time after which no repetition is begun, in seconds.
     pub max_time_s: Option<f64>,
@@ -160,5 +168,24 @@ impl RunConfig {
     pub fn implementation_and_instructions(&self) -> String {
         let name = self.implementation.clone();
         self.instructions.as_ref().map_or(name.clone(), |instructions| format!("{name} ({instructions})"))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A manifest without a configuration.
+    pub(in crate::profile) fn manifest() -> Manifest {
+        Manifest {
+            format_version: FORMAT_VERSION,
+            kprof: KprofInfo { version: "0.1.0".into(), revision: None },
+            command: vec!["kprof".into()],
+            started: "2026-01-02T03:04:05Z".into(),
+            host: HostInfo::default(),
+            device: DeviceInfo { kind: "import".into(), name: "n/a".into(), threads: None },
+            config: None,
+            profiled: None,
+        }
     }
 }

@@ -3,18 +3,23 @@
 //! A run file is append-only JSON Lines: a manifest, then records as they come, closed by an `end` record
 //! whose absence means that the run is partial. Raw samples are stored; rates and shares are derived.
 
+mod capacity;
 mod diagnosis;
 mod finding;
 mod kernel;
 mod kernel_name;
+mod latency;
 mod manifest;
+mod memory;
 mod profiler;
+mod quality;
 mod reader;
 mod record;
 mod telemetry;
 mod trace;
 mod writer;
 
+pub use capacity::{CapacityMethod, CapacityProbe, CapacityRecord};
 pub use diagnosis::{
     Advice, Counters, DIAGNOSIS_SCHEMA_VERSION, Diagnosis, EnergyAccess, Gpu, GpuProcess, Library, Limit,
     Limits, Memory, MemoryModules, Nvidia, Nvml, Processor, Tool, Tools,
@@ -22,12 +27,18 @@ pub use diagnosis::{
 pub use finding::{Finding, FindingCode};
 pub use kernel::{ComputeCapability, KernelFlops, KernelRates, KernelRecord, Measured};
 pub use kernel_name::{base_name, short_name, short_names, suggests_matrix_units};
+pub use latency::{DecodePointRecord, LatencyRecord, Summarised};
 pub use manifest::{
     CpuInfo, DeviceInfo, FORMAT_VERSION, HostInfo, KprofInfo, Manifest, Profiled, RunConfig, WeightSource,
 };
+pub use memory::{Accounted, MemoryMethod, MemoryRecord};
 pub use profiler::ProfilerInfo;
+pub use quality::{QualityRecord, TextRecord, perplexity};
 pub use reader::{ProfileError, looks_like_run, read_run};
-pub use record::{CacheRecord, PlanRecord, PlannedOp, Record, StepRecord, TimingMethod, Twin};
+pub use record::{
+    CacheRecord, Ended, PlanRecord, PlannedOp, ProcessRecord, Record, ScheduleRecord, StepRecord,
+    TimingMethod, Twin,
+};
 pub use telemetry::{EnergyReading, GpuSample, PowerReading, TelemetryCost, TelemetryRecord, UsageRecord};
 pub use trace::{CopyKind, CopyRecord, MatmulShape, RangeRecord, StepMark, Timeline, TraceDevice, TraceInfo};
 pub use writer::{RunWriter, write_atomically};
@@ -49,8 +60,24 @@ pub struct Run {
     pub plans: Vec<PlanRecord>,
     /// Timed steps, plain and instrumented, in the order measured.
     pub steps: Vec<StepRecord>,
+    /// How it was repeated, once for each process.
+    pub schedules: Vec<ScheduleRecord>,
+    /// The processes that measured it; empty where there was one.
+    pub processes: Vec<ProcessRecord>,
     /// KV cache sizes by version.
     pub caches: Vec<CacheRecord>,
+    /// Generations by version, length and repetition.
+    pub latencies: Vec<LatencyRecord>,
+    /// Decode steps by version, context and batch.
+    pub decode_points: Vec<DecodePointRecord>,
+    /// Memory by version and length.
+    pub memory: Vec<MemoryRecord>,
+    /// The largest batch by version.
+    pub capacities: Vec<CapacityRecord>,
+    /// The texts that quality was measured on.
+    pub texts: Vec<TextRecord>,
+    /// Quality by version and segment.
+    pub qualities: Vec<QualityRecord>,
     /// Kernel launches of a profiler's export.
     pub kernels: Vec<KernelRecord>,
     /// The timeline traces that launches come from.
@@ -81,7 +108,15 @@ impl Run {
             Record::Ceiling(ceiling) => self.ceilings.push(ceiling),
             Record::Plan(plan) => self.plans.push(plan),
             Record::Step(step) => self.steps.push(step),
+            Record::Schedule(schedule) => self.schedules.push(schedule),
+            Record::Process(process) => self.processes.push(process),
             Record::Cache(cache) => self.caches.push(cache),
+            Record::Latency(latency) => self.latencies.push(latency),
+            Record::DecodePoint(point) => self.decode_points.push(point),
+            Record::Memory(memory) => self.memory.push(*memory),
+            Record::Capacity(capacity) => self.capacities.push(capacity),
+            Record::Text(text) => self.texts.push(text),
+            Record::Quality(quality) => self.qualities.push(quality),
             Record::Kernel(kernel) => self.kernels.push(*kernel),
             Record::Profiler(profiler) => self.profiler = Some(profiler),
             Record::Trace(trace) => self.traces.push(trace),

@@ -109,3 +109,130 @@ fn check_format(path: &Path, text: &str) -> Result<(), ProfileError> {
         None => Err(not_a_run()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{
+        Accounted, CapacityMethod, CapacityProbe, CapacityRecord, DecodePointRecord, LatencyRecord,
+        MemoryMethod, MemoryRecord, QualityRecord, RunWriter, Summarised, TextRecord, TimingMethod,
+    };
+
+    fn latency() -> LatencyRecord {
+        LatencyRecord {
+            version: "v1".into(),
+            tokens: 128,
+            prompt_length: 32,
+            batch: 1,
+            repetition: 0,
+            time_s: 0.245_32,
+            ttft_s: None,
+            method: TimingMethod::HostClock,
+            summarised: Some(Summarised { statistic: "median".into(), count: None, stddev: Some(1e-3) }),
+        }
+    }
+
+    fn memory() -> MemoryRecord {
+        let formula = |bytes| Some(Accounted::new(bytes, MemoryMethod::Formula));
+        MemoryRecord {
+            version: "v2".into(),
+            tokens: 64,
+            prompt_length: 32,
+            batch: 2,
+            repetition: 1,
+            capacity: Some(95),
+            peak: Some(Accounted::new(1e9, MemoryMethod::Counted)),
+            weights: formula(5e8),
+            cache_theoretical: formula(7e6),
+            cache_allocated: None,
+            cache_touched: Some(Accounted::new(6e6, MemoryMethod::ResidentPages)),
+            activations: None,
+            above_weights: None,
+            resident_peak: Some(Accounted::new(1.1e9, MemoryMethod::ResidentSet)),
+        }
+    }
+
+    fn capacity() -> CapacityRecord {
+        let peak = Accounted::new(4.4e9, MemoryMethod::Counted);
+        CapacityRecord {
+            version: "v1".into(),
+            context: 1024,
+            budget_bytes: 4_294_967_296.0,
+            batch: 47,
+            method: CapacityMethod::Ran,
+            theoretical_batch: Some(48),
+            probes: vec![CapacityProbe { batch: 48, peak, fits: false }],
+            at_least: false,
+        }
+    }
+
+    fn quality() -> QualityRecord {
+        QualityRecord {
+            version: "v2".into(),
+            segment: 3,
+            first_token: 769,
+            bytes: Some(7),
+            characters: Some(6),
+            nll_nat: vec![0.5, 2.25],
+            teacher_forced_nll_nat: vec![0.5, 2.26],
+            reference: Some("v1".into()),
+            kl_nat: vec![0.0, 1e-4],
+            same_top1: vec![true, false],
+            mean_of: None,
+        }
+    }
+
+    fn all() -> Vec<Record> {
+        let best_perplexity = Some(2.5);
+        vec![
+            Record::Latency(latency()),
+            Record::DecodePoint(DecodePointRecord {
+                version: "v1".into(),
+                context: 2048,
+                batch: 4,
+                repetition: 2,
+                time_s: 0.013,
+                steps: 8,
+                method: TimingMethod::Scripted,
+            }),
+            Record::Memory(Box::new(memory())),
+            Record::Capacity(capacity()),
+            Record::Text(TextRecord {
+                name: "grammar".into(),
+                bytes: 10,
+                tokens: 10,
+                tokenizer: "bytes".into(),
+                context: Some(8),
+                stride: None,
+                best_perplexity,
+            }),
+            Record::Quality(quality()),
+            Record::End { wall_s: 1.5 },
+        ]
+    }
+
+    #[test]
+    fn records_of_benchmarks_come_back_as_they_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.jsonl");
+        let mut writer = RunWriter::create(&path).unwrap();
+        writer.append(&Record::Manifest(Box::new(crate::profile::manifest::tests::manifest()))).unwrap();
+        all().iter().for_each(|record| writer.append(record).unwrap());
+        let run = read_run(&path).unwrap();
+        let mut expected = Run { file: run.file.clone(), manifest: run.manifest.clone(), ..Run::default() };
+        all().into_iter().for_each(|record| expected.push(record));
+        assert_eq!(run, expected);
+        assert!(run.complete && run.memory[0].activations.is_none());
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out_of_the_file_and_never_0() {
+        let json = serde_json::to_string(&Record::Memory(Box::new(memory()))).unwrap();
+        assert!(!json.contains("activations") && !json.contains("null"), "{json}");
+        assert!(json.contains(r#""peak":{"bytes":1000000000.0,"method":"counted"}"#), "{json}");
+        // A file of the least that a reader has to have.
+        let least = r#"{"type":"quality","version":"v1","segment":0,"first_token":1,"nll_nat":[1.0]}"#;
+        let Record::Quality(read) = serde_json::from_str(least).unwrap() else { panic!("{least}") };
+        assert!(read.kl_nat.is_empty() && read.reference.is_none());
+    }
+}

@@ -1,7 +1,8 @@
 //! The records of a run file.
 
 use super::{
-    CopyRecord, Finding, KernelRecord, Manifest, ProfilerInfo, RangeRecord, TelemetryCost, TelemetryRecord,
+    CapacityRecord, CopyRecord, DecodePointRecord, Finding, KernelRecord, LatencyRecord, Manifest,
+    MemoryRecord, ProfilerInfo, QualityRecord, RangeRecord, TelemetryCost, TelemetryRecord, TextRecord,
     TraceInfo, UsageRecord,
 };
 use crate::hw::Ceiling;
@@ -20,8 +21,24 @@ pub enum Record {
     Plan(PlanRecord),
     /// A timed step.
     Step(StepRecord),
+    /// How a measurement was repeated, and why it ended.
+    Schedule(ScheduleRecord),
+    /// Where the repetitions of a process begin.
+    Process(ProcessRecord),
     /// The size of a KV cache.
     Cache(CacheRecord),
+    /// A generation of some length, timed as a whole.
+    Latency(LatencyRecord),
+    /// Decode steps at a context and batch.
+    DecodePoint(DecodePointRecord),
+    /// What a generation held in memory.
+    Memory(Box<MemoryRecord>),
+    /// The largest batch that fits.
+    Capacity(CapacityRecord),
+    /// The text that quality was measured on.
+    Text(TextRecord),
+    /// How well a version predicted a segment of it.
+    Quality(QualityRecord),
     /// A kernel launch.
     Kernel(Box<KernelRecord>),
     /// The profiler that recorded an import.
@@ -154,6 +171,53 @@ impl StepRecord {
     pub fn coverage(&self) -> Option<f64> {
         self.covered_s().map(|covered| covered / self.time_s)
     }
+}
+
+/// How a measurement was repeated, and why it ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleRecord {
+    /// Unrecorded rounds before the first repetition.
+    pub warmups: usize,
+    /// Repetitions made.
+    pub repetitions: usize,
+    /// The least asked for.
+    pub least: usize,
+    /// The most asked for.
+    pub most: usize,
+    /// The half-width of every 95 % interval, as a part of its median, at which it was to end before the most; `None` where
+    /// a number of repetitions was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<f64>,
+    /// The widest half-width when it ended, as a part of its median; `None` where nothing was timed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<f64>,
+    /// What ended it.
+    pub ended: Ended,
+    /// The seed of the order.
+    pub seed: u64,
+}
+
+/// What ended a measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// All repetitions were made.
+    Count,
+    /// The intervals were narrow enough.
+    Precision,
+    /// Another repetition would have taken too long.
+    Time,
+}
+
+/// One of the processes that measured a run, where there is more than one: its repetitions are those from
+/// `first_repetition` up to the next process's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessRecord {
+    /// The number of its first repetition in the run.
+    pub first_repetition: usize,
+    /// When it started, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<String>,
 }
 
 /// The size of a version's KV cache at the end of a repetition.

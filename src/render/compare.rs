@@ -1,7 +1,7 @@
 //! A [`CompareReport`] as tables, lines, CSV and JSON.
 
 use super::roofline_export::{to_csv, to_json};
-use super::table::{Column, Table, in_wide_scale, or_na, significant};
+use super::table::{Column, Table, in_wide_scale, or_na, signed_percent, significant};
 use crate::compare::{CompareReport, Contribution, MemoryChange, PairReport, TimeChange};
 use crate::stats::{Interval, Verdict};
 use crate::units::{Bytes, Scale, Seconds};
@@ -38,9 +38,9 @@ pub fn compare_table(pair: &PairReport) -> Table {
             label(change.what).to_string(),
             in_wide_scale(&time, change.old.median),
             in_wide_scale(&time, change.new.median),
-            format!("{:.3}", change.speedup),
-            or_na(change.interval.map(range)),
-            change.verdict.name().to_string(),
+            format!("{:.3}", change.change.speedup),
+            or_na(change.change.interval.map(range)),
+            change.change.verdict.name().to_string(),
             format!("{}/{}", change.old.count, change.new.count),
         ]);
     }
@@ -71,7 +71,7 @@ pub fn compare_notes(pair: &PairReport, threshold: f64) -> String {
 }
 
 fn note(change: &TimeChange, threshold: f64) -> Option<String> {
-    if change.verdict != Verdict::Unclear {
+    if change.change.verdict != Verdict::Unclear {
         return None;
     }
     let more = || "more repetitions narrow it, a larger --threshold asks for less".to_string();
@@ -79,7 +79,7 @@ fn note(change: &TimeChange, threshold: f64) -> Option<String> {
         let (low, high) = (range(i), significant(Some(threshold * 100.0)));
         format!("unclear: {low} crosses the threshold of {high} %; {}", more())
     };
-    Some(match (&change.reason, change.interval) {
+    Some(match (&change.change.reason, change.change.interval) {
         (Some(reason), _) => format!("unclear: {reason}"),
         (None, Some(interval)) => crosses(interval),
         (None, None) => "unclear: no interval can be had".to_string(),
@@ -127,19 +127,25 @@ pub fn contributions_table(pair: &PairReport) -> Table {
 fn cells(stage: &str, name: &str, row: &Contribution, time: &Scale) -> Vec<String> {
     let ratio = |old: Option<f64>, new: Option<f64>| match (old, new) {
         (Some(old), Some(new)) if old > 0.0 => format!("{:.3}", new / old),
+        (None, Some(_)) | (Some(_), None) => "-".to_string(),
         _ => "n/a".to_string(),
     };
     let signed = |value: f64| {
         let text = in_wide_scale(time, value);
         if value > 0.0 { format!("+{text}") } else { text }
     };
+    // A change without a time on one side: that side lacks the part. It does not take 0 there.
+    let side = |value: Option<f64>| match (value, row.change_s) {
+        (None, Some(_)) => "-".to_string(),
+        (value, _) => or_na(value.map(|t| in_wide_scale(time, t))),
+    };
     vec![
         stage.to_string(),
         name.to_string(),
-        or_na(row.old_s.map(|t| in_wide_scale(time, t))),
-        or_na(row.new_s.map(|t| in_wide_scale(time, t))),
+        side(row.old_s),
+        side(row.new_s),
         or_na(row.change_s.map(signed)),
-        or_na(row.change_of_step.map(|c| format!("{:+.1}", c * 100.0))),
+        or_na(row.change_of_step.map(signed_percent)),
         ratio(row.old_flops, row.new_flops),
         ratio(row.old_bytes, row.new_bytes),
     ]
@@ -201,10 +207,10 @@ fn csv_rows(pair: &PairReport) -> Vec<CsvRow<'_>> {
         old_s: Some(time.old.median),
         new_s: Some(time.new.median),
         change_s: Some(time.new.median - time.old.median),
-        speedup: Some(time.speedup),
-        speedup_low: time.interval.map(|i| i.low),
-        speedup_high: time.interval.map(|i| i.high),
-        verdict: Some(time.verdict),
+        speedup: Some(time.change.speedup),
+        speedup_low: time.change.interval.map(|i| i.low),
+        speedup_high: time.change.interval.map(|i| i.high),
+        verdict: Some(time.change.verdict),
         ..row()
     });
     let parts = pair.stages.iter().flat_map(|stage| {

@@ -1,7 +1,7 @@
 //! A history of runs as a table with a sparkline, lines on its change points, CSV and JSON.
 
 use super::roofline_export::{to_csv, to_json};
-use super::table::{Column, Table};
+use super::table::{Column, Table, signed_percent};
 use crate::compare::Series;
 use crate::stats::Verdict;
 use crate::units::{Seconds, format_si};
@@ -36,8 +36,8 @@ pub fn history_table(all: &[Series]) -> Table {
             medians.len().to_string(),
             format_si(*first, Seconds::UNIT),
             format_si(*last, Seconds::UNIT),
-            format!("{:+.1}", (last / first - 1.0) * 100.0),
-            latest.time.verdict.name().to_string(),
+            signed_percent(last / first - 1.0),
+            latest.time.change.verdict.name().to_string(),
             sparkline(&medians[medians.len().saturating_sub(SHOWN)..]),
         ]);
     }
@@ -57,13 +57,13 @@ pub fn history_lines(all: &[Series]) -> String {
     let mut text = String::new();
     for series in all {
         for change in series.change_points() {
-            let percent = (1.0 / change.time.speedup - 1.0) * 100.0;
+            let percent = signed_percent(1.0 / change.time.change.speedup - 1.0);
             let (version, what) = (&series.version, series.what);
             let started = change.started.as_deref().unwrap_or("no date");
-            let verdict = change.time.verdict;
+            let verdict = change.time.change.verdict;
             let _ = writeln!(
                 text,
-                "{verdict} since {}: {version} {what} {percent:+.1} % time ({started})",
+                "{verdict} since {}: {version} {what} {percent} % time ({started})",
                 change.file
             );
         }
@@ -100,10 +100,10 @@ pub fn history_csv(all: &[Series]) -> String {
             started: change.started.as_deref(),
             old_s: change.time.old.median,
             new_s: change.time.new.median,
-            speedup: change.time.speedup,
-            speedup_low: change.time.interval.map(|i| i.low),
-            speedup_high: change.time.interval.map(|i| i.high),
-            verdict: change.time.verdict,
+            speedup: change.time.change.speedup,
+            speedup_low: change.time.change.interval.map(|i| i.low),
+            speedup_high: change.time.change.interval.map(|i| i.high),
+            verdict: change.time.change.verdict,
         })
     }))
 }

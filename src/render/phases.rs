@@ -1,7 +1,7 @@
 //! A [`PhaseReport`] as a table, summary lines, JSON and CSV.
 
 use super::roofline_export::{to_csv, to_json};
-use super::table::{Column, Table, in_scale, in_wide_scale, or_na, percent, significant};
+use super::table::{Column, Table, in_scale, in_wide_scale, or_na, percent, signed_percent, significant};
 use crate::llm::Stage;
 use crate::roofline::{Bound, Comparison, PhaseReport, PhaseRow, StageReport};
 use crate::units::{Bytes, FlopRate, Scale, Seconds};
@@ -120,7 +120,7 @@ fn latency_cells(
         or_na(cache.allocated.map(|b| bytes.format(b))),
         of_each(&|s| s.energy.joules_per_token.map(|joules| in_wide_scale(energy, joules))),
         of_each(&|s| s.coverage.map(|c| format!("{:.1}", c * 100.0))),
-        of_each(&|s| s.instrumentation_overhead.map(|o| format!("{:+.1}", o * 100.0))),
+        of_each(&|s| s.instrumentation_overhead.map(signed_percent)),
         stages.iter().map(|s| s.repetitions).min().unwrap_or(0).to_string(),
     ]
 }
@@ -131,15 +131,14 @@ pub fn comparison_lines(report: &PhaseReport) -> Vec<String> {
 }
 
 fn comparison_line(c: &Comparison) -> String {
-    let head = format!("{} vs {} {}: {}x", c.version, c.baseline, c.stage, significant(Some(c.speedup)));
-    let Some(i) = c.interval else { return format!("{head} (too few repetitions for an interval)") };
-    let range = format!("[{}, {}]", significant(Some(i.low)), significant(Some(i.high)));
-    let verdict = match (i.low, i.high) {
-        (low, _) if low > 1.0 => "faster",
-        (_, high) if high < 1.0 => "slower",
-        _ => "no difference can be told",
-    };
-    format!("{head} {range} {verdict}")
+    let change = &c.change;
+    let head = format!("{} vs {} {}: {}x", c.version, c.baseline, c.stage, significant(Some(change.speedup)));
+    let range = change
+        .interval
+        .map_or(String::new(), |i| format!(" [{}, {}]", significant(Some(i.low)), significant(Some(i.high))));
+    let threshold = format!("threshold {} %", significant(Some(c.threshold * 100.0)));
+    let why = change.reason.as_ref().map_or(threshold.clone(), |reason| format!("{reason}; {threshold}"));
+    format!("{head}{range} {} ({why})", change.verdict)
 }
 
 /// The report as JSON: base units, `null` where unknown.
@@ -212,6 +211,7 @@ pub fn phase_csv(report: &PhaseReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::StepRecord;
     use crate::roofline::samples::phase_run;
 
     #[test]
@@ -237,11 +237,19 @@ mod tests {
     #[test]
     fn comparisons_say_which_is_faster() {
         let lines = comparison_lines(&PhaseReport::new(&phase_run(), &[]));
+        // Three repetitions bear no verdict, whatever their interval: as `kprof compare` says.
+        let why = "unclear (3 repetitions: a verdict needs 5; raise --repetitions; threshold 2.00 %)";
+        assert!(lines[0].starts_with("v1 vs v0 prefill: 1.00x [") && lines[0].ends_with(why), "{}", lines[0]);
+        let mut run = phase_run();
+        let again: Vec<_> =
+            run.steps.iter().cloned().map(|s| StepRecord { repetition: s.repetition + 3, ..s }).collect();
+        run.steps.extend(again);
+        let lines = comparison_lines(&PhaseReport::new(&run, &[]));
+        assert!(lines[0].ends_with(" same (threshold 2.00 %)"), "{}", lines[0]);
         assert!(
-            lines[0].starts_with("v1 vs v0 prefill: 1.00x [")
-                && lines[0].ends_with("no difference can be told")
+            lines[1].starts_with("v1 vs v0 decode: 2.00x [")
+                && lines[1].ends_with(" faster (threshold 2.00 %)")
         );
-        assert!(lines[1].starts_with("v1 vs v0 decode: 2.00x [") && lines[1].ends_with("faster"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Verdicts against a baseline for those who wait for them: JUnit, GitHub annotations and lines.
 
+use super::table::signed_percent;
 use crate::compare::{CompareReport, PairReport, TimeChange};
 use crate::stats::Verdict;
 use std::fmt::Write;
@@ -10,15 +11,15 @@ pub fn regress_lines(report: &CompareReport) -> String {
 }
 
 fn line(pair: &PairReport, time: &TimeChange) -> String {
-    let change = format!("{:+.1} % time", (1.0 / time.speedup - 1.0) * 100.0);
-    let interval = time.interval.map(|i| {
+    let change = format!("{} % time", signed_percent(1.0 / time.change.speedup - 1.0));
+    let interval = time.change.interval.map(|i| {
         let i = i.inverse();
-        format!(" [{:+.1}, {:+.1}]", (i.low - 1.0) * 100.0, (i.high - 1.0) * 100.0)
+        format!(" [{}, {}]", signed_percent(i.low - 1.0), signed_percent(i.high - 1.0))
     });
-    let reason = time.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
+    let reason = time.change.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
     format!(
         "{:<8} {} {}: {change}{}{reason}",
-        time.verdict.to_string(),
+        time.change.verdict.to_string(),
         version(&pair.new),
         time.what,
         interval.unwrap_or_default()
@@ -34,7 +35,7 @@ fn version(name: &str) -> &str {
 pub fn regress_annotations(report: &CompareReport) -> String {
     let mut text = String::new();
     for (pair, time) in report.verdicts() {
-        let level = match time.verdict {
+        let level = match time.change.verdict {
             Verdict::Slower => "error",
             Verdict::Unclear => "warning",
             Verdict::Same | Verdict::Faster => continue,
@@ -48,7 +49,8 @@ pub fn regress_annotations(report: &CompareReport) -> String {
 pub fn regress_junit(report: &CompareReport, unclear_fails: bool) -> String {
     let failed =
         |verdict: Verdict| verdict == Verdict::Slower || (verdict == Verdict::Unclear && unclear_fails);
-    let count = |is: &dyn Fn(Verdict) -> bool| report.verdicts().filter(|(_, time)| is(time.verdict)).count();
+    let count =
+        |is: &dyn Fn(Verdict) -> bool| report.verdicts().filter(|(_, time)| is(time.change.verdict)).count();
     let (all, failures) = (count(&|_| true), count(&failed));
     let skipped = count(&|v| v == Verdict::Unclear && !unclear_fails);
     let counts = format!("tests=\"{all}\" failures=\"{failures}\" skipped=\"{skipped}\"");
@@ -58,7 +60,7 @@ pub fn regress_junit(report: &CompareReport, unclear_fails: bool) -> String {
         let name = escaped(&format!("{} {}", version(&pair.new), time.what), &XML);
         let message = escaped(&line(pair, time), &XML);
         let _ = write!(text, "    <testcase classname=\"kprof.regress\" name=\"{name}\"");
-        let _ = match time.verdict {
+        let _ = match time.change.verdict {
             v if failed(v) => writeln!(text, "><failure message=\"{message}\"/></testcase>"),
             Verdict::Unclear => writeln!(text, "><skipped message=\"{message}\"/></testcase>"),
             _ => writeln!(text, "/>"),

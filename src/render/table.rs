@@ -261,6 +261,12 @@ pub(super) fn percent(fraction: Option<f64>) -> String {
     }))
 }
 
+/// A change as a percentage with its sign and one decimal; none that rounds to 0, which has no sign.
+pub(super) fn signed_percent(fraction: f64) -> String {
+    let percent = fraction * 100.0;
+    if percent.abs() < 0.05 { "0.0".to_string() } else { format!("{percent:+.1}") }
+}
+
 /// Three significant digits without a prefix: for intensities.
 pub(super) fn significant(value: Option<f64>) -> String {
     or_na(value.map(|v| match v.abs() {
@@ -341,5 +347,11 @@ b                          12.0         4
         let wide = [0.007_54, 0.7, 205.3, 5e-5, 0.0].map(|v| in_wide_scale(&seconds, v));
         assert_eq!(wide, ["0.00754", "0.700", "205", "<0.001", "0.00"]);
         assert_eq!(significant(Some(1234.5)), "1234");
+    }
+
+    #[test]
+    fn a_change_that_rounds_to_nothing_has_no_sign() {
+        let all = [-0.0004, 0.0, 0.0004, -0.0006, 0.25].map(signed_percent);
+        assert_eq!(all, ["0.0", "0.0", "0.0", "-0.1", "+25.0"]);
     }
 }

@@ -8,6 +8,7 @@ mod attainable;
 mod ceilings;
 mod checked;
 mod demands;
+mod durations;
 mod energy;
 mod estimate;
 mod findings;
@@ -33,6 +34,7 @@ mod versus;
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
 pub use checked::{CheckLevel, CheckRow, CounterCheck, CounterSums, Expected, check_counters};
+pub use durations::Durations;
 pub use energy::{Energy, GpuRange, Machine};
 pub use estimate::{
     Estimate, EstimateError, EstimatePoint, EstimateRequest, OpEstimate, PhaseEstimate, StageEstimate,

@@ -5,6 +5,7 @@
 //! made to add up to the median step is said at [`Parts`].
 
 use super::ceilings::CeilingSet;
+use super::durations::Durations;
 use super::energy::{Energy, Machine};
 use super::repetitions::Repetitions;
 use super::report::{
@@ -15,7 +16,7 @@ use super::steps::StageWork;
 use crate::hw::Ceiling;
 use crate::llm::{Phase, Stage};
 use crate::profile::{Finding, FindingCode, Run, Twin};
-use crate::stats::{CONFIDENCE, ENOUGH_VALUES, Sample, median_interval, paired_ratio_interval};
+use crate::stats::{CONFIDENCE, DEFAULT_THRESHOLD, ENOUGH_VALUES, Sample, median_interval};
 
 /// Coverage under which a breakdown should not be trusted to name the culprit.
 const ENOUGH_COVERAGE: f64 = 0.95;
@@ -205,18 +206,14 @@ fn op_rows(instrumented: &Repetitions<'_>, work: &StageWork<'_>, parts: &Parts<'
 fn comparisons(run: &Run) -> Vec<Comparison> {
     let versions = run.versions();
     let Some((baseline, others)) = versions.split_first() else { return Vec::new() };
-    let plain = |version: &str, stage| Repetitions::of(run, version, stage, Twin::Plain);
     let pairs = others.iter().flat_map(|v| Stage::ALL.map(|stage| (*v, stage)));
     pairs
         .filter_map(|(version, stage)| {
-            let (before, after) = plain(baseline, stage).paired_with(&plain(version, stage))?;
-            Some(Comparison {
-                version: version.to_string(),
-                baseline: (*baseline).to_string(),
-                stage,
-                speedup: before.median() / after.median(),
-                interval: paired_ratio_interval(&before, &after, CONFIDENCE, SEED),
-            })
+            let of = |version| Durations::of_stage(run, version, stage);
+            let threshold = DEFAULT_THRESHOLD;
+            let (change, _) = Durations::compare(&of(baseline), &of(version), true, threshold)?;
+            let (version, baseline) = (version.to_string(), (*baseline).to_string());
+            Some(Comparison { version, baseline, stage, change, threshold })
         })
         .collect()
 }
@@ -342,8 +339,8 @@ mod tests {
         let report = PhaseReport::new(&phase_run(), &[]);
         let decode = report.comparisons.iter().find(|c| c.stage == Stage::Decode).unwrap();
         assert_eq!((decode.version.as_str(), decode.baseline.as_str()), ("v1", "v0"));
-        assert!((decode.speedup - 2.0).abs() < 1e-9);
-        let interval = decode.interval.unwrap();
+        assert!((decode.change.speedup - 2.0).abs() < 1e-9);
+        let interval = decode.change.interval.unwrap();
         assert!(interval.low >= 1.96 && interval.high <= 2.041, "{interval:?}");
     }
 

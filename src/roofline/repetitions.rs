@@ -54,17 +54,15 @@ impl<'a> Repetitions<'a> {
         Sample::new(self.steps.values().map(mean).collect::<Option<_>>()?).ok()
     }
 
-    /// Seconds per step of the repetitions that both have, pair by pair.
-    pub fn paired_with(&self, other: &Self) -> Option<(Sample, Sample)> {
+    /// Seconds per step of each repetition, by its number: the mean over its steps.
+    pub(super) fn means_by_number(&self) -> BTreeMap<usize, f64> {
         let mean =
             |steps: &Vec<&StepRecord>| steps.iter().map(|s| s.time_s).sum::<f64>() / steps.len() as f64;
-        let pair = |(number, steps)| Some((mean(steps), mean(other.steps.get(number)?)));
-        let (own, others) = self.steps.iter().filter_map(pair).unzip();
-        Some((Sample::new(own).ok()?, Sample::new(others).ok()?))
+        self.steps.iter().map(|(number, steps)| (*number, mean(steps))).collect()
     }
 
     /// Of the repetitions that have both stages, the time of all steps: `self` being one stage and `other` the next.
-    pub fn whole(&self, other: &Self) -> BTreeMap<usize, f64> {
+    pub(super) fn whole(&self, other: &Self) -> BTreeMap<usize, f64> {
         let total = |steps: &Vec<&StepRecord>| steps.iter().map(|s| s.time_s).sum::<f64>();
         let sum = |(number, steps): (&usize, &Vec<&StepRecord>)| {
             Some((*number, total(steps) + total(other.steps.get(number)?)))

@@ -7,7 +7,7 @@ use super::point::Origin;
 use crate::hw::Ceiling;
 use crate::llm::{Op, Phase, Stage, Work};
 use crate::profile::{Finding, Manifest};
-use crate::stats::{Interval, Summary};
+use crate::stats::{Interval, SpeedUp, Summary};
 use serde::Serialize;
 
 /// The version of the JSON that a [`PhaseReport`] becomes.
@@ -263,8 +263,9 @@ pub struct Comparison {
     pub baseline: String,
     /// The stage whose plain time per step is compared.
     pub stage: Stage,
-    /// Baseline time / this version's: above 1 is faster.
-    pub speedup: f64,
-    /// A bootstrap interval for it; `None` under two repetitions.
-    pub interval: Option<Interval>,
+    /// Baseline time / this version's, and what may be said of it: as `kprof compare` says it.
+    #[serde(flatten)]
+    pub change: SpeedUp,
+    /// The least change that counts, as a fraction.
+    pub threshold: f64,
 }

@@ -86,6 +86,7 @@ fn manifest() -> Manifest {
             instructions: None,
             prompt_length: 4,
             tokens: 3,
+            lengths: Vec::new(),
             batch: 1,
             seed: 1,
             warmup: 1,

@@ -1,7 +1,10 @@
 //! `kprof phase`: every version's plain and instrumented twin, interleaved, until enough or out of time.
 
 use super::profiled::observer;
-use super::{Generation, ProfiledSteps, Progress, RunnerError, Scenario, Sink, TimedStep, generate};
+use super::{
+    Generation, ProfiledSteps, Progress, Rounds, RunnerError, Scenario, Sink, Timed, TimedStep, Turn,
+    generate,
+};
 use crate::backend::Backend;
 use crate::host::{Reading, Watch, interference, throttling};
 use crate::llm::{Stage, Version};
@@ -9,8 +12,6 @@ use crate::pass::{Model, Recorder, State, prompt_ids};
 use crate::profile::{
     CacheRecord, Finding, FindingCode, Record, StepRecord, TelemetryRecord, TimingMethod, Twin, UsageRecord,
 };
-use rand_xoshiro::Xoshiro256PlusPlus;
-use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use std::time::Instant;
 
 /// How a measurement ended.
@@ -34,8 +35,6 @@ struct Measurement<'a, 's, B: Backend> {
     sink: &'a mut Sink<'s>,
     recorder: Recorder,
     prompt: Vec<u32>,
-    began: Instant,
-    done: usize,
     /// What the machine's counters said before the last generation, and after each of its stages.
     readings: (Option<Reading>, Vec<(Stage, Reading)>),
     seen: (Vec<UsageRecord>, Vec<TelemetryRecord>),
@@ -44,7 +43,7 @@ struct Measurement<'a, 's, B: Backend> {
 /// Measures `scenario` and hands over records as they come: plans, steps, caches and findings.
 ///
 /// A repetition runs every version once plain and once instrumented. The order of versions is shuffled anew
-/// in each repetition and the twins swap places, so that drift hits all alike. At least one repetition runs.
+/// in each repetition and the twins swap places, so that drift hits all alike. See [`Rounds`] for how often.
 ///
 /// # Errors
 /// When a pass or a record fails, or the run is stopped; what was recorded until then stays recorded.
@@ -61,7 +60,7 @@ pub fn measure_phases<B: Backend>(
         lanes.push(Lane { version, state });
     }
     let vocab = model.spec().vocab_size;
-    let prompt = prompt_ids(scenario.seed, scenario.batch, scenario.prompt_length, vocab);
+    let prompt = prompt_ids(scenario.schedule.seed, scenario.batch, scenario.prompt_length, vocab);
     let mut measurement = Measurement {
         backend,
         model,
@@ -69,36 +68,41 @@ pub fn measure_phases<B: Backend>(
         sink,
         recorder: Recorder::default(),
         prompt,
-        began: Instant::now(),
-        done: 0,
         readings: (None, Vec::new()),
         seen: (Vec::new(), Vec::new()),
     };
     measurement.record_caches(&lanes)?;
-    measurement.warm_up(&mut lanes)?;
+    let names = scenario.versions.iter().map(|v| v.name.clone()).collect();
+    let mut rounds = Rounds::new(scenario.schedule, names);
+    let began = Instant::now();
+    let at = |turn: Turn| (turn.done, turn.total, began.elapsed().as_secs_f64());
+    rounds.warm_up(|turn| {
+        let steps = measurement.run(&mut lanes[turn.lane], None, at(turn))?;
+        Ok::<_, RunnerError>(timed(&steps))
+    })?;
     measurement.tell_profiler()?;
     measurement.profile(&mut lanes)?;
-    let repetitions = measurement.repeat(&mut lanes)?;
+    rounds.repeat(|turn| measurement.repetition(&mut lanes[turn.lane], turn, at(turn)))?;
     measurement.backend.marks().observe(None);
-    measurement.note_repetitions(repetitions)?;
+    let (schedule, findings) = rounds.finish();
+    (measurement.sink.record)(Record::Schedule(schedule))?;
+    for finding in findings {
+        (measurement.sink.record)(Record::Finding(finding))?;
+    }
     measurement.note_machine()?;
-    Ok(Outcome { repetitions })
+    Ok(Outcome { repetitions: rounds.repetitions() })
 }
 
 impl<B: Backend> Measurement<'_, '_, B> {
-    fn elapsed_s(&self) -> f64 {
-        self.began.elapsed().as_secs_f64()
-    }
-
-    fn report(&mut self, version: &str, twin: Option<Twin>) {
-        let lanes = self.scenario.versions.len();
-        let profiled = usize::from(self.scenario.profiled.is_some());
-        let total = lanes * (self.scenario.warmup + profiled + 2 * self.scenario.repetitions);
-        let progress = Progress { version, twin, done: self.done, total, elapsed_s: self.elapsed_s() };
-        (self.sink.progress)(progress);
-    }
-
-    fn run(&mut self, lane: &mut Lane<'_, B>, twin: Option<Twin>) -> Result<Vec<TimedStep>, RunnerError> {
+    /// Runs one generation; `at` is how many turns are done, of how many, and the seconds since the beginning.
+    fn run(
+        &mut self,
+        lane: &mut Lane<'_, B>,
+        twin: Option<Twin>,
+        (done, total, elapsed_s): (usize, usize, f64),
+    ) -> Result<Vec<TimedStep>, RunnerError> {
+        let version = &lane.version.name;
+        (self.sink.progress)(Progress { version, twin, done, total, elapsed_s });
         self.generate(lane, twin, None)
     }
 
@@ -108,7 +112,6 @@ impl<B: Backend> Measurement<'_, '_, B> {
         twin: Option<Twin>,
         profiled: Option<&ProfiledSteps>,
     ) -> Result<Vec<TimedStep>, RunnerError> {
-        self.report(&lane.version.name, twin);
         self.backend.marks().instrument(twin == Some(Twin::Instrumented));
         let (version, tokens) = (lane.version.name.as_str(), self.scenario.tokens);
         let generation = Generation { version, prompt: &self.prompt, tokens, profiled };
@@ -117,18 +120,7 @@ impl<B: Backend> Measurement<'_, '_, B> {
         let after = &mut self.readings.1;
         let mut at_stage_end = |stage| after.extend(watch.map(|w| (stage, w.read())));
         let (backend, state) = (&mut *self.backend, &mut lane.state);
-        let steps = generate(backend, self.model, state, generation, self.sink.stop, &mut at_stage_end)?;
-        self.done += 1;
-        Ok(steps)
-    }
-
-    fn warm_up(&mut self, lanes: &mut [Lane<'_, B>]) -> Result<(), RunnerError> {
-        for _ in 0..self.scenario.warmup {
-            for lane in lanes.iter_mut() {
-                self.run(lane, None)?;
-            }
-        }
-        Ok(())
+        generate(backend, self.model, state, generation, self.sink.stop, &mut at_stage_end)
     }
 
     /// From here on, a profiler that is attached is told of ranges: warm-ups are nothing to look at.
@@ -158,35 +150,28 @@ impl<B: Backend> Measurement<'_, '_, B> {
         Ok(())
     }
 
-    fn repeat(&mut self, lanes: &mut [Lane<'_, B>]) -> Result<usize, RunnerError> {
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(self.scenario.seed);
-        let mut order: Vec<usize> = (0..lanes.len()).collect();
-        for repetition in 0..self.scenario.repetitions {
-            let began_s = self.elapsed_s();
-            shuffle(&mut order, &mut rng);
-            for lane in &order {
-                self.repetition(&mut lanes[*lane], repetition)?;
-            }
-            let took_s = self.elapsed_s() - began_s;
-            let out_of_time = self.scenario.max_time_s.is_some_and(|max| self.elapsed_s() + took_s > max);
-            if out_of_time {
-                return Ok(repetition + 1);
-            }
-        }
-        Ok(self.scenario.repetitions)
-    }
-
-    fn repetition(&mut self, lane: &mut Lane<'_, B>, repetition: usize) -> Result<(), RunnerError> {
+    /// Both twins of a version; its times are those of the plain one.
+    fn repetition(
+        &mut self,
+        lane: &mut Lane<'_, B>,
+        turn: Turn,
+        at: (usize, usize, f64),
+    ) -> Result<Timed, RunnerError> {
+        let repetition = turn.repetition.unwrap_or_default();
         let mut twins = [Twin::Plain, Twin::Instrumented];
         if repetition % 2 == 1 {
             twins.reverse();
         }
+        let mut times = Timed::new();
         for twin in twins {
-            let steps = self.run(lane, Some(twin))?;
+            let steps = self.run(lane, Some(twin), at)?;
+            if twin == Twin::Plain {
+                times = timed(&steps);
+            }
             self.record_steps(&lane.version.name, twin, repetition, steps)?;
             self.record_machine(&lane.version.name, twin, repetition)?;
         }
-        Ok(())
+        Ok(times)
     }
 
     /// What the machine did during the stages of the last generation, and the samples taken meanwhile.
@@ -263,30 +248,19 @@ impl<B: Backend> Measurement<'_, '_, B> {
         }
         Ok(())
     }
+}
 
-    fn note_repetitions(&mut self, repetitions: usize) -> Result<(), RunnerError> {
-        if repetitions >= self.scenario.repetitions {
-            return Ok(());
-        }
-        let message =
-            format!("{repetitions} of {} repetitions fit into --max-time", self.scenario.repetitions);
-        let finding = Finding::new(FindingCode::TooFewSamples, "schedule", message)
-            .with_remedy("raise --max-time, or lower --tokens or --prompt-length");
-        (self.sink.record)(Record::Finding(finding))?;
-        Ok(())
-    }
+/// The time of a generation's prefill, and of its mean decode step.
+fn timed(steps: &[TimedStep]) -> Timed {
+    let of = |stage: Stage| {
+        let times: Vec<f64> = steps.iter().filter(|s| s.stage == stage).map(|s| s.time_s).collect();
+        (!times.is_empty()).then(|| (stage.name(), times.iter().sum::<f64>() / times.len() as f64))
+    };
+    Stage::ALL.into_iter().filter_map(of).collect()
 }
 
 /// Rounds to whole picoseconds: far below any clock's resolution, and enough to drop the digits that subtracting
 /// two readings of a clock adds, which would double the size of a run file.
 fn to_picoseconds(seconds: f64) -> f64 {
     (seconds * 1e12).round() / 1e12
-}
-
-/// Fisher and Yates' shuffle (Knuth, TAOCP 2, algorithm P).
-fn shuffle(order: &mut [usize], rng: &mut Xoshiro256PlusPlus) {
-    for i in (1..order.len()).rev() {
-        let j = ((u128::from(rng.next_u64()) * (i as u128 + 1)) >> 64) as usize;
-        order.swap(i, j);
-    }
 }

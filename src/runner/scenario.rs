@@ -1,6 +1,6 @@
 //! What is to be measured, and how a run reports while it goes on.
 
-use super::ProfiledSteps;
+use super::{ProfiledSteps, Schedule};
 use crate::host::Watch;
 use crate::llm::Version;
 use crate::pass::{PassError, RecordError};
@@ -18,14 +18,8 @@ pub struct Scenario {
     pub tokens: usize,
     /// Sequences side by side.
     pub batch: usize,
-    /// The seed of the prompt and of the order.
-    pub seed: u64,
-    /// Unrecorded repetitions of each version first.
-    pub warmup: usize,
-    /// Repetitions of each version.
-    pub repetitions: usize,
-    /// No repetition is begun that would, by the last one's time, end after this many seconds.
-    pub max_time_s: Option<f64>,
+    /// How often; its seed is that of the prompt too.
+    pub schedule: Schedule,
     /// The steps that a profiler is to look at, of one more generation of each version after the warm-up; `None` for no
     /// such generation.
     pub profiled: Option<ProfiledSteps>,
@@ -45,9 +39,9 @@ pub struct Progress<'a> {
     pub version: &'a str,
     /// Plain or instrumented; `None` while warming up.
     pub twin: Option<Twin>,
-    /// Generations done, warm-up included.
+    /// Turns done, warm-up included.
     pub done: usize,
-    /// Generations in all, unless time runs out first.
+    /// Turns in all, as far as can be told by now.
     pub total: usize,
     /// Seconds since the run began.
     pub elapsed_s: f64,

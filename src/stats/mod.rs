@@ -3,12 +3,21 @@
 //! A [`Sample`] is never empty and holds finite values only, so that nothing below has to ask.
 
 mod bootstrap;
+mod grouped;
 mod normal;
+mod ranks;
 mod sample;
+mod series;
+mod speedup;
+mod student;
 mod verdict;
 
 pub use bootstrap::{ENOUGH_VALUES, Interval, median_interval, paired_ratio_interval, ratio_interval};
+pub use grouped::Grouped;
+pub use ranks::relative_half_width;
 pub use sample::{Fences, Sample, SampleError, Summary};
+pub use series::{LEAST_FOR_AUTOCORRELATION, LEAST_FOR_TREND, Trend, autocorrelation};
+pub use speedup::{ASSUMED_SPREAD, DEFAULT_THRESHOLD, Design, Method, SpeedUp};
 pub use verdict::Verdict;
 
 /// The confidence level used wherever none is named.

@@ -48,6 +48,11 @@ impl Sample {
         &self.values
     }
 
+    /// The values from the smallest to the largest.
+    pub(super) fn sorted(&self) -> &[f64] {
+        &self.sorted
+    }
+
     /// How many values there are.
     pub fn count(&self) -> usize {
         self.values.len()

@@ -145,7 +145,7 @@ impl Chosen {
     pub(crate) fn load<B: Backend>(&self, backend: &B, line: &mut Line) -> anyhow::Result<Model<B>> {
         let verb = match self.source {
             WeightSource::Random { .. } => "making random weights",
-            WeightSource::Directory { .. } => "reading weights",
+            WeightSource::Directory { .. } | WeightSource::Builtin { .. } => "reading weights",
         };
         let mut progress = |done: usize, of: usize| {
             line.update(&format!("{}: {verb}, block {done} of {of}", self.spec.name))

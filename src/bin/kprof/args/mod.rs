@@ -13,6 +13,7 @@ mod model;
 mod ncu;
 mod phase;
 mod roofline;
+mod schedule;
 mod served;
 mod versions;
 

@@ -2,6 +2,7 @@
 
 use super::export::TableExportArgs;
 use super::model::ModelArgs;
+use super::schedule::{ScheduleArgs, positive_time};
 use super::versions::VersionsFileArgs;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -14,7 +15,8 @@ use std::path::PathBuf;
     about = "Measure where the time of a model's prefill and decode goes, by KV-cache version",
     long_about = "Measure where the time of a model's prefill and decode goes, by KV-cache version.\n\n\
     Every repetition runs each version twice: plain, for latency, and instrumented, for the breakdown into \
-    embedding, attention, mlp and head. Versions are interleaved in a seeded order.\n\n\
+    embedding, attention, mlp and head. Versions are interleaved in a seeded order, after a warm-up until times no longer \
+    fall; repetitions end when every median is known to --precision, or with the most of them, or with --max-time.\n\n\
     Versions: v0 no cache, v1 KV cache, v2 INT8 cache, v3 cache shared by pairs of layers, v4 both.\n\n\
     TTFT: the prefill step, from its start to output token 1. TPOT: the mean decode step. tokens/s: batch / TPOT. \
     Bytes are the analytic floor: each op's inputs and outputs once, not DRAM traffic.",
@@ -43,15 +45,8 @@ pub(crate) struct PhaseArgs {
     /// Sequences side by side
     #[arg(short = 'b', long, value_name = "N", default_value_t = 1, help_heading = "Measurement")]
     pub(crate) batch: usize,
-    /// Unrecorded repetitions of each version first
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Measurement")]
-    pub(crate) warmup: usize,
-    /// Repetitions of each version
-    #[arg(short = 'r', long, value_name = "N", default_value_t = 5, help_heading = "Measurement")]
-    pub(crate) repetitions: usize,
-    /// Begin no repetition that would end later than this after the start of measuring, e.g. 50s or 500ms
-    #[arg(long, value_name = "TIME", default_value = "50s", value_parser = positive_time, help_heading = "Measurement")]
-    pub(crate) max_time: Seconds,
+    #[command(flatten)]
+    pub(crate) schedule: ScheduleArgs,
     /// After the warm-up, run one more generation in which cuProfilerStart and cuProfilerStop stand around one prefill
     /// and the last decode step, or of one stage: for `ncu --profile-from-start off` and `nsys --capture-range`
     #[arg(long, value_name = "STAGE", num_args = 0..=1, require_equals = true, value_parser = stages(),
@@ -113,9 +108,4 @@ fn stages() -> impl TypedValueParser<Value = ProfileStages> {
         None => ProfileStages(Stage::ALL.to_vec()),
     };
     PossibleValuesParser::new(Stage::ALL.map(Stage::name).into_iter().chain(["both"])).map(named)
-}
-
-fn positive_time(text: &str) -> Result<Seconds, String> {
-    let time = Seconds::parse(text).map_err(|e| e.to_string())?;
-    if time.0 > 0.0 { Ok(time) } else { Err(format!("'{text}' is no time after the start")) }
 }

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &RegressArgs) -> anyhow::Result<()> {
 
 /// The error whose exit code says what was found.
 fn judge(report: &CompareReport, unclear_fails: bool) -> anyhow::Result<()> {
-    let count = |verdict| report.verdicts().filter(|(_, time)| time.verdict == verdict).count();
+    let count = |verdict| report.verdicts().filter(|(_, time)| time.change.verdict == verdict).count();
     match (count(Verdict::Slower), count(Verdict::Unclear)) {
         (0, unclear) if unclear_fails && unclear > 0 => Err(TooUnclear(unclear).into()),
         (0, _) => Ok(()),

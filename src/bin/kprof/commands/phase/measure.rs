@@ -125,11 +125,12 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
             instructions: backend.instructions().map(str::to_string),
             prompt_length: scenario.prompt_length,
             tokens: scenario.tokens,
+            lengths: Vec::new(),
             batch: scenario.batch,
-            seed: scenario.seed,
-            warmup: scenario.warmup,
-            repetitions: scenario.repetitions,
-            max_time_s: scenario.max_time_s,
+            seed: scenario.schedule.seed,
+            warmup: scenario.schedule.warmup,
+            repetitions: scenario.schedule.least,
+            max_time_s: scenario.schedule.max_time_s,
             versions: scenario.versions.clone(),
         }),
         profiled: profiled(scenario),
@@ -185,7 +186,7 @@ fn describe(p: Progress<'_>) -> String {
         Some(Twin::Instrumented) => "instrumented",
     };
     let left = if p.done > 0 {
-        format!("  at most {:.0} s left", p.elapsed_s / p.done as f64 * (p.total - p.done) as f64)
+        format!("  about {:.0} s left", p.elapsed_s / p.done as f64 * (p.total - p.done) as f64)
     } else {
         String::new()
     };

@@ -16,12 +16,9 @@ pub(super) struct Plan {
 pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
     let names = expand_names(&args.versions).map_err(usage)?;
     let versions = named(&args.versions_file, &names)?;
-    for (flag, value) in [
-        ("--prompt-length", args.prompt_length),
-        ("--tokens", args.tokens),
-        ("--batch", args.batch),
-        ("--repetitions", args.repetitions),
-    ] {
+    for (flag, value) in
+        [("--prompt-length", args.prompt_length), ("--tokens", args.tokens), ("--batch", args.batch)]
+    {
         if value == 0 {
             return Err(usage(format!("{flag} is at least 1")));
         }
@@ -34,10 +31,7 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
         prompt_length: args.prompt_length,
         tokens: args.tokens,
         batch: args.batch,
-        seed: args.model.seed,
-        warmup: args.warmup,
-        repetitions: args.repetitions,
-        max_time_s: Some(args.max_time.0),
+        schedule: args.schedule.schedule(args.model.seed),
         profiled,
     };
     let (needed, limit) = (scenario.cached_tokens(), chosen.spec.max_position_embeddings);
@@ -62,7 +56,7 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
 /// The steps for a profiler: they must exist, and be warmed up.
 fn profiled(args: &PhaseArgs) -> anyhow::Result<Option<ProfiledSteps>> {
     let Some(stages) = &args.profile_step else { return Ok(None) };
-    if args.warmup == 0 {
+    if args.schedule.warmup == 0 {
         return Err(usage("--profile-step marks a step that is warmed up: --warmup is at least 1 with it"));
     }
     if stages.0 == [Stage::Decode] && args.tokens < 2 {

@@ -207,8 +207,14 @@ impl<B: Backend> Measurement<'_, '_, B> {
         repetition: usize,
         steps: Vec<TimedStep>,
     ) -> Result<(), RunnerError> {
-        let scripted = self.backend.marks().is_scripted();
-        let method = if scripted { TimingMethod::Scripted } else { TimingMethod::HostClock };
+        let marks = self.backend.marks();
+        let method = if marks.is_scripted() {
+            TimingMethod::Scripted
+        } else if marks.is_device() {
+            TimingMethod::DeviceEvent
+        } else {
+            TimingMethod::HostClock
+        };
         for step in steps {
             if twin == Twin::Instrumented
                 && let Some(plan) = self.recorder.plan(version, step.stage, &step.spans)?

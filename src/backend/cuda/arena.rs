@@ -90,7 +90,7 @@ mod tests {
         assert_eq!([1, 256, 257, 4096, 4097].map(class), [256, 256, 512, 4096, 4608]);
         for bytes in (1..2_000_000).step_by(997) {
             let size = class(bytes);
-            assert!(size >= bytes && size % 256 == 0, "{bytes}: {size}");
+            assert!(size >= bytes && size.is_multiple_of(256), "{bytes}: {size}");
             assert!(size - bytes < bytes / 8 + 256, "{bytes}: {size}");
         }
     }

@@ -217,11 +217,15 @@ pub(super) fn append(
         reserved: 0,
     };
     let kernel = match cache.spec.storage.element {
-        KvElement::F32 => by_type(dtype, ["kprof_append_f32_f32", "kprof_append_bf16_f32", "kprof_append_f16_f32"]),
+        KvElement::F32 => {
+            by_type(dtype, ["kprof_append_f32_f32", "kprof_append_bf16_f32", "kprof_append_f16_f32"])
+        }
         KvElement::Bf16 => {
             by_type(dtype, ["kprof_append_f32_bf16", "kprof_append_bf16_bf16", "kprof_append_f16_bf16"])
         }
-        KvElement::F16 => by_type(dtype, ["kprof_append_f32_f16", "kprof_append_bf16_f16", "kprof_append_f16_f16"]),
+        KvElement::F16 => {
+            by_type(dtype, ["kprof_append_f32_f16", "kprof_append_bf16_f16", "kprof_append_f16_f16"])
+        }
         _ => by_type(dtype, ["kprof_append_f32_int8", "kprof_append_bf16_int8", "kprof_append_f16_int8"]),
     };
     Launch::new(kernel, [items.div_ceil(4) as u32, 1, 1], 128, args)

@@ -117,7 +117,8 @@ fn introduce(ordinal: usize, driver: i32) -> Result<CudaDevice, CudaError> {
     let mut name = [0u8; 128];
     // SAFETY: at most as many bytes as there are, with a zero among them.
     call!(cuDeviceGetName(name.as_mut_ptr().cast(), name.len() as i32, device))?;
-    let name = CStr::from_bytes_until_nul(&name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name =
+        CStr::from_bytes_until_nul(&name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let mut uuid = sys::CUuuid { bytes: [0; 16] };
     // SAFETY: `uuid` is written.
     call!(cuDeviceGetUuid_v2(&raw mut uuid, device))?;
@@ -164,7 +165,8 @@ pub fn cuda_device(which: Option<&str>) -> Result<CudaDevice, CudaError> {
     let named = |d: &&CudaDevice| {
         let uuid = d.uuid.to_ascii_lowercase();
         let bare = uuid.trim_start_matches("gpu-");
-        asked.parse() == Ok(d.ordinal) || wanted.len() >= 4 && (uuid.starts_with(&wanted) || bare.starts_with(&wanted))
+        asked.parse() == Ok(d.ordinal)
+            || wanted.len() >= 4 && (uuid.starts_with(&wanted) || bare.starts_with(&wanted))
     };
     let known = || {
         let all: Vec<String> =
@@ -220,6 +222,14 @@ impl Gpu {
             functions: RefCell::default(),
             last: Cell::new(None),
         }))
+    }
+
+    /// Loads one kernel, as a trial.
+    ///
+    /// # Errors
+    /// When the device cannot run what kprof carries.
+    pub fn try_kernels(&self) -> Result<(), CudaError> {
+        self.function("kprof_probe_nothing").map(drop)
     }
 
     /// Free and total memory in bytes.
@@ -387,15 +397,19 @@ impl Gpu {
 
     /// The module with `kernel`, loaded when one of its kernels is first needed: loading compiles it for the device.
     fn module(&self, kernel: &'static str) -> Result<sys::CUmodule, CudaError> {
-        let image = image_of(kernel)
-            .ok_or_else(|| CudaError::Call { call: "load a kernel", reason: format!("there is no {kernel}") })?;
+        let image = image_of(kernel).ok_or_else(|| CudaError::Call {
+            call: "load a kernel",
+            reason: format!("there is no {kernel}"),
+        })?;
         if let Some(module) = self.modules.borrow().get(image.name) {
             return Ok(*module);
         }
         let text = CString::new(image.ptx).unwrap_or_default();
         let (mut module, mut log) = (std::ptr::null_mut(), vec![0u8; 4096]);
-        let mut options =
-            [sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER, sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
+        let mut options = [
+            sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER,
+            sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+        ];
         let mut values = [log.as_mut_ptr().cast::<c_void>(), log.len() as *mut c_void];
         // SAFETY: PTX that ends with zero; two options with their values: a buffer and, by the driver's convention as a
         // pointer, its size.

@@ -63,7 +63,7 @@ pub enum CudaError {
     #[error(
         "out of GPU memory: {asked} for {what} were asked for, {free} of {total} are free; lower --batch, \
          --prompt-length or --tokens, use fewer versions at once (each has its own cache), --layers N for a part of \
-         the model, or --dtype bf16",
+         the model, or --dtype bf16"
     )]
     OutOfMemory {
         /// How much was asked for.

@@ -1,7 +1,8 @@
 //! The ops of the backend, each as its launches; those that fuse are marked as one, with their parts.
 
 use super::args::{
-    ArgmaxArgs, EmbedArgs, HeadNormArgs, NormArgs, PointwiseArgs, RopeArgs, activation_code, by_type, norm_code,
+    ArgmaxArgs, EmbedArgs, HeadNormArgs, NormArgs, PointwiseArgs, RopeArgs, activation_code, by_type,
+    norm_code,
 };
 use super::attention::{self, Cut, Scratch, Source};
 use super::launch::Launch;
@@ -176,7 +177,8 @@ fn most_rows(rows: usize, what: &str) -> Result<(), BackendError> {
     if rows <= MOST_ROWS {
         return Ok(());
     }
-    let what = format!("{what} of {rows} rows in one step: at most {MOST_ROWS}; lower --batch or --prompt-length");
+    let what =
+        format!("{what} of {rows} rows in one step: at most {MOST_ROWS}; lower --batch or --prompt-length");
     Err(BackendError::Unsupported { backend: "cuda", what })
 }
 
@@ -509,9 +511,7 @@ impl Backend for CudaBackend {
         let dtype = self.dtype;
         let (source, kv) = match keys_values {
             KeysValues::Cache(cache) => (Source::cache(cache), cache.spec.storage),
-            KeysValues::Activations => {
-                (Source::activations(q, step, spec, dtype), KvStorage::plain(dtype))
-            }
+            KeysValues::Activations => (Source::activations(q, step, spec, dtype), KvStorage::plain(dtype)),
         };
         let op = Op::Attention {
             heads: spec.heads,

@@ -36,21 +36,22 @@ pub struct GpuProbe {
     bytes: usize,
 }
 
-/// The largest buffer: three of them, and a read of one takes 0.3 ms at 3.35 TB/s.
-const MOST: usize = 1 << 30;
-
 impl GpuProbe {
-    /// Probes with buffers of at least eight times the L2, where memory has room.
+    /// Probes with three buffers of up to `most` bytes, of a quarter of the free memory where that is less.
     ///
     /// # Errors
-    /// When the device has no room for three buffers of twice its L2.
-    pub fn new(gpu: &Rc<Gpu>) -> Result<Self, BackendError> {
+    /// When the device has no room for them.
+    pub fn new(gpu: &Rc<Gpu>, most: usize) -> Result<Self, BackendError> {
         let (free, _) = gpu.memory()?;
-        let room = free / 4;
-        let bytes = room.clamp((2.0 * gpu.device.l2_bytes) as usize, MOST) / 4096 * 4096;
+        let bytes = most.min(free / 4) / 4096 * 4096;
         let buffer = || gpu.zeros(bytes.max(4096), "a probe's buffer");
         let buffers = [buffer()?, buffer()?, buffer()?];
-        Ok(Self { gpu: Rc::clone(gpu), buffers, out: gpu.zeros(4096, "a probe's result")?, bytes: bytes.max(4096) })
+        Ok(Self {
+            gpu: Rc::clone(gpu),
+            buffers,
+            out: gpu.zeros(4096, "a probe's result")?,
+            bytes: bytes.max(4096),
+        })
     }
 
     /// Bytes of the buffers that memory is read from.
@@ -58,7 +59,7 @@ impl GpuProbe {
         self.bytes as f64
     }
 
-    /// The rate of one run, by device events around it; the caller repeats, and takes the best.
+    /// The rate of one run of about `seconds`, by device events around it; the caller repeats, and takes the best.
     ///
     /// # Errors
     /// When the device fails.
@@ -66,7 +67,7 @@ impl GpuProbe {
         // So much work that a run takes about as long as asked, by a first run of little.
         let (launch, amount) = self.launch(what, 1);
         let first_s = self.time(&launch)?.max(1e-7);
-        let times = (seconds / first_s).clamp(1.0, 1e5) as i32;
+        let times = (seconds / first_s).clamp(1.0, 1e6) as i32;
         let (launch, amount) = if times > 1 { self.launch(what, times) } else { (launch, amount) };
         Ok(amount / self.time(&launch)?)
     }
@@ -79,7 +80,7 @@ impl GpuProbe {
         // A quarter of L2, which the whole chip can hold beside what else lies there.
         let l2 = ((self.gpu.device.l2_bytes / 4.0) as usize).clamp(4096, self.bytes) / 16;
         let vectors = if what == GpuRate::L2Read { l2 } else { self.bytes / 16 };
-        let rounds = 64 * times;
+        let rounds = 8 * times;
         let args = ProbeArgs {
             a: self.buffers[0].address,
             b: self.buffers[1].address,
@@ -104,7 +105,8 @@ impl GpuProbe {
                 (kernel, flops * 8.0 * f64::from(rounds) * (blocks * 256) as f64)
             }
             GpuRate::Tensor(dtype) => {
-                let kernel = if dtype == DType::F16 { "kprof_probe_tensor_f16" } else { "kprof_probe_tensor_bf16" };
+                let kernel =
+                    if dtype == DType::F16 { "kprof_probe_tensor_f16" } else { "kprof_probe_tensor_bf16" };
                 // 16 x 8 x 16 multiply-adds.
                 (kernel, 4096.0 * 8.0 * f64::from(rounds) * (blocks * 8) as f64)
             }

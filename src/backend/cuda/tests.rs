@@ -14,7 +14,8 @@ fn entries() -> BTreeMap<String, usize> {
             let (name, rest) = part.split_once('(').expect("an entry has parameters");
             let parameters = rest.split_once(')').expect("they end").0;
             assert_eq!(parameters.matches(".param").count(), 1, "{name} takes one struct");
-            let size = parameters.rsplit_once('[').and_then(|(_, n)| n.split_once(']')).expect("with its size").0;
+            let size =
+                parameters.rsplit_once('[').and_then(|(_, n)| n.split_once(']')).expect("with its size").0;
             found.insert(name.trim().to_string(), size.parse().expect("a number"));
         }
     }

@@ -7,6 +7,7 @@ mod baseline;
 mod commands;
 mod device;
 mod exit;
+mod gpu;
 mod interrupt;
 mod model;
 mod output;

@@ -42,7 +42,15 @@ pub(super) fn check(bench: &mut Bench) -> Result<(), BackendError> {
         Case { rows: 3, inputs: 776, norm: Some(NormKind::Layer), activation: gelu, bias: true, ..PLAIN },
         Case { rows: 4, inputs: 1032, outputs: 24, residual: true, bias: true, ..PLAIN },
         Case { rows: 7, inputs: 264, outputs: 48, activation: silu, gate: true, ..PLAIN },
-        Case { inputs: 2056, outputs: 32, norm: Some(NormKind::Rms), activation: silu, gate: true, bias: true, ..PLAIN },
+        Case {
+            inputs: 2056,
+            outputs: 32,
+            norm: Some(NormKind::Rms),
+            activation: silu,
+            gate: true,
+            bias: true,
+            ..PLAIN
+        },
     ] {
         // Few multiprocessors: many outputs per block, no sharing; many: all warps of a block share outputs.
         for multiprocessors in [1, 132] {

@@ -99,9 +99,24 @@ impl Bench {
         y: &CudaTensor,
         want: &[f64],
     ) -> Result<(), CudaError> {
+        self.compare_within(1.0, launch, case, y, want)
+    }
+
+    /// The same where `times` the usual error is allowed.
+    fn compare_within(
+        &mut self,
+        times: f64,
+        launch: &Launch,
+        case: String,
+        y: &CudaTensor,
+        want: &[f64],
+    ) -> Result<(), CudaError> {
         self.run(launch)?;
         let found = self.read(y)?;
         self.note(launch.kernel, case, &found, want);
+        if let Some(check) = self.checks.last_mut() {
+            check.error /= times;
+        }
         Ok(())
     }
 

@@ -31,13 +31,8 @@ fn embeddings(bench: &mut Bench) -> Result<(), BackendError> {
     let step = bench.gpu.upload(&words, "a check")?;
     for with in [false, true] {
         let y = bench.blank(ids.len(), width)?;
-        let launch = ops::embed(
-            bench.dtype,
-            &tokens,
-            with.then_some(&positions),
-            (new_tokens, step.address),
-            &y,
-        );
+        let launch =
+            ops::embed(bench.dtype, &tokens, with.then_some(&positions), (new_tokens, step.address), &y);
         let want: Vec<f64> = (0..ids.len() * width)
             .map(|i| {
                 let (row, c) = (i / width, i % width);
@@ -132,7 +127,12 @@ fn pointwise(bench: &mut Bench) -> Result<(), BackendError> {
         bench.compare(&ops::gate(dtype, &dx, kind, &half), format!("{kind:?}"), &half, &want)?;
     }
     let want: Vec<f64> = x.iter().zip(&other).map(|(a, b)| f64::from(*a) + f64::from(*b)).collect();
-    Ok(bench.compare(&ops::residual(dtype, &dx, &dother, &y), format!("{rows} x {}", 2 * width), &y, &want)?)
+    Ok(bench.compare(
+        &ops::residual(dtype, &dx, &dother, &y),
+        format!("{rows} x {}", 2 * width),
+        &y,
+        &want,
+    )?)
 }
 
 fn rotary(bench: &mut Bench) -> Result<(), BackendError> {
@@ -157,7 +157,8 @@ fn rotary(bench: &mut Bench) -> Result<(), BackendError> {
             for pair in 0..pairs {
                 let at = row * width + head * head_dim + pair;
                 let (a, b) = (f64::from(x[at]), f64::from(x[at + pairs]));
-                let (c, s) = (f64::from(cos[position * pairs + pair]), f64::from(sin[position * pairs + pair]));
+                let (c, s) =
+                    (f64::from(cos[position * pairs + pair]), f64::from(sin[position * pairs + pair]));
                 want[at] = a * c - b * s;
                 want[at + pairs] = b * c + a * s;
             }
@@ -176,15 +177,15 @@ fn argmax(bench: &mut Bench) -> Result<(), BackendError> {
     x[3 * vocab - 1] = 2.0;
     let x = bench.rounded(&x);
     let logits = bench.tensor(&x, vocab)?;
-    let (ids, meeting) = (bench.gpu.zeros(64, "a check")?, bench.gpu.zeros(super::super::MEETINGS * 16, "a check")?);
+    let (ids, meeting) =
+        (bench.gpu.zeros(64, "a check")?, bench.gpu.zeros(super::super::MEETINGS * 16, "a check")?);
     let launch = ops::argmax(bench.dtype, 132, &logits, ids.address, meeting.address);
     // Twice, as the second finds what the first leaves.
     bench.run(&launch)?;
     bench.run(&launch)?;
     let mut bytes = [0u8; 12];
     bench.gpu.download(&ids, &mut bytes)?;
-    let found: Vec<f32> =
-        bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b) as f32).collect();
+    let found: Vec<f32> = bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b) as f32).collect();
     let want: Vec<f64> = x
         .chunks(vocab)
         .map(|row| {

@@ -8,6 +8,7 @@ mod doctor;
 mod estimate;
 mod export;
 mod import;
+mod kernels;
 mod logits;
 mod model;
 mod ncu;
@@ -24,6 +25,7 @@ pub(crate) use doctor::DoctorArgs;
 pub(crate) use estimate::EstimateArgs;
 pub(crate) use export::ExportArgs;
 pub(crate) use import::ImportArgs;
+pub(crate) use kernels::KernelsArgs;
 pub(crate) use logits::{FeedArg, LogitsArgs};
 pub(crate) use model::ModelArgs;
 pub(crate) use ncu::NcuArgs;
@@ -58,6 +60,7 @@ pub(crate) enum Command {
     Import(ImportArgs),
     Ceilings(CeilingsArgs),
     Doctor(DoctorArgs),
+    Kernels(KernelsArgs),
     Logits(LogitsArgs),
     Versions(VersionsArgs),
 }

@@ -2,15 +2,16 @@
 
 use super::plan::Plan;
 use crate::args::PhaseArgs;
+use crate::gpu::{self, Device};
 use crate::interrupt;
-use crate::model::{Device, Task};
+use crate::model::Task;
 use crate::progress::Line;
 use kprof::attach::Presence;
 use kprof::backend::{Backend, fake_ceilings};
 use kprof::host::{self, System, Watch, WatchOptions};
 use kprof::hw::Ceiling;
 use kprof::llm::Stage;
-use kprof::probe::{Depth, ProbeOptions, bounds, measure_cpu};
+use kprof::probe::{Depth, GpuDepth, ProbeOptions, bounds, gpu_bounds, measure_cpu, measure_gpu};
 use kprof::profile::{
     DeviceInfo, FORMAT_VERSION, Finding, FindingCode, HostInfo, Manifest, ProfileError, Profiled, Record,
     Run, RunConfig, RunWriter, Twin,
@@ -50,11 +51,11 @@ impl Task for Measurement<'_> {
         if let Some(tool) = Presence::of_process().tool {
             record(Record::Finding(under(&tool)))?;
         }
-        for ceiling in ceilings(plan.chosen.device, backend.threads(), line) {
+        for ceiling in ceilings(&plan.chosen.device, backend.threads(), line)? {
             record(Record::Ceiling(ceiling))?;
         }
         let mut progress = |p: Progress<'_>| line.update(&describe(p));
-        let mut watch = watch(args, plan.chosen.device);
+        let mut watch = watch(args, &plan.chosen.device);
         let mut sink = Sink { record: &mut record, progress: &mut progress, stop, watch: watch.as_ref() };
         let outcome = measure_phases(&mut backend, &model, &plan.scenario, &mut sink);
         if let Some(cost) = watch.as_mut().and_then(Watch::stop) {
@@ -70,13 +71,13 @@ impl Task for Measurement<'_> {
 }
 
 /// Watches the machine, unless told not to; a scripted clock has no machine under it.
-fn watch(args: &PhaseArgs, device: Device) -> Option<Watch> {
-    if args.no_telemetry || device == Device::Fake {
+fn watch(args: &PhaseArgs, device: &Device) -> Option<Watch> {
+    if args.no_telemetry || *device == Device::Fake {
         return None;
     }
     let interval = Duration::from_secs_f64(args.telemetry_interval.0);
     // GPUs do nothing in a run on the CPU, and asking them wakes them up.
-    Some(Watch::start(System::this(), WatchOptions { interval, gpus: device != Device::Cpu }))
+    Some(Watch::start(System::this(), WatchOptions { interval, gpus: *device != Device::Cpu }))
 }
 
 /// The run file: the place asked for, or a new one under profiles/runs/ whose name says what it is.
@@ -113,7 +114,7 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
         kprof: host::kprof_info(),
         command: command(),
         started,
-        device: device_info(plan.chosen.device, &environment, backend.threads()),
+        device: device_info(&plan.chosen.device, &environment, backend.threads()),
         host: environment,
         config: Some(RunConfig {
             benchmark: "phase".to_string(),
@@ -123,6 +124,7 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
             dtype: args.model.dtype,
             weight_format: args.model.weights,
             instructions: backend.instructions().map(str::to_string),
+            exec: plan.chosen.device.is_cuda().then(|| gpu::exec(&args.model).name().to_string()),
             prompt_length: scenario.prompt_length,
             tokens: scenario.tokens,
             lengths: Vec::new(),
@@ -160,23 +162,30 @@ fn command() -> Vec<String> {
     std::iter::once("kprof".to_string()).chain(std::env::args().skip(1)).collect()
 }
 
-fn device_info(device: Device, host: &HostInfo, threads: Option<usize>) -> DeviceInfo {
+fn device_info(device: &Device, host: &HostInfo, threads: Option<usize>) -> DeviceInfo {
     let name = match device {
         Device::Cpu => host.cpu.name.clone().unwrap_or_else(|| format!("{} CPU", host.cpu.arch)),
         Device::Fake => "fake device (scripted clock)".to_string(),
+        Device::Cuda(gpu) => gpu.name.clone(),
     };
     DeviceInfo { kind: device.kind().to_string(), name, threads }
 }
 
-/// The CPU's ceilings, probed beside the run on as many threads as compute; the fake device's by definition.
-fn ceilings(device: Device, threads: Option<usize>, line: &mut Line) -> Vec<Ceiling> {
-    if device == Device::Fake {
-        return fake_ceilings();
+/// The device's ceilings, probed beside the run (the CPU's on as many threads as compute); the fake device's by definition.
+fn ceilings(device: &Device, threads: Option<usize>, line: &mut Line) -> anyhow::Result<Vec<Ceiling>> {
+    match device {
+        Device::Fake => return Ok(fake_ceilings()),
+        Device::Cuda(device) => {
+            let gpu = gpu::open(device)?;
+            let mut progress = |what: &str| line.update(&format!("probing ceilings: {what}"));
+            return Ok(gpu_bounds(&measure_gpu(&gpu, gpu::depth(GpuDepth::Quick), &mut progress)?));
+        }
+        Device::Cpu => {}
     }
     let mut options = ProbeOptions::new(Depth::Quick);
     options.threads = threads.unwrap_or(options.threads);
     let measured = measure_cpu(&options, &mut |p| line.update(&format!("probing ceilings: {}", p.what)));
-    bounds(&measured, options.threads)
+    Ok(bounds(&measured, options.threads))
 }
 
 fn describe(p: Progress<'_>) -> String {

@@ -9,6 +9,7 @@ mod explain;
 mod findings;
 mod footer;
 mod history;
+mod html;
 mod join;
 mod launches;
 mod machine;
@@ -37,6 +38,7 @@ pub use explain::{MetricRow, explain};
 pub use findings::findings;
 pub use footer::footer;
 pub use history::{history_csv, history_json, history_lines, history_table};
+pub use html::{ReportOptions, report_html};
 pub use join::{JOIN_NOTE, gap_table, join_heading, join_table};
 pub use launches::{
     ConvertError, LAUNCHES_SCHEMA_VERSION, Launches, launches_csv, launches_json, launches_jsonl,

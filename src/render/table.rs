@@ -51,8 +51,16 @@ impl Column {
         self
     }
 
-    fn header(&self) -> String {
+    /// Its title with its unit.
+    pub(super) fn header(&self) -> String {
         if self.unit.is_empty() { self.title.clone() } else { format!("{} [{}]", self.title, self.unit) }
+    }
+}
+
+impl Column {
+    /// Whether its cells are numbers.
+    pub(super) fn is_number(&self) -> bool {
+        self.align == Align::Right
     }
 }
 
@@ -71,6 +79,16 @@ impl Table {
     /// A table without rows.
     pub fn new(columns: Vec<Column>) -> Self {
         Self { columns, ..Self::default() }
+    }
+
+    /// Its columns.
+    pub(super) fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// Its rows.
+    pub(super) fn rows(&self) -> &[Vec<String>] {
+        &self.rows
     }
 
     /// Adds a row with as many cells as there are columns.

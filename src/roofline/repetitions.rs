@@ -46,7 +46,7 @@ impl<'a> Repetitions<'a> {
     }
 
     /// Of each repetition, the mean over its steps of what `value` gives; `None` where it gives none for any.
-    pub(super) fn means(&self, value: impl Fn(&StepRecord) -> Option<f64>) -> Option<Sample> {
+    pub fn means(&self, value: impl Fn(&StepRecord) -> Option<f64>) -> Option<Sample> {
         let mean = |steps: &Vec<&StepRecord>| {
             let values: Option<Vec<f64>> = steps.iter().map(|s| value(s)).collect();
             values.map(|v| v.iter().sum::<f64>() / v.len() as f64)
@@ -62,7 +62,7 @@ impl<'a> Repetitions<'a> {
     }
 
     /// Of the repetitions that have both stages, the time of all steps: `self` being one stage and `other` the next.
-    pub(super) fn whole(&self, other: &Self) -> BTreeMap<usize, f64> {
+    pub fn whole(&self, other: &Self) -> BTreeMap<usize, f64> {
         let total = |steps: &Vec<&StepRecord>| steps.iter().map(|s| s.time_s).sum::<f64>();
         let sum = |(number, steps): (&usize, &Vec<&StepRecord>)| {
             Some((*number, total(steps) + total(other.steps.get(number)?)))

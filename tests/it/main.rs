@@ -15,6 +15,7 @@ mod llama;
 mod models_cli;
 mod ncu;
 mod passes;
+mod plot;
 mod reference_gpt;
 mod reference_llama;
 mod release;

@@ -85,6 +85,23 @@ pub(super) fn linear_ticks(most: f64) -> Vec<f64> {
     (0..=(most / step).ceil() as i32).map(|i| f64::from(i) * step).collect()
 }
 
+/// Round steps that enclose both, at most `most` steps where that can be had, with the decimals that tell them apart.
+pub(super) fn nice_ticks(low: f64, high: f64, most: usize) -> (Vec<f64>, usize) {
+    let (low, high) = if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) };
+    // Values that are all the same get room on both sides.
+    let room = if low == 0.0 { 1.0 } else { 0.1 * low.abs() };
+    let (low, high) = if high > low { (low, high) } else { (low - room * f64::from(low != 0.0), low + room) };
+    let rough = (high - low) / most.max(1) as f64;
+    let power = 10f64.powi(rough.log10().floor() as i32);
+    let steps = [1.0, 2.0, 5.0, 10.0, 20.0].into_iter().map(|m| m * power);
+    let ends = |step: f64| ((low / step + 1e-9).floor() as i64, (high / step - 1e-9).ceil() as i64);
+    let fits = |step: &f64| (ends(*step).1 - ends(*step).0) as usize <= most.max(1);
+    let step = steps.clone().find(fits).unwrap_or(10.0 * power);
+    let (first, last) = ends(step);
+    let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
+    ((first..=last.max(first + 1)).map(|i| i as f64 * step).collect(), decimals)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +126,17 @@ mod tests {
     fn tick_labels_are_plain_numbers_where_short() {
         let labels: Vec<String> = [0.001, 0.1, 1.0, 1000.0, 1e7].map(tick_label).to_vec();
         assert_eq!(labels, ["0.001", "0.1", "1", "1000", "1e7"]);
+    }
+
+    #[test]
+    fn nice_ticks_enclose_what_they_are_for() {
+        assert_eq!(nice_ticks(0.0, 9.3, 5), (vec![0.0, 2.0, 4.0, 6.0, 8.0, 10.0], 0));
+        assert_eq!(nice_ticks(3.21, 3.29, 4).0.first(), Some(&3.2));
+        assert_eq!(nice_ticks(3.21, 3.29, 4).1, 2);
+        let (ticks, _) = nice_ticks(5.0, 5.0, 4);
+        assert!(ticks[0] < 5.0 && *ticks.last().unwrap() > 5.0, "{ticks:?}");
+        assert!(nice_ticks(0.0, 0.0, 4).0.len() > 1);
+        assert!(nice_ticks(f64::INFINITY, f64::NEG_INFINITY, 4).0.len() > 1);
     }
 
     #[test]

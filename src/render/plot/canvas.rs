@@ -1,6 +1,9 @@
 //! A list of shapes that becomes an SVG through plotters, and the boxes of its texts.
 
 use super::font;
+use super::marks::WHITE;
+use super::text::{Anchor, Text};
+use super::theme::Theme;
 use plotters::backend::SVGBackend;
 use plotters_backend::text_anchor::{HPos, Pos, VPos};
 use plotters_backend::{
@@ -17,11 +20,17 @@ pub struct Figure {
     pub svg: String,
     /// Where its texts are, in pixels of the SVG.
     pub texts: Vec<TextBox>,
+    /// Pixels from left to right.
+    pub width: u32,
+    /// Pixels from top to bottom.
+    pub height: u32,
 }
 
 /// The rectangle of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TextBox {
+    /// Which text it is, in the order they are drawn: a turned text has several rectangles.
+    pub number: usize,
     /// The text.
     pub text: String,
     /// Left, top, right, bottom.
@@ -57,123 +66,34 @@ impl Area {
     }
 }
 
-/// Which end of a text its position is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Anchor {
-    Start,
-    Middle,
-    End,
-}
-
-/// A text and how it looks; `y` is its middle.
-#[derive(Clone, Debug)]
-pub(super) struct Text {
-    pub(super) text: String,
-    pub(super) x: f64,
-    pub(super) y: f64,
-    pub(super) size: f64,
-    pub(super) anchor: Anchor,
-    pub(super) color: Rgb,
-    pub(super) bold: bool,
-    /// Upwards, for the title of a vertical axis.
-    pub(super) vertical: bool,
-    /// Degrees that the text is turned by around its start, clockwise; along a sloped line.
-    pub(super) angle: f64,
-}
-
-impl Text {
-    pub(super) fn new(text: impl Into<String>, x: f64, y: f64, size: f64) -> Self {
-        let printable = |c: char| if c.is_control() || (MARK..='\u{E00F}').contains(&c) { ' ' } else { c };
-        let text = text.into().chars().map(printable).collect();
-        Self {
-            text,
-            x,
-            y,
-            size,
-            anchor: Anchor::Start,
-            color: (0, 0, 0),
-            bold: false,
-            vertical: false,
-            angle: 0.0,
-        }
-    }
-
-    pub(super) fn anchored(mut self, anchor: Anchor) -> Self {
-        self.anchor = anchor;
-        self
-    }
-
-    pub(super) fn colored(mut self, color: Rgb) -> Self {
-        self.color = color;
-        self
-    }
-
-    pub(super) fn bold(mut self) -> Self {
-        self.bold = true;
-        self
-    }
-
-    pub(super) fn vertical(mut self) -> Self {
-        self.vertical = true;
-        self
-    }
-
-    /// The same turned around its start.
-    pub(super) fn turned(mut self, angle: f64) -> Self {
-        self.angle = angle;
-        self
-    }
-
-    /// What the text covers: its area, or small ones along a turned text.
-    pub(super) fn areas(&self) -> Vec<Area> {
-        if self.angle == 0.0 {
-            return vec![self.area()];
-        }
-        let width = font::width(&self.text, self.size, self.bold);
-        let (sin, cos) = self.angle.to_radians().sin_cos();
-        let count = (width / self.size).ceil().max(1.0) as usize;
-        let at = |i: usize| (i as f64 + 0.5) * width / count as f64;
-        (0..count)
-            .map(|i| Area::around(self.x + at(i) * cos, self.y + at(i) * sin, self.size / 2.0))
-            .collect()
-    }
-
-    /// Ascent and descent of the font are 0.76 and 0.24 em; its middle line is drawn at `y`.
-    pub(super) fn area(&self) -> Area {
-        let width = font::width(&self.text, self.size, self.bold);
-        let before = match self.anchor {
-            Anchor::Start => 0.0,
-            Anchor::Middle => width / 2.0,
-            Anchor::End => width,
-        };
-        let half = self.size * 0.55;
-        if self.vertical {
-            let (top, bottom) = (self.y - (width - before), self.y + before);
-            return Area { x0: self.x - half, y0: top, x1: self.x + half, y1: bottom };
-        }
-        Area { x0: self.x - before, y0: self.y - half, x1: self.x - before + width, y1: self.y + half }
-    }
-}
-
 enum Shape {
     Path(Vec<(f64, f64)>, Rgb, u32),
-    Polygon(Vec<(f64, f64)>, Rgb),
+    /// Corners, colour, opacity.
+    Polygon(Vec<(f64, f64)>, Rgb, f64),
     /// Centre, radius, colour, stroke; without a stroke it is filled.
     Circle((f64, f64), u32, Rgb, Option<u32>),
-    Dashed((f64, f64), (f64, f64), Rgb, u32),
+    /// Points, colour, stroke, lengths of dashes and gaps.
+    Dashed(Vec<(f64, f64)>, Rgb, u32, &'static str),
     Text(Text),
 }
+
+/// The dashes of a line, which is unbroken for the first of what they tell apart.
+pub(super) const DASHES: [&str; 4] = ["", "7 4", "2 3", "9 3 2 3"];
+
+/// The dashes of ceilings of caches.
+const PLAIN_DASHES: &str = "5 4";
 
 /// Collects shapes in the order they are drawn.
 pub(super) struct Canvas {
     width: u32,
     height: u32,
+    theme: Theme,
     shapes: Vec<Shape>,
 }
 
 impl Canvas {
-    pub(super) fn new(width: u32, height: u32) -> Self {
-        Self { width, height, shapes: Vec::new() }
+    pub(super) fn new(width: u32, height: u32, theme: Theme) -> Self {
+        Self { width, height, theme, shapes: Vec::new() }
     }
 
     pub(super) fn path(&mut self, points: &[(f64, f64)], color: Rgb, stroke: u32) {
@@ -185,11 +105,24 @@ impl Canvas {
     }
 
     pub(super) fn dashed(&mut self, from: (f64, f64), to: (f64, f64), color: Rgb, stroke: u32) {
-        self.shapes.push(Shape::Dashed(from, to, color, stroke));
+        self.shapes.push(Shape::Dashed(vec![from, to], color, stroke, PLAIN_DASHES));
+    }
+
+    /// A path in one of [`DASHES`].
+    pub(super) fn path_in(&mut self, points: &[(f64, f64)], color: Rgb, stroke: u32, dashes: usize) {
+        match DASHES[dashes % DASHES.len()] {
+            "" => self.path(points, color, stroke),
+            dashes => self.shapes.push(Shape::Dashed(points.to_vec(), color, stroke, dashes)),
+        }
     }
 
     pub(super) fn polygon(&mut self, points: &[(f64, f64)], color: Rgb) {
-        self.shapes.push(Shape::Polygon(points.to_vec(), color));
+        self.shapes.push(Shape::Polygon(points.to_vec(), color, 1.0));
+    }
+
+    /// A polygon that what is behind it shows through.
+    pub(super) fn shade(&mut self, points: &[(f64, f64)], color: Rgb, opacity: f64) {
+        self.shapes.push(Shape::Polygon(points.to_vec(), color, opacity));
     }
 
     pub(super) fn circle(&mut self, at: (f64, f64), radius: f64, color: Rgb, stroke: Option<u32>) {
@@ -202,6 +135,10 @@ impl Canvas {
     }
 
     pub(super) fn text(&mut self, text: Text) {
+        if text.halo {
+            let Area { x0, y0, x1, y1 } = text.area();
+            self.rect(Area { x0: x0 - 2.0, y0, x1: x1 + 2.0, y1 }, WHITE);
+        }
         self.shapes.push(Shape::Text(text));
     }
 
@@ -209,23 +146,19 @@ impl Canvas {
         let mut svg = String::new();
         {
             let mut backend = SVGBackend::with_string(&mut svg, (self.width, self.height));
-            let white = Style { color: (255, 255, 255), stroke: 1 };
             let corner = (self.width as i32, self.height as i32);
             // OK to ignore errors here and in `draw`: writing to a string cannot fail.
-            let _ = backend.draw_rect((0, 0), corner, &white, true);
+            let _ = backend.draw_rect((0, 0), corner, &Style::new(self.theme.paint(WHITE), 1), true);
             for (i, shape) in self.shapes.iter().enumerate() {
-                match own_svg(shape) {
-                    Some(_) => draw(
-                        &mut backend,
-                        &Shape::Text(Text { text: mark(i), ..Text::new("", 0.0, 0.0, 1.0) }),
-                    ),
-                    None => draw(&mut backend, shape),
+                match own_svg(shape, self.theme) {
+                    Some(_) => draw(&mut backend, &Shape::Text(Text::mark(mark(i))), self.theme),
+                    None => draw(&mut backend, shape, self.theme),
                 }
             }
             let _ = backend.present();
         }
         for (i, shape) in self.shapes.iter().enumerate() {
-            if let Some(own) = own_svg(shape) {
+            if let Some(own) = own_svg(shape, self.theme) {
                 replace_element(&mut svg, &mark(i), &own);
             }
         }
@@ -233,28 +166,33 @@ impl Canvas {
             Shape::Text(text) => Some(text),
             _ => None,
         });
-        let boxes =
-            texts.flat_map(|t| t.areas().into_iter().map(|area| TextBox { text: t.text.clone(), area }));
-        Figure { texts: boxes.collect(), svg }
+        let boxes = texts.enumerate().flat_map(|(number, t)| {
+            t.areas().into_iter().map(move |area| TextBox { number, text: t.text.clone(), area })
+        });
+        Figure { texts: boxes.collect(), svg, width: self.width, height: self.height }
     }
 }
 
 /// plotters' backend has neither dashes nor turned text: such shapes are written here, into the place of a text
 /// that begins with this character of Unicode's private area.
-const MARK: char = '\u{E000}';
+pub(super) const MARK: char = '\u{E000}';
 
 fn mark(index: usize) -> String {
     format!("{MARK}{index}{MARK}")
 }
 
 /// The SVG of what plotters does not draw.
-fn own_svg(shape: &Shape) -> Option<String> {
+fn own_svg(shape: &Shape, theme: Theme) -> Option<String> {
     match shape {
-        Shape::Dashed((x1, y1), (x2, y2), color, stroke) => Some(format!(
-            "<line opacity=\"1\" stroke=\"{}\" stroke-width=\"{stroke}\" stroke-dasharray=\"5 4\" \
-             x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>",
-            hex(*color)
-        )),
+        Shape::Dashed(points, color, stroke, dashes) => {
+            let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            Some(format!(
+                "<polyline fill=\"none\" opacity=\"1\" stroke=\"{}\" stroke-width=\"{stroke}\" \
+                 stroke-dasharray=\"{dashes}\" points=\"{}\"/>",
+                hex(theme.paint(*color)),
+                points.join(" ")
+            ))
+        }
         Shape::Text(text) if text.angle != 0.0 => {
             let (x, y) = (text.x, text.y);
             Some(format!(
@@ -262,7 +200,7 @@ fn own_svg(shape: &Shape) -> Option<String> {
                  font-size=\"{}\" opacity=\"1\" fill=\"{}\" transform=\"rotate({:.1}, {x:.1}, {y:.1})\">\n{}\n</text>",
                 font::FAMILY,
                 text.size,
-                hex(text.color),
+                hex(theme.ink(text)),
                 text.angle,
                 escaped(&text.text)
             ))
@@ -271,7 +209,7 @@ fn own_svg(shape: &Shape) -> Option<String> {
     }
 }
 
-fn hex((r, g, b): Rgb) -> String {
+pub(super) fn hex((r, g, b): Rgb) -> String {
     format!("#{r:02X}{g:02X}{b:02X}")
 }
 
@@ -287,21 +225,25 @@ fn replace_element(svg: &mut String, mark: &str, own: &str) {
     svg.replace_range(start..end, own);
 }
 
-fn draw(backend: &mut SVGBackend<'_>, shape: &Shape) {
+fn draw(backend: &mut SVGBackend<'_>, shape: &Shape, theme: Theme) {
     let pixels = |points: &[(f64, f64)]| -> Vec<BackendCoord> { points.iter().map(|p| pixel(*p)).collect() };
+    let style = |color: Rgb, stroke: u32| Style::new(theme.paint(color), stroke);
     let _ = match shape {
         Shape::Path(points, color, stroke) => match pixels(points)[..] {
-            [from, to] => backend.draw_line(from, to, &Style { color: *color, stroke: *stroke }),
-            ref path => backend.draw_path(path.iter().copied(), &Style { color: *color, stroke: *stroke }),
+            [from, to] => backend.draw_line(from, to, &style(*color, *stroke)),
+            ref path => backend.draw_path(path.iter().copied(), &style(*color, *stroke)),
         },
-        Shape::Polygon(points, color) => {
-            backend.fill_polygon(pixels(points), &Style { color: *color, stroke: 1 })
+        Shape::Polygon(points, color, alpha) => {
+            backend.fill_polygon(pixels(points), &Style { alpha: *alpha, ..style(*color, 1) })
         }
         Shape::Circle(at, radius, color, stroke) => {
-            let style = Style { color: *color, stroke: stroke.unwrap_or(1) };
+            let style = style(*color, stroke.unwrap_or(1));
             backend.draw_circle(pixel(*at), *radius, &style, stroke.is_none())
         }
-        Shape::Text(text) => backend.draw_text(&text.text, &TextStyle(text), pixel((text.x, text.y))),
+        Shape::Text(text) => {
+            let style = TextStyle { text, ink: theme.ink(text) };
+            backend.draw_text(&text.text, &style, pixel((text.x, text.y)))
+        }
         // Written by `own_svg`.
         Shape::Dashed(..) => Ok(()),
     };
@@ -314,11 +256,18 @@ fn pixel((x, y): (f64, f64)) -> BackendCoord {
 struct Style {
     color: Rgb,
     stroke: u32,
+    alpha: f64,
+}
+
+impl Style {
+    fn new(color: Rgb, stroke: u32) -> Self {
+        Self { color, stroke, alpha: 1.0 }
+    }
 }
 
 impl BackendStyle for Style {
     fn color(&self) -> BackendColor {
-        BackendColor { alpha: 1.0, rgb: self.color }
+        BackendColor { alpha: self.alpha, rgb: self.color }
     }
 
     fn stroke_width(&self) -> u32 {
@@ -326,30 +275,33 @@ impl BackendStyle for Style {
     }
 }
 
-struct TextStyle<'a>(&'a Text);
+struct TextStyle<'a> {
+    text: &'a Text,
+    ink: Rgb,
+}
 
 impl BackendTextStyle for TextStyle<'_> {
     type FontError = std::convert::Infallible;
 
     fn color(&self) -> BackendColor {
-        BackendColor { alpha: 1.0, rgb: self.0.color }
+        BackendColor { alpha: 1.0, rgb: self.ink }
     }
 
     /// plotters writes this divided by 1.24 as the SVG's font size.
     fn size(&self) -> f64 {
-        self.0.size * 1.24
+        self.text.size * 1.24
     }
 
     fn transform(&self) -> FontTransform {
-        if self.0.vertical { FontTransform::Rotate270 } else { FontTransform::None }
+        if self.text.vertical { FontTransform::Rotate270 } else { FontTransform::None }
     }
 
     fn style(&self) -> FontStyle {
-        if self.0.bold { FontStyle::Bold } else { FontStyle::Normal }
+        if self.text.bold { FontStyle::Bold } else { FontStyle::Normal }
     }
 
     fn anchor(&self) -> Pos {
-        let h = match self.0.anchor {
+        let h = match self.text.anchor {
             Anchor::Start => HPos::Left,
             Anchor::Middle => HPos::Center,
             Anchor::End => HPos::Right,

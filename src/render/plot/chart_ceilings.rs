@@ -6,23 +6,28 @@ use crate::roofline::Point;
 
 /// A line of the chart.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(in crate::render) struct Line {
     /// E.g. `fp16 / bf16 matrix`.
-    pub(super) name: String,
+    pub(in crate::render) name: String,
     /// E.g. `989 TFLOP/s`.
-    pub(super) value_text: String,
+    pub(in crate::render) value_text: String,
     /// Where the value comes from.
-    pub(super) source: String,
+    pub(in crate::render) source: String,
     /// In base units.
-    pub(super) value: f64,
+    pub(in crate::render) value: f64,
     /// Whether it is a bandwidth.
-    pub(super) bandwidth: bool,
+    pub(in crate::render) bandwidth: bool,
     /// Whether it is of main memory, which points are held against.
-    pub(super) dram: bool,
+    pub(in crate::render) dram: bool,
 }
 
 /// Compute ceilings of nearly one value share a line.
 const SAME: f64 = 0.01;
+
+/// The ceilings of a chart of all levels of memory.
+pub(in crate::render) fn ceiling_lines(points: &[&Point]) -> Vec<Line> {
+    lines(points, &[])
+}
 
 /// The ceilings that the points use, all of them where none is used; of `levels`, where any is given, the bandwidths.
 /// The highest first.

@@ -5,6 +5,7 @@ use super::chart_ceilings::Line;
 use super::font;
 use super::legend::{self, Entry, Sample, Section};
 use super::marks::{self, BLACK, GREY, Shape};
+use super::options::{ChartOptions, Colors};
 use super::roofline::{Mark, PANEL};
 use crate::llm::{Phase, Stage};
 use crate::roofline::{Level, Roofline, changes};
@@ -28,15 +29,24 @@ pub(super) fn sections(
     ceilings: &[Line],
     numbered: bool,
     outside: bool,
-    analytic: bool,
+    options: &ChartOptions,
 ) -> Vec<Section> {
-    let series = if analytic { "Context (colour)" } else { "File (colour)" };
+    let by_version = options.colors == Colors::Version;
+    let series = match options.colors {
+        Colors::Precision => "Precision (colour)",
+        _ if options.analytic => "Context (colour)",
+        _ => "File (colour)",
+    };
+    let phases = if by_version { Vec::new() } else { phase_entries(marks) };
     let mut sections = vec![
-        Section { title: "Version (shape)", entries: version_entries(roofline) },
+        version_section(roofline, by_version),
         Section { title: "Stage (fill)", entries: stage_entries(marks) },
-        Section { title: "Phase (colour), per step", entries: phase_entries(marks) },
-        Section { title: series, entries: file_entries(roofline, marks) },
-        Section { title: "Notes", entries: note_entries(roofline, marks, outside) },
+        Section { title: "Phase (colour), per step", entries: phases },
+        Section {
+            title: series,
+            entries: if by_version { Vec::new() } else { file_entries(roofline, marks) },
+        },
+        Section { title: "Notes", entries: note_entries(roofline, marks, outside, options) },
         Section { title: "Ceilings", entries: ceiling_entries(ceilings) },
     ];
     if numbered {
@@ -45,12 +55,18 @@ pub(super) fn sections(
     sections
 }
 
-fn version_entries(roofline: &Roofline) -> Vec<Entry> {
-    let entry = |(i, name): (usize, &str)| Entry {
-        sample: Sample::Marker { shape: Shape::of(i), color: BLACK, filled: true },
-        text: name.to_string(),
+fn version_section(roofline: &Roofline, colored: bool) -> Section {
+    let all = versions(roofline);
+    let entry = |name: &&str| {
+        let index = marks::version_index(name, &all);
+        let color = if colored { marks::version_color(index) } else { BLACK };
+        Entry {
+            sample: Sample::Marker { shape: Shape::of(index), color, filled: true },
+            text: (*name).to_string(),
+        }
     };
-    versions(roofline).into_iter().enumerate().map(entry).collect()
+    let title = if colored { "Version, per step" } else { "Version (shape)" };
+    Section { title, entries: all.iter().map(entry).collect() }
 }
 
 fn stage_entries(marks: &[Mark<'_>]) -> Vec<Entry> {
@@ -90,7 +106,12 @@ fn file_entries(roofline: &Roofline, marks: &[Mark<'_>]) -> Vec<Entry> {
     roofline.files.iter().enumerate().filter(|(_, f)| kernels(f)).map(entry).collect()
 }
 
-fn note_entries(roofline: &Roofline, marks: &[Mark<'_>], outside: bool) -> Vec<Entry> {
+fn note_entries(
+    roofline: &Roofline,
+    marks: &[Mark<'_>],
+    outside: bool,
+    options: &ChartOptions,
+) -> Vec<Entry> {
     let mut entries = Vec::new();
     if marks.iter().any(|m| m.point.is_lower_bound()) {
         let text = "lower bound: FLOPs not all counted".to_string();
@@ -102,7 +123,7 @@ fn note_entries(roofline: &Roofline, marks: &[Mark<'_>], outside: bool) -> Vec<E
         let text = format!("joined smaller points: bytes of {}", names.join(", "));
         entries.push(Entry { sample: Sample::Nothing, text });
     }
-    if !changes(roofline).is_empty() {
+    if options.has_changes() && !changes(roofline).is_empty() {
         let text = format!("arrows: from {} to a later file", roofline.label_of(&roofline.files[0]));
         entries.push(Entry { sample: Sample::Nothing, text });
     }

@@ -27,14 +27,23 @@ pub(super) fn width(text: &str, size: f64, bold: bool) -> f64 {
 
 /// `text`, shortened in the middle until it is at most `limit` pixels wide.
 pub(super) fn fit(text: &str, size: f64, limit: f64) -> String {
+    fit_in(text, size, limit, false)
+}
+
+/// The same in bold letters.
+pub(super) fn fit_bold(text: &str, size: f64, limit: f64) -> String {
+    fit_in(text, size, limit, true)
+}
+
+fn fit_in(text: &str, size: f64, limit: f64, bold: bool) -> String {
     let count = text.chars().count();
-    if width(text, size, false) <= limit {
+    if width(text, size, bold) <= limit {
         return super::super::table::elide(text, count);
     }
     let (mut low, mut high) = (1, count);
     while low + 1 < high {
         let middle = usize::midpoint(low, high);
-        let fits = width(&super::super::table::elide(text, middle), size, false) <= limit;
+        let fits = width(&super::super::table::elide(text, middle), size, bold) <= limit;
         if fits { low = middle } else { high = middle }
     }
     super::super::table::elide(text, low)

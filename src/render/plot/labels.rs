@@ -1,6 +1,7 @@
 //! Placing labels where they cover neither each other nor a marker nor, if it can be had, a line.
 
-use super::canvas::{Anchor, Area, Text};
+use super::canvas::Area;
+use super::text::{Anchor, Text};
 
 /// What is already on the chart.
 pub(super) struct Obstacles {

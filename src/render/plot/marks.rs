@@ -10,12 +10,28 @@ pub(super) const LIGHT: Rgb = (214, 214, 214);
 pub(super) const FAINT: Rgb = (238, 238, 238);
 
 /// Okabe and Ito (2008), without black and yellow, which is too faint on white.
-const PALETTE: [Rgb; 6] =
+pub(super) const PALETTE: [Rgb; 6] =
     [(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (230, 159, 0)];
 
 /// The colour of the `index`th file.
 pub(super) fn series_color(index: usize) -> Rgb {
     PALETTE[index % PALETTE.len()]
+}
+
+/// The colour of the version that [`version_index`] gives this number.
+pub(super) fn version_color(index: usize) -> Rgb {
+    // Beyond as many versions as there are shapes, the next shape meets another colour.
+    series_color(index + index / Shape::ALL.len())
+}
+
+/// The number that gives a version its colour and its shape, in every figure the same: that of its name (`v3` is 3), and
+/// for other names, after the built-in versions, their place among those of `all`.
+pub(in crate::render) fn version_index(name: &str, all: &[&str]) -> usize {
+    let number = |name: &str| name.strip_prefix('v').and_then(|n| n.parse::<usize>().ok());
+    let mut others: Vec<&str> = all.iter().copied().filter(|n| number(n).is_none()).collect();
+    others.sort_unstable();
+    others.dedup();
+    number(name).unwrap_or_else(|| 5 + others.iter().position(|n| *n == name).unwrap_or(0))
 }
 
 /// The colour of a phase; a whole stage is black.

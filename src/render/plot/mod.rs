@@ -4,18 +4,31 @@
 //! version and the stage, so that a chart still reads in grey.
 
 mod axis;
+mod bars;
 mod canvas;
 mod chart_ceilings;
 mod chart_legend;
+mod figures;
 mod font;
 mod labels;
 mod legend;
 mod marks;
+mod options;
 mod phases;
+mod plane;
 mod png;
 mod roofline;
+mod sheet;
+mod text;
+mod theme;
 
-pub use canvas::{Figure, TextBox};
+pub(super) use chart_ceilings::{Line as CeilingLine, ceiling_lines};
+pub(super) use marks::version_index;
+
+pub use canvas::{Area, Figure, TextBox};
+pub use figures::{FIGURES, FigureInput, FigureKind, MissingRecords};
+pub use options::{ChartOptions, Colors};
 pub use phases::phase_figure;
 pub use png::{PngError, to_png};
-pub use roofline::{ChartOptions, roofline_chart};
+pub use roofline::roofline_chart;
+pub use theme::Theme;

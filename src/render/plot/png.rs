@@ -50,12 +50,14 @@ pub fn to_png(svg: &str) -> Result<Vec<u8>, PngError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::canvas::{Canvas, Text};
+    use super::super::canvas::Canvas;
+    use super::super::text::Text;
+    use super::super::theme::Theme;
     use super::*;
 
     #[test]
     fn text_is_drawn_without_any_font_of_the_system() {
-        let mut canvas = Canvas::new(60, 20);
+        let mut canvas = Canvas::new(60, 20, Theme::Light);
         canvas.text(Text::new("kprof", 5.0, 10.0, 14.0));
         let png = to_png(&canvas.finish().svg).unwrap();
         let picture = Pixmap::decode_png(&png).unwrap();

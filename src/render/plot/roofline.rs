@@ -1,34 +1,25 @@
 //! The roofline chart.
 
 use super::axis::{LogAxis, tick_label};
-use super::canvas::{Anchor, Area, Canvas, Figure, Rgb, Text};
+use super::canvas::{Area, Canvas, Figure, Rgb};
 use super::chart_ceilings::{Line, lines, ridges};
 use super::chart_legend::{line_color, sections, versions};
 use super::font;
 use super::labels::{Obstacles, around, needs_leader};
 use super::legend;
 use super::marks::{self, BLACK, FAINT, GREY, LIGHT, Shape};
+use super::options::{ChartOptions, Colors};
+use super::text::{Anchor, Text};
+use super::theme::Theme;
 use crate::hw::MemoryLevel;
 use crate::llm::Stage;
 use crate::roofline::{Level, Point, Roofline, changes};
 use crate::units::{FlopRate, Scale};
 
-/// What a chart says besides its points.
-#[derive(Clone, Debug, Default)]
-pub struct ChartOptions {
-    /// The title; a plain one where there is none.
-    pub title: Option<String>,
-    /// Provenance: program, device, files, date.
-    pub footer: String,
-    /// The levels of memory to draw a point for, joined by a line; none is DRAM alone, with every ceiling known.
-    pub levels: Vec<MemoryLevel>,
-    /// Whether rates are what ceilings allow and nothing was measured. Then groups of one file and stage are joined
-    /// by a line, in their order.
-    pub analytic: bool,
-}
-
 const WIDTH: u32 = 1200;
 const HEIGHT: u32 = 760;
+/// Under this the panel beside the chart leaves it no room.
+const LEAST: (u32, u32) = (760, 420);
 /// Width of the panel beside the chart.
 pub(super) const PANEL: f64 = 330.0;
 const LEFT: f64 = 84.0;
@@ -42,25 +33,29 @@ const PLAUSIBLE_INTENSITY: (f64, f64) = (1e-3, 1e4);
 
 /// Draws the roofline chart: log-log, every point with FLOPs, bytes and time.
 pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
-    let marks = drawn_points(roofline, &options.levels);
+    let marks = drawn_points(roofline, options);
+    let (width, least_height) = options.size.unwrap_or((WIDTH, HEIGHT));
+    let (width, least_height) = (f64::from(width.max(LEAST.0)), f64::from(least_height.max(LEAST.1)));
     // Ceilings of what is not drawn would be read as those of what is.
     let drawn: Vec<&Point> = marks.iter().map(|m| m.point).collect();
     let all = || roofline.points.iter().collect();
     let ceilings = lines(&if drawn.is_empty() { all() } else { drawn }, &options.levels);
-    let plain = Chart::new(frame(f64::from(HEIGHT)), &marks, &ceilings);
+    let plain = Chart::new(frame(width, least_height), &marks, &ceilings);
     let numbered = marks.len() > NAMED || !plain.names_fit(&marks, &ceilings);
     let outside = marks.iter().any(|m| plain.position(m).1);
-    let mut sections = sections(roofline, &marks, &ceilings, numbered, outside, options.analytic);
+    let mut sections = sections(roofline, &marks, &ceilings, numbered, outside, options);
     if let Some(points) = sections.last_mut().filter(|_| numbered && options.analytic) {
         points.title = "Points";
     }
-    let height = f64::from(HEIGHT).max(TOP + legend::height(&sections) + 40.0);
-    let chart = Chart::new(frame(height), &marks, &ceilings);
-    let mut canvas = Canvas::new(WIDTH, height as u32);
+    let height = least_height.max(TOP + legend::height(&sections) + 40.0);
+    let chart = Chart::new(frame(width, height), &marks, &ceilings);
+    let mut canvas = Canvas::new(width as u32, height as u32, options.theme);
     chart.grid(&mut canvas);
     chart.ceilings(&mut canvas, &ceilings);
-    chart.changes(&mut canvas, roofline, &marks);
-    if options.analytic {
+    if options.has_changes() {
+        chart.changes(&mut canvas, roofline, &marks);
+    }
+    if options.analytic || options.joined {
         chart.trajectories(&mut canvas, &marks);
     }
     for mark in &marks {
@@ -68,7 +63,7 @@ pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
     }
     chart.labels(&mut canvas, &marks, &ceilings, numbered);
     legend::draw(&mut canvas, &sections, chart.frame.x1 + 24.0, TOP, PANEL - 40.0);
-    titles(&mut canvas, options, &chart, height);
+    titles(&mut canvas, options, &chart, (width, height));
     if marks.is_empty() {
         let f = chart.frame;
         let (x, y) = (f64::midpoint(f.x0, f.x1), f64::midpoint(f.y0, f.y1));
@@ -78,8 +73,8 @@ pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
     canvas.finish()
 }
 
-fn frame(height: f64) -> Area {
-    Area { x0: LEFT, y0: TOP, x1: f64::from(WIDTH) - PANEL, y1: height - BELOW }
+fn frame(width: f64, height: f64) -> Area {
+    Area { x0: LEFT, y0: TOP, x1: width - PANEL, y1: height - BELOW }
 }
 
 /// A point with how it is drawn.
@@ -106,8 +101,8 @@ pub(super) fn deeper_radius(index: usize) -> f64 {
     4.5 - 1.0 * index.min(2) as f64
 }
 
-fn drawn_points<'a>(roofline: &'a Roofline, levels: &[MemoryLevel]) -> Vec<Mark<'a>> {
-    let mut levels = if levels.is_empty() { vec![MemoryLevel::Dram] } else { levels.to_vec() };
+fn drawn_points<'a>(roofline: &'a Roofline, options: &ChartOptions) -> Vec<Mark<'a>> {
+    let mut levels = if options.levels.is_empty() { vec![MemoryLevel::Dram] } else { options.levels.clone() };
     levels.sort_unstable();
     levels.dedup();
     let versions = versions(roofline);
@@ -115,6 +110,7 @@ fn drawn_points<'a>(roofline: &'a Roofline, levels: &[MemoryLevel]) -> Vec<Mark<
         let positive = |v: Option<f64>| v.filter(|v| v.is_finite() && *v > 0.0);
         let file = roofline.files.iter().position(|f| *f == point.file).unwrap_or(0);
         let phase = matches!(point.level, Level::Phase | Level::Stage);
+        let version = |p: &Point| p.version.as_deref().map_or(0, |v| marks::version_index(v, &versions));
         let mut at = levels.iter().filter_map(|l| Some((*l, positive(point.intensity_at(*l))?)));
         let (_, intensity) = at.next()?;
         Some(Mark {
@@ -123,8 +119,12 @@ fn drawn_points<'a>(roofline: &'a Roofline, levels: &[MemoryLevel]) -> Vec<Mark<
             intensity,
             deeper: at.collect(),
             rate: positive(point.achieved_flop_rate())?,
-            shape: Shape::of(versions.iter().position(|v| point.version.as_deref() == Some(*v)).unwrap_or(0)),
-            color: if phase { marks::phase_color(point.phase) } else { marks::series_color(file) },
+            shape: Shape::of(version(point)),
+            color: match options.colors {
+                Colors::Version => marks::version_color(version(point)),
+                Colors::Phase if phase => marks::phase_color(point.phase),
+                Colors::Phase | Colors::Precision => marks::series_color(file),
+            },
             filled: point.stage != Some(Stage::Decode),
         })
     });
@@ -303,7 +303,7 @@ impl Chart {
     /// Whether every point's name finds a place beside it; else numbers are clearer.
     fn names_fit(&self, marks: &[Mark<'_>], all: &[Line]) -> bool {
         let mut obstacles = self.obstacles(marks, all);
-        let mut unseen = Canvas::new(1, 1);
+        let mut unseen = Canvas::new(1, 1, Theme::Light);
         self.ceiling_labels(&mut unseen, &mut obstacles, all);
         self.ridge_labels(&mut unseen, &mut obstacles, all);
         marks.iter().all(|mark| {
@@ -394,19 +394,26 @@ fn label_text(mark: &Mark<'_>, numbered: bool) -> String {
     if mark.point.is_lower_bound() { format!("≥ {name}") } else { name }
 }
 
-fn titles(canvas: &mut Canvas, options: &ChartOptions, chart: &Chart, height: f64) {
+fn titles(canvas: &mut Canvas, options: &ChartOptions, chart: &Chart, (width, height): (f64, f64)) {
     let f = chart.frame;
     let middle = f64::midpoint(f.x0, f.x1);
     let title = options.title.as_deref().unwrap_or("Roofline");
-    canvas.text(Text::new(font::fit(title, 18.0, f64::from(WIDTH) - LEFT - 80.0), f.x0, 28.0, 18.0).bold());
+    canvas.text(Text::new(font::fit(title, 18.0, width - LEFT - 80.0), f.x0, 28.0, 18.0).bold());
     let x = "arithmetic intensity [FLOP/B]";
     canvas.text(Text::new(x, middle, f.y1 + 38.0, 12.0).anchored(Anchor::Middle));
     let rate = if options.analytic { "ANALYTIC: attainable rate" } else { "achieved rate" };
     let y = format!("{rate} [{}]", chart.scale.unit);
     let text = Text::new(y, 22.0, f64::midpoint(f.y0, f.y1), 12.0);
     canvas.text(text.anchored(Anchor::Middle).vertical());
-    let footer = font::fit(&options.footer, 10.0, f64::from(WIDTH) - 2.0 * 20.0);
-    canvas.text(Text::new(footer, 20.0, height - 16.0, 10.0).colored(GREY));
+    footer(canvas, options, width, height);
+}
+
+/// The line of provenance at the bottom; two, where it is long.
+pub(super) fn footer(canvas: &mut Canvas, options: &ChartOptions, width: f64, height: f64) {
+    let lines = font::one_or_two_lines(&options.footer, 10.0, width - 2.0 * 20.0);
+    for (line, text) in lines.into_iter().rev().enumerate() {
+        canvas.text(Text::new(text, 20.0, height - 14.0 - 13.0 * line as f64, 10.0).colored(GREY));
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ mod logits;
 mod model;
 mod ncu;
 mod phase;
+mod plot;
+mod report;
 mod roofline;
 mod schedule;
 mod served;
@@ -30,6 +32,8 @@ pub(crate) use logits::{FeedArg, LogitsArgs};
 pub(crate) use model::ModelArgs;
 pub(crate) use ncu::NcuArgs;
 pub(crate) use phase::PhaseArgs;
+pub(crate) use plot::{FigureFormat, PlotArgs};
+pub(crate) use report::ReportArgs;
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
 pub(crate) use served::ServedArgs;
 pub(crate) use versions::{VersionsArgs, VersionsFileArgs};
@@ -56,6 +60,8 @@ pub(crate) enum Command {
     Estimate(Box<EstimateArgs>),
     /// Write the kernel launches of reports and exports as CSV, JSON or Parquet
     Convert(ConvertArgs),
+    Plot(Box<PlotArgs>),
+    Report(ReportArgs),
     /// Turn traces of other profilers (PyTorch, vLLM, nsys, rocprofv3) and exports of ncu into a run file
     Import(ImportArgs),
     Ceilings(CeilingsArgs),

@@ -5,13 +5,16 @@ mod compare;
 mod convert;
 mod doctor;
 mod estimate;
+mod figures;
 mod history;
 mod import;
 mod kernels;
 mod logits;
 mod ncu;
 mod phase;
+mod plot;
 mod regress;
+mod report;
 mod roofline;
 mod served;
 mod versions;
@@ -27,6 +30,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::History(args) => history::run(&args),
         Command::Ncu(args) => ncu::run(&args),
         Command::Estimate(args) => estimate::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Plot(args) => plot::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Ceilings(args) => ceilings::run(&args),

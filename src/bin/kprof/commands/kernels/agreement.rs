@@ -22,8 +22,8 @@ pub(super) struct Agreement {
 
 impl Agreement {
     pub(super) fn is_wrong(&self) -> bool {
-        // Not `apart > allowed`: what is no number is wrong.
-        !(self.apart <= self.allowed)
+        // What is no number was made infinite.
+        self.apart > self.allowed
     }
 }
 
@@ -86,5 +86,6 @@ fn apart(a: &[f32], b: &[f32]) -> f64 {
     let largest = b.iter().fold(0f32, |m, x| m.max(x.abs()));
     let differences = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs()));
     let most = differences.fold(0.0, |m: f64, x| if x.is_nan() { f64::INFINITY } else { m.max(x) });
-    most / f64::from(largest)
+    // Logits that are all zero are no logits.
+    if largest > 0.0 { most / f64::from(largest) } else { f64::INFINITY }
 }

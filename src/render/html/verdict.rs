@@ -1,0 +1,172 @@
+//! What the runs say, in plain words: sentences made of measured numbers, each with its uncertainty where there is one.
+
+use crate::compare::{PairReport, TimeChange};
+use crate::llm::{Phase, Stage};
+use crate::profile::Run;
+use crate::render::table::significant;
+use crate::roofline::{Bound, Level, PhaseReport, Roofline, StageReport};
+use crate::stats::{Interval, Verdict};
+use crate::units::Seconds;
+
+/// The sentences of all runs; `name` says what a run is called, where there are several.
+pub(super) fn sentences(
+    runs: &[(Option<&str>, &Run, Option<&PhaseReport>)],
+    roofline: &Roofline,
+    pairs: &[PairReport],
+) -> Vec<String> {
+    let mut all = Vec::new();
+    for (name, run, report) in runs {
+        let of = name.map(|n| format!("{n}: ")).unwrap_or_default();
+        if run.manifest.is_some() && !run.complete {
+            all.push(format!("{of}The run was interrupted: what follows is of the part until then."));
+        }
+        for versions in report.iter().flat_map(|r| r.stages.chunk_by(|a, b| a.version == b.version)) {
+            all.extend(speed(versions).map(|s| format!("{of}{s}")));
+            all.extend(bounds(versions).map(|s| format!("{of}{s}")));
+        }
+    }
+    all.extend(pairs.iter().map(change));
+    all.extend(kernels(roofline));
+    if all.is_empty() {
+        all.push("The files hold nothing that was timed; the tables below show what they have.".to_string());
+    }
+    all
+}
+
+fn range(interval: Option<Interval>) -> String {
+    let time = |t: f64| Seconds(t).to_string();
+    interval.map_or(String::new(), |i| format!(" (95 % interval {} to {})", time(i.low), time(i.high)))
+}
+
+/// `v1 takes 19.4 ms to the first token, then 7.46 ms for each …`
+fn speed(stages: &[StageReport]) -> Option<String> {
+    let of = |stage| stages.iter().find(|s: &&StageReport| s.stage == stage)?.plain_step_s.as_ref();
+    let (first, next) = (of(Stage::Prefill), of(Stage::Decode));
+    let name = &stages.first()?.version;
+    let first = first.map(|t| format!("{} to the first token{}", Seconds(t.median), range(t.interval)));
+    let next = next.map(|t| {
+        let rate = stages[0].tokens_per_s.map(|r| format!(", {} tokens per second", significant(Some(r))));
+        format!("{} for each further one{}{}", Seconds(t.median), range(t.interval), rate.unwrap_or_default())
+    });
+    let parts: Vec<String> = first.into_iter().chain(next).collect();
+    (!parts.is_empty()).then(|| format!("{name} takes {}.", parts.join(", then ")))
+}
+
+/// What bounds a decode step, or the prefill where there is none, and where its time goes.
+fn bounds(stages: &[StageReport]) -> Option<String> {
+    let of = |stage| stages.iter().find(|s: &&StageReport| s.stage == stage);
+    let stage = of(Stage::Decode).or(of(Stage::Prefill))?;
+    let total = &stage.phases.total.work;
+    let reached = total.fraction_of_ceiling.map(|f| format!("{:.0} %", 100.0 * f));
+    let what = if stage.stage == Stage::Decode { "decode step" } else { "prefill" };
+    let bound = match (total.bound, reached) {
+        (Some(Bound::Memory), Some(reached)) => {
+            format!(
+                "is bound by memory and runs at {reached} of what bandwidth allows for the bytes it must move"
+            )
+        }
+        (Some(Bound::Compute), Some(reached)) => {
+            format!("is bound by arithmetic and runs at {reached} of what the ceilings allow")
+        }
+        (Some(Bound::Latency), Some(reached)) => format!(
+            "is far under both ceilings ({reached}): neither bandwidth nor arithmetic bounds it, but what happens between"
+        ),
+        _ => "is held against no known ceiling".to_string(),
+    };
+    let share = |p: &Phase| stage.phases.get(*p).share;
+    let largest =
+        Phase::ALL.into_iter().filter_map(|p| Some((p, share(&p)?))).max_by(|a, b| a.1.total_cmp(&b.1));
+    let most = largest.map(|(p, s)| format!("; {p} takes {:.0} % of it", 100.0 * s)).unwrap_or_default();
+    Some(format!("A {what} of {} {bound}{most}.", stage.version))
+}
+
+/// `v1 against v0: decode 3.28x as fast … (faster); …`
+fn change(pair: &PairReport) -> String {
+    let part = |t: &TimeChange| {
+        let times = format!("{}x as fast", significant(Some(t.change.speedup)));
+        let interval = t
+            .change
+            .interval
+            .map(|i| format!(" [{}, {}]", significant(Some(i.low)), significant(Some(i.high))));
+        let verdict = match t.change.verdict {
+            Verdict::Same => "no difference that matters",
+            Verdict::Faster => "faster",
+            Verdict::Slower => "slower",
+            Verdict::Unclear => "not certain",
+        };
+        format!("{} {times}{} ({verdict})", t.what, interval.unwrap_or_default())
+    };
+    let parts: Vec<String> = pair.times.iter().map(part).collect();
+    format!("{} against {}: {}.", pair.new, pair.old, parts.join("; "))
+}
+
+/// Of a profiler's export: how many kernels, the longest, and what bounds the time.
+fn kernels(roofline: &Roofline) -> Option<String> {
+    let of_level = roofline.points.iter().filter(|p| matches!(p.level, Level::Kernel | Level::Launch));
+    let timed: Vec<_> = of_level.filter_map(|p| Some((p, p.time.as_ref()?.value))).collect();
+    let total: f64 = timed.iter().map(|(_, t)| t).sum();
+    let (longest, time) = timed.iter().max_by(|a, b| a.1.total_cmp(&b.1)).filter(|_| total > 0.0)?;
+    let bound = |b: Bound| timed.iter().filter(|(p, _)| p.bound == b).map(|(_, t)| t).sum::<f64>() / total;
+    let shares =
+        [(Bound::Memory, "by memory"), (Bound::Compute, "by arithmetic"), (Bound::Latency, "by neither")];
+    let shares = shares.into_iter().map(|(b, words)| (words, bound(b))).filter(|(_, s)| *s > 0.0);
+    let shares: Vec<String> = shares.map(|(words, s)| format!("{:.0} % {words}", 100.0 * s)).collect();
+    let bounds = if shares.is_empty() {
+        "what bounds them cannot be told from these files".to_string()
+    } else {
+        format!("of that time is bound {}", shares.join(", "))
+    };
+    let s = if timed.len() == 1 { "" } else { "s" };
+    Some(format!(
+        "{} kernel{s} take {} in all; the longest is {} with {:.0} %; {bounds}.",
+        timed.len(),
+        Seconds(total),
+        longest.label(),
+        100.0 * time / total
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::KernelRecord;
+    use crate::roofline::samples::{kernel, phase_run};
+    use crate::roofline::{By, Ceilings, analyse};
+
+    #[test]
+    fn a_run_is_told_in_times_bounds_and_shares() {
+        let run = phase_run();
+        let report = PhaseReport::new(&run, &[]);
+        let all = sentences(&[(None, &run, Some(&report))], &Roofline::default(), &[]);
+        // v1: prefill 10.1 ms, decode 5.05 ms.
+        assert!(
+            all.iter().any(|s| s.starts_with("v1 takes 10.1 ms to the first token") && s.contains("5.05 ms")),
+            "{all:?}"
+        );
+        assert!(
+            all.iter().any(|s| s.contains("far under both ceilings") && s.contains("% of it")),
+            "{all:?}"
+        );
+    }
+
+    #[test]
+    fn an_interrupted_run_says_so_first() {
+        let run = Run { complete: false, ..phase_run() };
+        let all = sentences(&[(Some("a"), &run, None)], &Roofline::default(), &[]);
+        assert_eq!(all, ["a: The run was interrupted: what follows is of the part until then."]);
+    }
+
+    #[test]
+    fn kernels_are_summed_up() {
+        let kernels: Vec<KernelRecord> = vec![kernel("gemm", 3e-3, 1e9, 1e9), kernel("norm", 1e-3, 1e9, 1e6)];
+        let run = Run { kernels, file: "x.csv".into(), ..Run::default() };
+        let roofline = analyse(std::slice::from_ref(&run), By::Kernel, &Ceilings::default());
+        let all = sentences(&[(None, &run, None)], &roofline, &[]);
+        assert_eq!(all.len(), 1);
+        assert!(
+            all[0].starts_with("2 kernels take 4.00 ms in all; the longest is gemm with 75 %"),
+            "{all:?}"
+        );
+        assert!(all[0].contains("cannot be told"), "{all:?}");
+    }
+}

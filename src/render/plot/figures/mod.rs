@@ -1,0 +1,217 @@
+//! The figures that `kprof plot` and `kprof report` draw: a table of them, one file each.
+
+mod cache;
+mod heatmap;
+mod input;
+mod itl;
+mod kernels;
+mod layers;
+mod op_times;
+mod phases_grouped;
+mod phases_share;
+mod rooflines;
+mod samples;
+mod scenarios;
+mod series;
+mod speedup;
+mod steps;
+mod telemetry;
+mod throughput;
+mod trajectory;
+
+pub use input::FigureInput;
+
+use super::{ChartOptions, Figure};
+
+/// A figure that can be drawn of runs.
+pub struct FigureKind {
+    /// The name on the command line, and of its file.
+    pub name: &'static str,
+    /// One line for lists.
+    pub shows: &'static str,
+    /// The records that it is drawn from.
+    pub needs: &'static str,
+    /// A command that records them.
+    pub command: &'static str,
+    /// Draws it; `None` where the runs lack what it needs.
+    draw: fn(&FigureInput, &ChartOptions) -> Option<Figure>,
+}
+
+/// The figure that cannot be drawn, and what would help.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{files} {has} no {needs}, which the figure '{name}' is drawn from; record them with: {command}")]
+pub struct MissingRecords {
+    /// The figure.
+    pub name: &'static str,
+    /// What was looked into.
+    pub files: String,
+    has: &'static str,
+    /// What it lacks.
+    pub needs: &'static str,
+    /// What records it.
+    pub command: &'static str,
+}
+
+impl FigureKind {
+    /// Draws it.
+    ///
+    /// # Errors
+    /// When the runs lack the records that it is made of.
+    pub fn draw(&self, input: &FigureInput, options: &ChartOptions) -> Result<Figure, MissingRecords> {
+        (self.draw)(input, options).ok_or_else(|| MissingRecords {
+            name: self.name,
+            files: input.files().join(", "),
+            has: if input.files().len() == 1 { "has" } else { "have" },
+            needs: self.needs,
+            command: self.command,
+        })
+    }
+}
+
+const PHASE: &str = "kprof phase --version v0 v1 -o run.jsonl";
+const STEPS: &str = "timed steps";
+const MARKED: &str = "instrumented steps";
+
+/// Every figure, in the order of lists and reports.
+pub const FIGURES: &[FigureKind] = &[
+    FigureKind {
+        name: "roofline",
+        shows: "every kernel, or phase of every version in prefill and decode, against the ceilings",
+        needs: "points with FLOPs, bytes and a time",
+        command: "kprof phase --version v0 v1 -o run.jsonl, or kprof ncu -- PROGRAM",
+        draw: rooflines::all,
+    },
+    FigureKind {
+        name: "roofline-versions",
+        shows: "whole steps of every version in prefill and decode, coloured by version",
+        needs: MARKED,
+        command: PHASE,
+        draw: rooflines::versions,
+    },
+    FigureKind {
+        name: "roofline-levels",
+        shows: "each kernel once per level of memory, joined: how well caches serve it",
+        needs: "launches with bytes of L2 or L1",
+        command: "kprof ncu -- PROGRAM",
+        draw: rooflines::levels,
+    },
+    FigureKind {
+        name: "roofline-precision",
+        shows: "each kernel once per precision, against that precision's own ceiling",
+        needs: "launches with FLOPs of two precisions",
+        command: "kprof ncu -- PROGRAM",
+        draw: rooflines::precision,
+    },
+    FigureKind {
+        name: "roofline-changes",
+        shows: "arrows from each kernel or phase of the first run to the same of later ones",
+        needs: "kernels or phases in common with a second run",
+        command: "kprof plot before.jsonl after.jsonl --figure roofline-changes",
+        draw: rooflines::changed,
+    },
+    FigureKind {
+        name: "roofline-trajectory",
+        shows: "how decode steps move over the roofline as the context or the batch grows",
+        needs: "decode steps at two contexts or batches",
+        command: "kprof phase --version v0 v1 -n 128 -o run.jsonl",
+        draw: trajectory::figure,
+    },
+    FigureKind {
+        name: "phases",
+        shows: "time per step by phase, stacked",
+        needs: MARKED,
+        command: PHASE,
+        draw: phases_grouped::stacked,
+    },
+    FigureKind {
+        name: "phases-grouped",
+        shows: "time per step by phase, side by side, with intervals",
+        needs: MARKED,
+        command: PHASE,
+        draw: phases_grouped::figure,
+    },
+    FigureKind {
+        name: "phases-share",
+        shows: "each phase's share of a step",
+        needs: MARKED,
+        command: PHASE,
+        draw: phases_share::figure,
+    },
+    FigureKind {
+        name: "phases-layers",
+        shows: "time of each layer by phase",
+        needs: "instrumented steps whose ops name their layer",
+        command: PHASE,
+        draw: layers::figure,
+    },
+    FigureKind {
+        name: "ops-layers",
+        shows: "heat map of the time of each op in each layer",
+        needs: "instrumented steps whose ops name their layer",
+        command: PHASE,
+        draw: heatmap::figure,
+    },
+    FigureKind {
+        name: "throughput",
+        shows: "tokens per second in prefill and decode, with intervals",
+        needs: STEPS,
+        command: PHASE,
+        draw: throughput::figure,
+    },
+    FigureKind {
+        name: "speedup",
+        shows: "speed-up of each version against one of them (--against), with intervals and verdicts",
+        needs: "timed steps of two versions or runs",
+        command: PHASE,
+        draw: speedup::figure,
+    },
+    FigureKind {
+        name: "scenarios",
+        shows: "time of a whole generation in each run, by version",
+        needs: "plain prefill and decode steps",
+        command: PHASE,
+        draw: scenarios::figure,
+    },
+    FigureKind {
+        name: "cache",
+        shows: "bytes of the KV cache of each version: by formula, allocated, touched",
+        needs: "cache records with bytes",
+        command: "kprof phase --version v1-v4 -o run.jsonl",
+        draw: cache::figure,
+    },
+    FigureKind {
+        name: "samples",
+        shows: "every repetition's time per step: distribution function and box",
+        needs: STEPS,
+        command: PHASE,
+        draw: samples::figure,
+    },
+    FigureKind {
+        name: "steps",
+        shows: "time of each decode step over the generation",
+        needs: "two decode steps",
+        command: "kprof phase --version v0 v1 -n 64 -o run.jsonl",
+        draw: steps::figure,
+    },
+    FigureKind {
+        name: "itl",
+        shows: "histogram of the times between tokens",
+        needs: "plain decode steps",
+        command: "kprof phase --version v0 v1 -n 64 -o run.jsonl",
+        draw: itl::figure,
+    },
+    FigureKind {
+        name: "telemetry",
+        shows: "clocks, power, temperature and CPU time over the run",
+        needs: "telemetry or usage records",
+        command: "kprof phase --version v0 v1 --telemetry-interval 100ms -o run.jsonl",
+        draw: telemetry::figure,
+    },
+    FigureKind {
+        name: "kernels",
+        shows: "the kernels that take the most time, and all the rest",
+        needs: "kernel launches with times",
+        command: "kprof ncu -- PROGRAM, or kprof import TRACE",
+        draw: kernels::figure,
+    },
+];

@@ -1,0 +1,121 @@
+//! Runs that between them have the records of every figure.
+
+use kprof::hw::{Ceiling, CeilingKind, CeilingSource, ComputeUnit, MemoryLevel, Precision};
+use kprof::profile::{
+    GpuSample, KernelFlops, KernelRecord, Measured, PowerReading, Run, TelemetryRecord, read_run,
+};
+use kprof::render::plot::FigureInput;
+use kprof::roofline::Ceilings;
+use std::path::Path;
+
+/// Each with what it is called in messages.
+pub(super) fn inputs() -> Vec<(&'static str, FigureInput)> {
+    let of = |runs: Vec<Run>| FigureInput::new(runs, &[], ceilings());
+    vec![
+        ("run", of(vec![tiny()])),
+        ("runs", of(vec![tiny(), faster()])),
+        ("kernels", of(vec![kernels("before.csv", 1.0)])),
+        ("exports", of(vec![kernels("before.csv", 1.0), kernels("after.csv", 0.7)])),
+        ("gpu", of(vec![with_gpu()])),
+    ]
+}
+
+/// A run of the tiny model with three versions, recorded once.
+pub(super) fn tiny() -> Run {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/runs/tiny.jsonl");
+    Run { file: "tiny.jsonl".into(), ..read_run(&path).unwrap() }
+}
+
+/// The same, a quarter faster and with a longer name.
+fn faster() -> Run {
+    let mut run = Run { file: "runs/after-the-change-of-the-kernels.jsonl".into(), ..tiny() };
+    for step in &mut run.steps {
+        step.time_s *= 0.75;
+        step.op_start_s.iter_mut().chain(&mut step.op_time_s).for_each(|t| *t *= 0.75);
+    }
+    run
+}
+
+/// The same with two GPUs and two counters of power.
+fn with_gpu() -> Run {
+    let sample = |i: u32| {
+        let at = f64::from(i);
+        let gpu = |index: u32| GpuSample {
+            index,
+            sm_clock_hz: Some(1.98e9 - 1e7 * (at * 0.7).sin() * f64::from(index + 1)),
+            power_w: Some(300.0 + 20.0 * (at * 0.9).cos()),
+            temperature_c: Some(55.0 + 0.2 * at),
+            memory_used_bytes: Some(3e9 + 1e8 * at),
+            ..GpuSample::default()
+        };
+        TelemetryRecord {
+            at_s: 0.1 * at,
+            cpu_clock_hz: Some(3.1e9 + 1e7 * at),
+            power: vec![PowerReading { counter: "package-0".into(), power_w: 120.0 + at }],
+            gpus: vec![gpu(0), gpu(1)],
+        }
+    };
+    Run { telemetry: (0..40).map(sample).collect(), ..tiny() }
+}
+
+fn measured(value: f64) -> Option<Measured> {
+    Some(Measured::new(value, "made up"))
+}
+
+/// Thirty kernels with long names, of two precisions, with bytes of three levels.
+fn kernels(file: &str, factor: f64) -> Run {
+    let kernel = |i: u32| {
+        let x = f64::from(i);
+        let bytes = 1e8 * (1.0 + (x * 0.61).fract()) * factor;
+        let flops = bytes * 10f64.powf(-0.5 + 2.5 * (x * 0.37).fract());
+        let (fp32, tensor) = if i.is_multiple_of(3) { (0.02 * flops, flops) } else { (flops, 0.0) };
+        KernelRecord {
+            file: file.into(),
+            kernel: format!(
+                "void cutlass::Kernel<cutlass_80_tensorop_bf16_s{i}x816gemm_relu_64x64_tn>(Params)"
+            ),
+            launches: u64::from(1 + i % 5),
+            device: Some("Example GPU".into()),
+            time: measured(factor * (bytes / 2e11 + flops / 4e13) * (1.0 + (x * 0.77).fract())),
+            dram_bytes: measured(bytes),
+            l2_bytes: measured(3.0 * bytes),
+            l1_bytes: measured(11.0 * bytes),
+            flops: KernelFlops {
+                fp64: measured(0.0),
+                fp32: measured(fp32),
+                fp16: measured(0.0),
+                fp16_packed: measured(0.0),
+                tensor: measured(tensor),
+                ..KernelFlops::default()
+            },
+            flops_complete: true,
+            ..KernelRecord::default()
+        }
+    };
+    Run { file: file.into(), kernels: (0..30).map(kernel).collect(), ..Run::default() }
+}
+
+fn ceilings() -> Ceilings {
+    let source = || CeilingSource::Datasheet { url: "https://example.org/sheet".into() };
+    let bandwidth = |level, value| Ceiling {
+        kind: CeilingKind::Bandwidth { level },
+        value,
+        source: source(),
+        threads: None,
+    };
+    let compute = |precision, unit, value| Ceiling {
+        kind: CeilingKind::Compute { precision, unit, accumulate: None },
+        value,
+        source: source(),
+        threads: None,
+    };
+    let all = vec![
+        bandwidth(MemoryLevel::Dram, 768e9),
+        bandwidth(MemoryLevel::L2, 2.5e12),
+        bandwidth(MemoryLevel::L1, 14e12),
+        compute(Precision::Fp32, ComputeUnit::Vector, 38.7e12),
+        compute(Precision::Fp16, ComputeUnit::Matrix, 154.8e12),
+        compute(Precision::Bf16, ComputeUnit::Matrix, 154.8e12),
+    ];
+    Ceilings { chosen: Vec::new(), by_device: vec![("Example GPU".into(), all)] }
+}

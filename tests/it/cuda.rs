@@ -142,8 +142,20 @@ fn phase(extra: &[&str], counts: &Path) -> Option<Vec<serde_json::Value>> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("run.jsonl");
     let base =
-        ["phase", "--device", "cuda:0", "--preset", "tiny-llama", "--dtype", "bf16", "-p", "9", "-n", "5"];
-    let schedule = ["-r", "2", "--warmup", "1", "-q", "--no-telemetry", "--version", "v0-v4", "-o"];
+        ["phase", "--device", "cuda:0", "--preset", "tiny-llama", "--dtype", "bf16", "-p", "9", "-n", "3"];
+    let schedule = [
+        "-r",
+        "1",
+        "--warmup",
+        "1",
+        "--max-time",
+        "900s",
+        "-q",
+        "--no-telemetry",
+        "--version",
+        "v0-v4",
+        "-o",
+    ];
     command.env("KPROF_STAND_IN_COUNTS", counts).env("KPROF_LEAST_PROBES", "1");
     ran(command.current_dir(folder.path()).args(base).args(schedule).arg(&file).args(extra));
     let lines = std::fs::read_to_string(file).expect("it was written");
@@ -189,12 +201,14 @@ fn a_run_is_timed_by_device_events_and_its_decode_steps_are_one_graph_each() {
             let starts = step["op_start_s"].as_array().expect("starts").iter();
             assert!(starts.clone().all(|s| (0.0..=time).contains(&s.as_f64().expect("a start"))), "{step}");
         }
-        // Steps of 5 versions x (2 repetitions x 2 twins) x 5 tokens.
-        assert_eq!(of("step").len(), 100);
+        // Steps of 5 versions x 2 twins x 3 tokens.
+        assert_eq!(of("step").len(), 30);
         if mode == "graph" {
-            // 4 versions with a cache decode 4 tokens in each of 5 generations; of each version and twin one capture.
-            assert_eq!(count(&counts, "graph_launches"), 4 * 4 * 5);
-            assert_eq!(count(&counts, "captures"), 4 * 2);
+            // 4 versions with a cache decode 2 tokens in each generation: a warm-up at least, and the twins. Of each version
+            // and twin there is one capture, and now and then another while the first steps still find new memory.
+            let launches = count(&counts, "graph_launches");
+            assert!(launches >= 4 * 2 * 3 && launches.is_multiple_of(4 * 2), "{launches}");
+            assert!((8..=12).contains(&count(&counts, "captures")));
         } else {
             assert_eq!(count(&counts, "graph_launches"), 0);
         }

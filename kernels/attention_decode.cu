@@ -16,9 +16,12 @@
 // Eight channels of each of `heads` queries, already times the scale of scores; zeros for the others.
 template <class T, int G>
 DEVICE void decode_queries(const AttentionArgs& a, size_t at, int heads, bool active, float (&q)[G][8]) {
+    UNROLL
     for (int g = 0; g < G; g++) {
+        UNROLL
         for (int i = 0; i < 8; i++) q[g][i] = 0.0f;
         if (active && g < heads) load_wide((const T*)a.q + at + g * a.head_dim, q[g]);
+        UNROLL
         for (int i = 0; i < 8; i++) q[g][i] *= a.scale * LOG2_E;
     }
 }
@@ -70,14 +73,17 @@ DEVICE void decode(const AttentionArgs& a) {
         case STORED_BF16: decode_queries<bf16>(a, q_at, heads, active, q); break;
         default: decode_queries<f16>(a, q_at, heads, active, q); break;
     }
+    UNROLL
     for (int g = 0; g < G; g++) {
         m[g] = -INFINITY_F;
         l[g] = 0.0f;
+        UNROLL
         for (int i = 0; i < 8; i++) acc[g][i] = 0.0f;
     }
     for (int t = from + warp * keys; t < to; t += DECODE_WARPS * keys * U) {
         Eight<C> ek[U], ev[U];
         float sk[U], sv[U], s[U][G];
+        UNROLL
         for (int u = 0; u < U; u++) {
             const int key = t + u * DECODE_WARPS * keys + sub;
             clear(ek[u]);
@@ -94,40 +100,51 @@ DEVICE void decode(const AttentionArgs& a) {
                 }
             }
         }
+        UNROLL
         for (int u = 0; u < U; u++) {
             float f[8];
             widen(ek[u], f);
             const bool seen = t + u * DECODE_WARPS * keys + sub < to;
+            UNROLL
             for (int g = 0; g < G; g++) {
                 float dot = 0.0f;
+                UNROLL
                 for (int i = 0; i < 8; i++) dot += q[g][i] * f[i];
                 for (int o = lanes / 2; o > 0; o /= 2) dot += __shfl_xor_sync(FULL_WARP, dot, o);
                 s[u][g] = seen ? dot * sk[u] : -INFINITY_F;
             }
         }
+        UNROLL
         for (int g = 0; g < G; g++) {
             float largest = m[g];
+            UNROLL
             for (int u = 0; u < U; u++) largest = fmaxf(largest, s[u][g]);
             // Lanes that have seen no key yet stay at -inf, and -inf - -inf is no number.
             const float shift = largest == -INFINITY_F ? 0.0f : largest;
             const float keep = exp2_fast(m[g] - shift);
             m[g] = largest;
             l[g] *= keep;
+            UNROLL
             for (int i = 0; i < 8; i++) acc[g][i] *= keep;
+            UNROLL
             for (int u = 0; u < U; u++) {
                 s[u][g] = exp2_fast(s[u][g] - shift);
                 l[g] += s[u][g];
                 s[u][g] *= sv[u];
             }
         }
+        UNROLL
         for (int u = 0; u < U; u++) {
             float f[8];
             widen(ev[u], f);
+            UNROLL
             for (int g = 0; g < G; g++)
+                UNROLL
                 for (int i = 0; i < 8; i++) acc[g][i] += s[u][g] * f[i];
         }
     }
     // The lanes of a warp that hold the same channels of different keys.
+    UNROLL
     for (int g = 0; g < G; g++) {
         for (int o = lanes; o < 32; o *= 2) {
             const float other = __shfl_xor_sync(FULL_WARP, m[g], o), largest = fmaxf(m[g], other);
@@ -135,12 +152,14 @@ DEVICE void decode(const AttentionArgs& a) {
             const float mine = exp2_fast(m[g] - shift), theirs = exp2_fast(other - shift);
             m[g] = largest;
             l[g] = l[g] * mine + __shfl_xor_sync(FULL_WARP, l[g], o) * theirs;
+            UNROLL
             for (int i = 0; i < 8; i++)
                 acc[g][i] = acc[g][i] * mine + __shfl_xor_sync(FULL_WARP, acc[g][i], o) * theirs;
         }
         if (sub == 0) {
             float* mine = shared + (warp * G + g) * (D + 2);
             if (active)
+                UNROLL
                 for (int i = 0; i < 8; i++) mine[d + i] = acc[g][i];
             if (lane == 0) {
                 mine[D] = m[g];

@@ -98,7 +98,9 @@ DEVICE void flash(const AttentionArgs& a) {
 
     u32 fq[D / 16][4];
     float y[D / 8][4], m[2] = {-INFINITY_F, -INFINITY_F}, l[2] = {0.0f, 0.0f};
+    UNROLL
     for (int j = 0; j < D / 8; j++)
+        UNROLL
         for (int e = 0; e < 4; e++) y[j][e] = 0.0f;
     for (int tile = 0; tile < tiles; tile++) {
         copy_wait<0>();
@@ -106,6 +108,7 @@ DEVICE void flash(const AttentionArgs& a) {
         __syncthreads();
         const int now = tile % 2, k0 = first_key + tile * FLASH_KEYS;
         if (tile == 0)
+            UNROLL
             for (int kk = 0; kk < D / 16; kk++)
                 load_matrices(fq[kk], tile_q + flash_at<D>(warp * 16 + lane % 16, kk * 2 + lane / 16));
         if (tile + 1 < tiles) {
@@ -114,9 +117,13 @@ DEVICE void flash(const AttentionArgs& a) {
         }
         copy_commit();
         float s[FLASH_KEYS / 8][4];
+        UNROLL
         for (int j = 0; j < FLASH_KEYS / 8; j++)
+            UNROLL
             for (int e = 0; e < 4; e++) s[j][e] = 0.0f;
+        UNROLL
         for (int kk = 0; kk < D / 16; kk++) {
+            UNROLL
             for (int j = 0; j < FLASH_KEYS / 16; j++) {
                 u32 fk[4];
                 const int row = j * 16 + lane / 16 * 8 + lane % 8;
@@ -126,10 +133,13 @@ DEVICE void flash(const AttentionArgs& a) {
             }
         }
         // Rows lane / 4 (e = 0, 1) and lane / 4 + 8 (e = 2, 3) of the warp's sixteen.
+        UNROLL
         for (int half = 0; half < 2; half++) {
             const int position = first_position + warp * 16 + lane / 4 + 8 * half;
             float largest = m[half];
+            UNROLL
             for (int j = 0; j < FLASH_KEYS / 8; j++) {
+                UNROLL
                 for (int e = 0; e < 2; e++) {
                     const int key = k0 + j * 8 + 2 * (lane % 4) + e;
                     const bool seen = key <= position && key < end && (a.window == 0 || key + a.window > position);
@@ -143,11 +153,14 @@ DEVICE void flash(const AttentionArgs& a) {
             const float keep = exp2_fast(m[half] - shift);
             m[half] = largest;
             l[half] *= keep;
+            UNROLL
             for (int j = 0; j < D / 8; j++) {
                 y[j][2 * half] *= keep;
                 y[j][2 * half + 1] *= keep;
             }
+            UNROLL
             for (int j = 0; j < FLASH_KEYS / 8; j++) {
+                UNROLL
                 for (int e = 0; e < 2; e++) {
                     float& score = s[j][2 * half + e];
                     score = exp2_fast(score - shift);
@@ -155,9 +168,11 @@ DEVICE void flash(const AttentionArgs& a) {
                 }
             }
         }
+        UNROLL
         for (int t = 0; t < FLASH_KEYS / 16; t++) {
             const u32 fp[4] = {pack(T(), s[2 * t][0], s[2 * t][1]), pack(T(), s[2 * t][2], s[2 * t][3]),
                                pack(T(), s[2 * t + 1][0], s[2 * t + 1][1]), pack(T(), s[2 * t + 1][2], s[2 * t + 1][3])};
+            UNROLL
             for (int j = 0; j < D / 16; j++) {
                 u32 fv[4];
                 load_matrices_transposed(
@@ -167,12 +182,14 @@ DEVICE void flash(const AttentionArgs& a) {
             }
         }
     }
+    UNROLL
     for (int half = 0; half < 2; half++) {
         float sum = l[half];
         for (int o = 1; o < 4; o *= 2) sum += __shfl_xor_sync(FULL_WARP, sum, o);
         const int query = first_query + warp * 16 + lane / 4 + 8 * half;
         if (query >= a.new_tokens) continue;
         T* to = (T*)a.y + ((first_row + query) * a.heads + head) * a.head_dim;
+        UNROLL
         for (int j = 0; j < D / 8; j++) {
             if (j * 8 >= a.head_dim) continue;
             *(u32*)(to + j * 8 + 2 * (lane % 4)) = pack(T(), y[j][2 * half] / sum, y[j][2 * half + 1] / sum);

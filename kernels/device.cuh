@@ -125,6 +125,10 @@ DEVICE float exp2_fast(float x) {
 // 2^x = e^(x / ln 2): scores are multiplied by this once, and then every exponential is one instruction.
 #define LOG2_E 1.44269504088896340736f
 
+// Before a loop over an array that must stay in registers: where such an array is indexed by what is known at run time alone,
+// all of it lives in memory. scripts/kernels.sh fails where one does.
+#define UNROLL _Pragma("unroll")
+
 #define FULL_WARP 0xffffffffu
 
 template <class T>

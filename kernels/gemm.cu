@@ -4,7 +4,8 @@
 // weights (+ N b), M K b, M N b of a residual; writes M N b.
 //
 // 16-bit: tiles of 128 x 128 by eight warps where they fill the chip, of 64 x 64 by four where the rows of a short prompt
-// would leave most of it idle; 32 inputs at a time, three of them under way by cp.async, so that a tile's products hide
+// would leave most of it idle, and then also the inputs are cut into `splits` parts, blocks of their own: each leaves its
+// sums in memory, and the one that arrives last adds them up, in their order, so that results repeat. 32 inputs at a time, three of them under way by cp.async, so that a tile's products hide
 // the next one's loads. Both operands have their inputs side by side, which is what mma's row.col wants: ldmatrix reads
 // either without a transposition. 16-byte chunks are swizzled by half the row's number, which keeps the eight rows of a
 // matrix, 64 bytes apart, in different banks.
@@ -16,12 +17,14 @@ struct GemmArgs {
     const void* bias;      // may be null
     const void* residual;  // may be null: [rows, outputs], added last
     void* y;
+    float* partial;  // where splits > 1: [tile][split][elements of a tile]
+    u32* arrived;    // per tile: zero before and after
     int rows;
     int inputs;
     int outputs;  // rows of the weights; a gate writes half as many
     int activation;
     int gate;  // whether output n is activation(n) x (n + outputs / 2)
-    int reserved;
+    int splits;
 };
 
 #define GEMM_K 32
@@ -75,6 +78,41 @@ DEVICE void gemm_store_gated(const GemmArgs& a, int m, int n, float gate, float 
     ((T*)a.y)[(size_t)m * results + n] = rounded<T>(activate(gate, a.activation) * up);
 }
 
+// Leaves a block's sums where the others of its tile find them; true in the block that arrives last, with the sums of all.
+// `is_last` is shared memory that nobody reads any more once all have come to the barrier.
+template <int I, int J, int THREADS>
+DEVICE bool gemm_join(const GemmArgs& a, float (&acc)[I][J][4], int* is_last) {
+    const int tile = blockIdx.y * gridDim.x + blockIdx.x;
+    // Element by element of all threads, so that neighbours write side by side.
+    float* partial = a.partial + (size_t)tile * a.splits * (I * J * 4 * THREADS) + threadIdx.x;
+    float* mine = partial + (size_t)blockIdx.z * (I * J * 4 * THREADS);
+    UNROLL
+    for (int i = 0; i < I; i++)
+        UNROLL
+        for (int j = 0; j < J; j++)
+            UNROLL
+            for (int e = 0; e < 4; e++) mine[((i * J + j) * 4 + e) * THREADS] = acc[i][j][e];
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) *is_last = atomicAdd(a.arrived + tile, 1u) + 1 == (u32)a.splits;
+    __syncthreads();
+    if (!*is_last) return false;
+    __threadfence();
+    UNROLL
+    for (int i = 0; i < I; i++)
+        UNROLL
+        for (int j = 0; j < J; j++)
+            UNROLL
+            for (int e = 0; e < 4; e++) {
+                float sum = 0.0f;
+                for (int s = 0; s < a.splits; s++)
+                    sum += __ldcg(partial + ((size_t)s * (I * J * 4) + (i * J + j) * 4 + e) * THREADS);
+                acc[i][j][e] = sum;
+            }
+    if (threadIdx.x == 0) a.arrived[tile] = 0;
+    return true;
+}
+
 template <class T, int BM, int BN, int WM, int WN>
 DEVICE void gemm(const GemmArgs& a) {
     constexpr int WARPS_N = BN / WN, THREADS = (BM / WM) * WARPS_N * 32;
@@ -82,13 +120,18 @@ DEVICE void gemm(const GemmArgs& a) {
     SHARED __align__(16) T tiles[GEMM_STAGES * TILE];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int wm = warp / WARPS_N * WM, wn = warp % WARPS_N * WN;
-    const int steps = (a.inputs + GEMM_K - 1) / GEMM_K;
+    const int all_steps = (a.inputs + GEMM_K - 1) / GEMM_K, per_split = (all_steps + a.splits - 1) / a.splits;
+    const int first_step = blockIdx.z * per_split, steps = min(per_split, all_steps - first_step);
     float acc[WM / 16][WN / 8][4];
+    UNROLL
     for (int i = 0; i < WM / 16; i++)
+        UNROLL
         for (int j = 0; j < WN / 8; j++)
+            UNROLL
             for (int e = 0; e < 4; e++) acc[i][j][e] = 0.0f;
     for (int s = 0; s < GEMM_STAGES - 1; s++) {
-        if (s < steps) gemm_load<T, BM, BN, THREADS>(a, tiles + s * TILE, tiles + s * TILE + BM * GEMM_K, s * GEMM_K);
+        if (s < steps) gemm_load<T, BM, BN, THREADS>(a, tiles + s * TILE, tiles + s * TILE + BM * GEMM_K,
+                                                      (first_step + s) * GEMM_K);
         copy_commit();
     }
     for (int step = 0; step < steps; step++) {
@@ -98,19 +141,23 @@ DEVICE void gemm(const GemmArgs& a) {
         const int next = step + GEMM_STAGES - 1;
         if (next < steps) {
             T* to = tiles + next % GEMM_STAGES * TILE;
-            gemm_load<T, BM, BN, THREADS>(a, to, to + BM * GEMM_K, next * GEMM_K);
+            gemm_load<T, BM, BN, THREADS>(a, to, to + BM * GEMM_K, (first_step + next) * GEMM_K);
         }
         copy_commit();
         const T* tile_x = tiles + step % GEMM_STAGES * TILE;
         const T* tile_w = tile_x + BM * GEMM_K;
+        UNROLL
         for (int kk = 0; kk < GEMM_K / 16; kk++) {
             u32 fx[WM / 16][4];
+            UNROLL
             for (int i = 0; i < WM / 16; i++)
                 load_matrices(fx[i], tile_x + gemm_at(wm + i * 16 + lane % 16, kk * 2 + lane / 16));
+            UNROLL
             for (int j = 0; j < WN / 16; j++) {
                 u32 fw[4];
                 const int row = wn + j * 16 + lane / 16 * 8 + lane % 8;
                 load_matrices(fw, tile_w + gemm_at(row, kk * 2 + lane / 8 % 2));
+                UNROLL
                 for (int i = 0; i < WM / 16; i++) {
                     multiply_add(T(), acc[i][2 * j], fx[i], fw[0], fw[1]);
                     multiply_add(T(), acc[i][2 * j + 1], fx[i], fw[2], fw[3]);
@@ -118,16 +165,21 @@ DEVICE void gemm(const GemmArgs& a) {
             }
         }
     }
+    if (a.splits > 1 && !gemm_join<WM / 16, WN / 8, THREADS>(a, acc, (int*)tiles)) return;
+    UNROLL
     for (int i = 0; i < WM / 16; i++) {
+        UNROLL
         for (int e = 0; e < 4; e++) {
             const int m = blockIdx.x * BM + wm + i * 16 + lane / 4 + e / 2 * 8;
             const int column = 2 * (lane % 4) + e % 2;
             if (a.gate) {
+                UNROLL
                 for (int j = 0; j < WN / 8; j += 2) {
                     const int n = blockIdx.y * (BN / 2) + (wn / 16 + j / 2) * 8 + column;
                     gemm_store_gated<T>(a, m, n, acc[i][j][e], acc[i][j + 1][e]);
                 }
             } else {
+                UNROLL
                 for (int j = 0; j < WN / 8; j++) gemm_store<T>(a, m, blockIdx.y * BN + wn + j * 8 + column, acc[i][j][e]);
             }
         }
@@ -152,7 +204,9 @@ DEVICE void gemm_f32(const GemmArgs& a) {
     const int row = threadIdx.x / 4, k = threadIdx.x % 4 * 4;
     const int m = blockIdx.x * 64 + row, n = blockIdx.y * 64 + row;
     float acc[4][4];
+    UNROLL
     for (int i = 0; i < 4; i++)
+        UNROLL
         for (int j = 0; j < 4; j++) acc[i][j] = 0.0f;
     for (int k0 = 0; k0 < a.inputs; k0 += 16) {
         float4 x = make_float4(0, 0, 0, 0), w = x;
@@ -166,11 +220,15 @@ DEVICE void gemm_f32(const GemmArgs& a) {
         for (int kk = 0; kk < 16; kk++) {
             const float4 fx = *(const float4*)&tile_x[kk][ty * 4], fw = *(const float4*)&tile_w[kk][tx * 4];
             const float xs[4] = {fx.x, fx.y, fx.z, fx.w}, ws[4] = {fw.x, fw.y, fw.z, fw.w};
+            UNROLL
             for (int i = 0; i < 4; i++)
+                UNROLL
                 for (int j = 0; j < 4; j++) acc[i][j] += xs[i] * ws[j];
         }
     }
+    UNROLL
     for (int i = 0; i < 4; i++)
+        UNROLL
         for (int j = 0; j < 4; j++) gemm_store<float>(a, blockIdx.x * 64 + ty * 4 + i, blockIdx.y * 64 + tx * 4 + j, acc[i][j]);
 }
 

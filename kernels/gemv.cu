@@ -59,6 +59,7 @@ DEVICE void gemv(const GemvArgs& a) {
         const int n0 = a.gate ? pair : 2 * pair;
         const int n1 = a.gate ? pair + results : 2 * pair + 1;
         float sum[2][M];
+        UNROLL
         for (int m = 0; m < M; m++) sum[0][m] = sum[1][m] = 0.0f;
         if (pair < pairs) {
             const T* w0 = (const T*)a.weight + (size_t)n0 * K;
@@ -67,6 +68,7 @@ DEVICE void gemv(const GemvArgs& a) {
             const int hop = 32 * 8 * a.split;
             for (int k = (part * 32 + lane) * 8; k < K; k += hop * GEMV_UNROLL) {
                 Eight<T> e0[GEMV_UNROLL], e1[GEMV_UNROLL];
+                UNROLL
                 for (int u = 0; u < GEMV_UNROLL; u++) {
                     if (k + u * hop < K) {
                         load_once(e0[u], w0 + k + u * hop);
@@ -76,15 +78,18 @@ DEVICE void gemv(const GemvArgs& a) {
                         clear(e1[u]);
                     }
                 }
+                UNROLL
                 for (int u = 0; u < GEMV_UNROLL; u++) {
                     const int at = k + u * hop < K ? k + u * hop : k;
                     float f0[8], f1[8];
                     widen(e0[u], f0);
                     widen(e1[u], f1);
+                    UNROLL
                     for (int m = 0; m < M; m++) {
                         if (m < a.rows) {
                             float f[8];
                             load_wide(x + m * x_stride + at, f);
+                            UNROLL
                             for (int i = 0; i < 8; i++) {
                                 sum[0][m] += f0[i] * f[i];
                                 sum[1][m] += f1[i] * f[i];
@@ -94,12 +99,14 @@ DEVICE void gemv(const GemvArgs& a) {
                 }
             }
         }
+        UNROLL
         for (int m = 0; m < M; m++) {
             sum[0][m] = warp_sum(sum[0][m]);
             sum[1][m] = warp_sum(sum[1][m]);
         }
         if (a.split > 1) {
             __syncthreads();
+            UNROLL
             for (int m = 0; m < M; m++) {
                 if (lane == 0) {
                     partial[warp][2 * m] = sum[0][m];
@@ -107,6 +114,7 @@ DEVICE void gemv(const GemvArgs& a) {
                 }
             }
             __syncthreads();
+            UNROLL
             for (int m = 0; m < M; m++) {
                 sum[0][m] = sum[1][m] = 0.0f;
                 for (int p = 0; p < a.split; p++) {
@@ -117,6 +125,7 @@ DEVICE void gemv(const GemvArgs& a) {
         }
         if (pair < pairs && part == 0 && lane == 0) {
             const T* bias = (const T*)a.bias;
+            UNROLL
             for (int m = 0; m < M; m++) {
                 if (m >= a.rows) continue;
                 float r0 = sum[0][m] + (bias ? to_float(bias[n0]) : 0.0f);

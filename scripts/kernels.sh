@@ -32,6 +32,11 @@ nvidia=$(echo "$folder"/lib/python3.*/site-packages/nvidia)
 
 "$folder/bin/python" scripts/kernels.py "$nvidia/cuda_nvrtc/lib/libnvrtc.so.12" kernels "$out/ptx" compute_80
 
+# An array of registers that is indexed by what is only known at run time lives in memory, all of it: no kernel wants that.
+if grep -l 'ld\.local' "$out"/ptx/*.ptx; then
+    echo 'these keep arrays in local memory: see UNROLL in kernels/device.cuh' >&2
+    exit 1
+fi
 for ptx in "$out"/ptx/*.ptx; do
     for arch in sm_80 sm_86 sm_89 sm_90; do
         "$nvidia/cuda_nvcc/bin/ptxas" --gpu-name "$arch" --output-file "$out/cubin" "$ptx"

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
 
+pub mod alloc;
 pub mod attach;
 pub mod backend;
 pub mod compare;
@@ -19,5 +20,6 @@ pub mod profile;
 pub mod render;
 pub mod roofline;
 pub mod runner;
+pub mod scaling;
 pub mod stats;
 pub mod units;

@@ -11,6 +11,7 @@ use super::{
 use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, Op, StepShape};
 use candle_core::{D, DType as CandleDType, Device, Tensor};
 use kv::CandleCache;
+use std::ops::Range;
 use std::time::Instant;
 
 /// candle on the CPU.
@@ -246,6 +247,14 @@ impl Backend for CandleBackend {
 
     fn cache_bytes(&self, cache: &CandleCache) -> f64 {
         cache.allocated_bytes()
+    }
+
+    fn cache_places(&self, cache: &CandleCache) -> Vec<Range<usize>> {
+        cache.places()
+    }
+
+    fn release(&mut self) {
+        self.mask = None;
     }
 
     fn embed(

@@ -24,6 +24,7 @@ pub use marks::{Marks, OpSpan, Site};
 pub use ranges::RangeObserver;
 
 use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, StepShape};
+use std::ops::Range;
 
 /// Why a backend could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +106,15 @@ pub struct CacheSpec {
     pub capacity: usize,
     /// How elements are stored.
     pub storage: KvStorage,
+}
+
+/// What a device's allocator holds, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeviceMemory {
+    /// Now.
+    pub live: f64,
+    /// At most at any time since the last restart.
+    pub peak: f64,
 }
 
 /// Where attention reads K and V.
@@ -203,6 +213,23 @@ pub trait Backend: Sized {
 
     /// The bytes that a cache allocated.
     fn cache_bytes(&self, cache: &Self::Cache) -> f64;
+
+    /// The addresses of a cache in this process's memory; none where it stands elsewhere.
+    fn cache_places(&self, cache: &Self::Cache) -> Vec<Range<usize>> {
+        let _ = cache;
+        Vec::new()
+    }
+
+    /// Gives back the memory that is kept for later steps and that no tensor uses.
+    fn release(&mut self) {}
+
+    /// What the device's own allocator holds for this backend; `None` where the memory is this process's.
+    fn device_memory(&self) -> Option<DeviceMemory> {
+        None
+    }
+
+    /// What a device holds now becomes the most it has held.
+    fn restart_device_peak(&self) {}
 
     /// Token rows, plus the rows of positions `context - new_tokens ..` where the model learned some: `[rows, width]`.
     ///

@@ -15,6 +15,7 @@ mod nvml;
 #[cfg(not(any(target_os = "linux", windows)))]
 #[path = "nvml_absent.rs"]
 mod nvml;
+mod resident;
 mod smbios;
 mod system;
 mod verdicts;
@@ -22,6 +23,7 @@ mod watch;
 
 pub use config::config_folder;
 pub use identity::{kprof_info, now_rfc3339};
+pub use resident::{resident_bytes, resident_peak, restart_resident_peak};
 pub use system::System;
 pub use verdicts::{interference, throttling};
 pub use watch::{Reading, Watch, WatchOptions};

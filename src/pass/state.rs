@@ -3,6 +3,7 @@
 use super::PassError;
 use crate::backend::{AttentionSpec, Backend, CacheSpec};
 use crate::llm::{ModelSpec, StepShape, Version};
+use std::ops::Range;
 
 /// The state of `batch` sequences under one version.
 #[derive(Debug)]
@@ -90,6 +91,28 @@ impl<B: Backend> State<B> {
     pub fn reset(&mut self) {
         self.tokens = 0;
         self.history.iter_mut().for_each(Vec::clear);
+    }
+
+    /// Takes `tokens` tokens per sequence as if they had been fed: caches keep what they hold, zeros when new, and without
+    /// a cache the sequences begin with so many tokens 0. For what a later step takes, not for what it says.
+    pub fn assume(&mut self, tokens: usize) {
+        self.tokens = tokens;
+        self.history.iter_mut().for_each(|sequence| {
+            sequence.clear();
+            sequence.resize(tokens, 0);
+        });
+    }
+
+    /// Forgets all tokens but the first `tokens` of each sequence, so that a step can be run again; more than there are
+    /// changes nothing.
+    pub fn truncate(&mut self, tokens: usize) {
+        self.tokens = self.tokens.min(tokens);
+        self.history.iter_mut().for_each(|sequence| sequence.truncate(tokens));
+    }
+
+    /// The addresses of the caches in this process's memory.
+    pub fn cache_places(&self, backend: &B) -> Vec<Range<usize>> {
+        self.caches.iter().flatten().flat_map(|cache| backend.cache_places(cache)).collect()
     }
 
     /// The bytes that the caches allocated, capacity included.

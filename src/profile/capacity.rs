@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum CapacityMethod {
     /// Caches were allocated and a step ran, and what it took at most was compared with the budget.
     Ran,
+    /// Caches were allocated and steps ran for small batches; larger ones are on the line through them.
+    Extrapolated,
     /// By the formulas that also refuse runs which memory has no room for.
     Accounted,
 }

@@ -17,6 +17,8 @@ pub enum MemoryMethod {
     ResidentPages,
     /// The system's own figure for the process: program, heap and mappings, of those pages that were touched.
     ResidentSet,
+    /// On the line through figures of smaller sizes.
+    Extrapolated,
     /// The device's allocator or driver.
     Device,
     /// Another program's figure, as imported.
@@ -32,6 +34,7 @@ impl MemoryMethod {
             Self::Reported => "reported by the implementation",
             Self::ResidentPages => "resident pages",
             Self::ResidentSet => "resident set",
+            Self::Extrapolated => "extrapolated",
             Self::Device => "device",
             Self::Imported => "imported",
         }

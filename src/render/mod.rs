@@ -1,5 +1,7 @@
 //! Turning results into text and pictures: tables, Markdown, CSV, JSON and charts. Nothing is computed here.
 
+mod benchmark;
+mod capacity;
 pub mod ceilings;
 mod checked;
 mod compare;
@@ -11,8 +13,10 @@ mod footer;
 mod history;
 mod html;
 mod join;
+mod latency;
 mod launches;
 mod machine;
+mod memory;
 mod phases;
 pub mod plot;
 mod regress;
@@ -24,6 +28,7 @@ mod versions;
 mod versus;
 mod wrap;
 
+pub use capacity::{capacity_csv, capacity_heading, capacity_json, capacity_lines, capacity_table};
 pub use checked::{CHECK_NOTE, check_heading, check_table};
 pub use compare::{
     compare_csv, compare_heading, compare_json, compare_markdown, compare_notes, compare_table,
@@ -40,11 +45,15 @@ pub use footer::footer;
 pub use history::{history_csv, history_json, history_lines, history_table};
 pub use html::{ReportOptions, report_html};
 pub use join::{JOIN_NOTE, gap_table, join_heading, join_table};
+pub use latency::{
+    growth_lines, growth_table, latency_by_length_table, latency_csv, latency_heading, latency_json,
+};
 pub use launches::{
     ConvertError, LAUNCHES_SCHEMA_VERSION, Launches, launches_csv, launches_json, launches_jsonl,
     launches_parquet,
 };
 pub use machine::machine_lines;
+pub use memory::{memory_csv, memory_heading, memory_json, memory_lines, memory_table};
 pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table};
 pub use regress::{regress_annotations, regress_junit, regress_lines};
 pub use roofline::{roofline_notes, roofline_table};

@@ -1,13 +1,19 @@
 //! Running benchmarks: a scenario and a backend in, records out. Nothing here prints.
 
+mod capacity;
 mod generate;
+mod latency;
+mod memory;
 mod memory_need;
 mod phase;
 mod profiled;
 mod scenario;
 mod schedule;
 
+pub use capacity::{CapacityScenario, account_capacity, measure_capacity};
 pub use generate::{Generation, TimedStep, generate};
+pub use latency::{LatencyScenario, measure_latency};
+pub use memory::{MemoryScenario, measure_memory};
 pub use memory_need::{MemoryNeed, MemoryShape, NoRoom, check_memory};
 pub use phase::{Outcome, measure_phases};
 pub use profiled::ProfiledSteps;

@@ -5,12 +5,13 @@ use super::{
     Generation, ProfiledSteps, Progress, Rounds, RunnerError, Scenario, Sink, Timed, TimedStep, Turn,
     generate,
 };
+use super::generate::timing_method;
 use crate::backend::Backend;
 use crate::host::{Reading, Watch, interference, throttling};
 use crate::llm::{Stage, Version};
 use crate::pass::{Model, Recorder, State, prompt_ids};
 use crate::profile::{
-    CacheRecord, Finding, FindingCode, Record, StepRecord, TelemetryRecord, TimingMethod, Twin, UsageRecord,
+    CacheRecord, Finding, FindingCode, Record, StepRecord, TelemetryRecord, Twin, UsageRecord,
 };
 use std::time::Instant;
 
@@ -207,14 +208,7 @@ impl<B: Backend> Measurement<'_, '_, B> {
         repetition: usize,
         steps: Vec<TimedStep>,
     ) -> Result<(), RunnerError> {
-        let marks = self.backend.marks();
-        let method = if marks.is_scripted() {
-            TimingMethod::Scripted
-        } else if marks.is_device() {
-            TimingMethod::DeviceEvent
-        } else {
-            TimingMethod::HostClock
-        };
+        let method = timing_method(self.backend.marks());
         for step in steps {
             if twin == Twin::Instrumented
                 && let Some(plan) = self.recorder.plan(version, step.stage, &step.spans)?

@@ -79,7 +79,7 @@ pub fn paired_ratio_interval(
 /// (6 sum(U^2)^1.5) with U the jackknife's influences, each weighted (n - 1) / n over the samples, the ends are the
 /// percentiles of t at cdf(z0 + (z0 + z) / (1 - a (z0 + z))) for z = quantile of each tail. This is what
 /// `scipy.stats.bootstrap(method="BCa")` computes.
-fn bca(
+pub(super) fn bca(
     counts: &[usize],
     statistic: impl Fn(&[Vec<usize>]) -> f64,
     confidence: f64,

@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod grouped;
+mod growth;
 mod normal;
 mod ranks;
 mod sample;
@@ -14,6 +15,7 @@ mod verdict;
 
 pub use bootstrap::{ENOUGH_VALUES, Interval, median_interval, paired_ratio_interval, ratio_interval};
 pub use grouped::Grouped;
+pub use growth::{Estimate, Growth, Order, Polynomial, exponent};
 pub use ranks::relative_half_width;
 pub use sample::{Fences, Sample, SampleError, Summary};
 pub use series::{LEAST_FOR_AUTOCORRELATION, LEAST_FOR_TREND, Trend, autocorrelation};

@@ -6,21 +6,26 @@ use std::path::{Path, PathBuf};
 
 /// Each module of the library and what it may use.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("alloc", &[]),
     ("units", &[]),
     ("stats", &["units"]),
     ("hw", &["units"]),
     ("llm", &["units"]),
     ("profile", &["units", "stats", "hw", "llm"]),
     ("ingest", &["units", "stats", "hw", "llm", "profile"]),
-    ("backend", &["units", "hw", "llm"]),
+    ("backend", &["alloc", "units", "hw", "llm"]),
     ("probe", &["units", "stats", "hw", "llm", "backend"]),
     ("host", &["units", "stats", "hw", "profile", "attach"]),
     ("attach", &["units", "llm", "profile", "ingest"]),
     ("pass", &["units", "llm", "profile", "backend"]),
-    ("runner", &["units", "stats", "hw", "llm", "profile", "backend", "probe", "host", "attach", "pass"]),
+    (
+        "runner",
+        &["alloc", "units", "stats", "hw", "llm", "profile", "backend", "probe", "host", "attach", "pass"],
+    ),
     ("roofline", &["units", "stats", "hw", "llm", "profile"]),
     ("compare", &["units", "stats", "hw", "llm", "profile", "roofline"]),
-    ("render", &["units", "stats", "hw", "llm", "profile", "roofline", "compare"]),
+    ("scaling", &["units", "stats", "hw", "llm", "profile", "roofline"]),
+    ("render", &["units", "stats", "hw", "llm", "profile", "roofline", "compare", "scaling"]),
 ];
 
 /// Files and folders under src/ that may allow `unsafe`.

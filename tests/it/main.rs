@@ -2,6 +2,7 @@
 
 mod architecture;
 mod attach;
+mod benchmarks;
 mod ceilings;
 mod cli;
 mod compare;

@@ -2,7 +2,8 @@
 
 use crate::backend::{BackendError, CacheSpec};
 use crate::llm::{KvElement, KvStorage};
-use candle_core::{D, DType as CandleDType, Device, Tensor};
+use candle_core::{CpuStorage, D, DType as CandleDType, Device, Storage, Tensor};
+use std::ops::Range;
 
 /// The smallest positive f16, so that a group of zeros has a scale to divide by.
 const SMALLEST_SCALE: f64 = 5.960_464_477_539_063e-8;
@@ -39,6 +40,16 @@ impl CandleCache {
             .into_iter()
             .map(|half| bytes(&half.values) + half.scales.as_ref().map_or(0.0, bytes))
             .sum()
+    }
+
+    /// Where codes and scales of both halves stand.
+    pub(super) fn places(&self) -> Vec<Range<usize>> {
+        let halves = [&self.k, &self.v].into_iter();
+        halves
+            .flat_map(|half| [Some(&half.values), half.scales.as_ref()])
+            .flatten()
+            .filter_map(place)
+            .collect()
     }
 
     /// Writes `k` and `v`, `[batch, kv_heads, new, head_dim]`, from token `position` on.
@@ -113,6 +124,20 @@ impl Half {
         let codes = if spec.storage.element == KvElement::Int4 { unpack(&codes)? } else { codes };
         dequantise(&codes, &scales.narrow(2, from, tokens)?, spec.storage, dtype)
     }
+}
+
+/// Where a tensor's memory stands; `None` off the CPU.
+fn place(tensor: &Tensor) -> Option<Range<usize>> {
+    let (storage, _) = tensor.storage_and_layout();
+    let Storage::Cpu(cpu) = &*storage else { return None };
+    let start = match cpu {
+        CpuStorage::F32(all) => all.as_ptr().addr(),
+        CpuStorage::BF16(all) => all.as_ptr().addr(),
+        CpuStorage::F16(all) => all.as_ptr().addr(),
+        CpuStorage::U8(all) => all.as_ptr().addr(),
+        _ => return None,
+    };
+    Some(start..start + tensor.elem_count() * tensor.dtype().size_in_bytes())
 }
 
 /// The largest code of a quantised storage. candle has no signed bytes: codes are kept with this plus 1 added.

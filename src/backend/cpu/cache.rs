@@ -18,6 +18,7 @@ use super::tensor::CpuTensor;
 use crate::backend::{BackendError, CacheSpec};
 use crate::llm::{DType, KvElement, KvStorage, StepShape};
 use half::{bf16, f16};
+use std::ops::Range;
 
 /// Tokens of a block.
 pub(super) const BLOCK: usize = 32;
@@ -131,6 +132,12 @@ impl CpuCache {
     pub(super) fn allocated_bytes(&self) -> f64 {
         let heads = self.spec.batch * self.spec.kv_heads;
         (heads * self.spec.capacity.div_ceil(BLOCK) * self.layout.block()) as f64
+    }
+
+    /// Where its blocks stand.
+    pub(super) fn place(&self) -> Range<usize> {
+        let start = self.memory.of::<u8>().as_ptr().addr();
+        start..start + self.allocated_bytes() as usize
     }
 
     pub(super) fn blocks(&self) -> Blocks<'_> {

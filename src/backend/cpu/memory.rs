@@ -30,6 +30,7 @@ impl Memory {
             // A system without huge pages refuses; then small ones have to do.
             let _ = map.advise(memmap2::Advice::HugePage);
         }
+        crate::alloc::note_mapping(map.len() as i64);
         Ok(Self(map))
     }
 
@@ -45,5 +46,11 @@ impl Memory {
 
     pub(super) fn bytes(&self) -> usize {
         self.0.len()
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        crate::alloc::note_mapping(-(self.0.len() as i64));
     }
 }

@@ -31,6 +31,7 @@ use half::{bf16, f16};
 use linear::{Engine, Epilogue, Input};
 use simd::{Element, Pool};
 use std::cell::RefCell;
+use std::ops::Range;
 use std::time::Instant;
 use tensor::{Arena, CpuTensor};
 use weights::{CpuLinear, CpuNorm, CpuRope, CpuTable};
@@ -247,6 +248,14 @@ impl Backend for CpuBackend {
 
     fn cache_bytes(&self, cache: &CpuCache) -> f64 {
         cache.allocated_bytes()
+    }
+
+    fn cache_places(&self, cache: &CpuCache) -> Vec<Range<usize>> {
+        vec![cache.place()]
+    }
+
+    fn release(&mut self) {
+        self.arena.clear();
     }
 
     fn embed(

@@ -56,6 +56,11 @@ impl Arena {
         Ok(CpuTensor { memory: Some(memory), arena: self.clone(), rows: 1, width: bytes, stride: bytes })
     }
 
+    /// Gives what nobody uses back to the system.
+    pub(super) fn clear(&self) {
+        self.free().clear();
+    }
+
     /// The smallest free memory of at least `bytes` that is not more than four times too large.
     fn take(&self, bytes: usize) -> Option<Arc<Memory>> {
         let mut free = self.free();

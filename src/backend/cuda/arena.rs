@@ -44,6 +44,17 @@ impl Arena {
     }
 }
 
+impl Arena {
+    /// Gives free blocks back to the device.
+    pub(super) fn release(&self) {
+        let mut blocks = self.blocks.borrow_mut();
+        let free = std::mem::take(&mut blocks.free);
+        for address in free.into_values().flatten() {
+            blocks.owned.remove(&address);
+        }
+    }
+}
+
 /// Sizes are rounded up to an eighth of their power of two, 256 B at least.
 fn class(bytes: usize) -> usize {
     let bytes = bytes.max(256);

@@ -49,8 +49,8 @@ kernel_args! {
     }
     /// gemm.cu
     GemmArgs {
-        x: u64, weight: u64, bias: u64, residual: u64, y: u64,
-        rows: i32, inputs: i32, outputs: i32, activation: i32, gate: i32, reserved: i32,
+        x: u64, weight: u64, bias: u64, residual: u64, y: u64, partial: u64, arrived: u64,
+        rows: i32, inputs: i32, outputs: i32, activation: i32, gate: i32, splits: i32,
     }
     /// cache.cu
     AppendArgs {

@@ -240,13 +240,17 @@ impl Gpu {
         Ok((free, total))
     }
 
-    /// The most bytes that were allocated at any time since the last reset.
-    pub(super) fn most_allocated(&self) -> Result<u64, CudaError> {
-        let mut bytes = 0u64;
-        let high = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
-        // SAFETY: this attribute is a u64.
-        call!(cuMemPoolGetAttribute(self.pool, high, (&raw mut bytes).cast()))?;
-        Ok(bytes)
+    /// The bytes that the pool's allocations take now, and at most at any time since the last reset.
+    pub(super) fn allocated(&self) -> Result<[f64; 2], CudaError> {
+        use sys::CUmemPool_attribute::{CU_MEMPOOL_ATTR_USED_MEM_CURRENT, CU_MEMPOOL_ATTR_USED_MEM_HIGH};
+        // What was freed on the stream counts until the stream has come to it.
+        self.wait()?;
+        let attribute = |which| {
+            let mut bytes = 0u64;
+            // SAFETY: these attributes are u64.
+            call!(cuMemPoolGetAttribute(self.pool, which, (&raw mut bytes).cast())).map(|()| bytes as f64)
+        };
+        Ok([attribute(CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?, attribute(CU_MEMPOOL_ATTR_USED_MEM_HIGH)?])
     }
 
     /// Forgets the high-water mark: what is allocated now becomes the most.
@@ -377,6 +381,11 @@ impl Gpu {
         }
     }
 
+    /// Loads a kernel, where that was not done before.
+    pub(super) fn load(&self, kernel: &'static str) -> Result<(), CudaError> {
+        self.function(kernel).map(drop)
+    }
+
     fn function(&self, kernel: &'static str) -> Result<sys::CUfunction, CudaError> {
         if let Some(function) = self.functions.borrow().get(kernel) {
             return Ok(*function);
@@ -473,7 +482,7 @@ impl Gpu {
         self: &Rc<Self>,
         work: impl FnOnce() -> Result<(), CudaError>,
     ) -> Result<Graph, CudaError> {
-        // Modules load while work is asked for: allowed in this mode alone.
+        // What other threads do with the device does not end this capture: NVML's and a profiler's calls are theirs.
         let relaxed = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
         // SAFETY: the stream of this device.
         call!(cuStreamBeginCapture_v2(self.stream, relaxed))?;

@@ -55,8 +55,10 @@ pub(super) fn skinny(
     let enough = |split: &usize| pairs * split >= 32 * multiprocessors;
     let split = [1, 2, 4, WARPS].into_iter().find(enough).unwrap_or(WARPS).min(most);
     let blocks = pairs.div_ceil(WARPS / split);
-    // As many as run at once, eight blocks of 256 threads, so that a norm is computed once per block and not per output.
-    let grid = blocks.min(multiprocessors * 8);
+    // Four blocks run on a multiprocessor at once, by their registers. Where there are more, each takes several pairs in
+    // turn, all as many, so that a norm is computed once per block and the last round is as full as the first.
+    let rounds = blocks.div_ceil(multiprocessors * 4);
+    let grid = blocks.div_ceil(rounds);
     let (norm, every) = around.norm.unzip();
     let args = GemvArgs {
         x: x.address(),
@@ -81,24 +83,59 @@ pub(super) fn skinny(
     Launch::new(kernel, [grid as u32, 1, 1], 256, args).shared(staged)
 }
 
-/// A product of many rows, without a norm.
+/// How a product of many rows is cut: tiles of so many rows and outputs, and parts of the inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WideCut {
+    tile: usize,
+    tiles: [usize; 2],
+    splits: usize,
+}
+
+impl WideCut {
+    /// Large tiles where they give every multiprocessor one. Else small ones, and where there are fewer than
+    /// multiprocessors also parts of the inputs, 128 inputs each at least: fewer cost less than joining them.
+    pub(super) fn new(dtype: DType, multiprocessors: usize, rows: usize, linear: &CudaLinear) -> Self {
+        let tiles = |tile: usize| [rows.div_ceil(tile), linear.outputs.div_ceil(tile)];
+        let fills = |[m, n]: [usize; 2]| m * n >= multiprocessors;
+        let tensor_cores = dtype != DType::F32;
+        let tile = if tensor_cores && fills(tiles(128)) { 128 } else { 64 };
+        let tiles = tiles(tile);
+        let mut splits = 1;
+        if tensor_cores && !fills(tiles) {
+            let steps = linear.inputs.div_ceil(32);
+            let wanted = (2 * multiprocessors / (tiles[0] * tiles[1])).clamp(1, (steps / 4).clamp(1, 8));
+            // No part is empty.
+            splits = steps.div_ceil(steps.div_ceil(wanted));
+        }
+        Self { tile, tiles, splits }
+    }
+
+    /// Bytes of what the parts leave for the last of them.
+    pub(super) fn partial_bytes(&self) -> usize {
+        if self.splits == 1 { 0 } else { self.tiles[0] * self.tiles[1] * self.splits * self.tile * self.tile * 4 }
+    }
+
+    /// Counters that parts meet at.
+    pub(super) fn meetings(&self) -> usize {
+        self.tiles[0] * self.tiles[1]
+    }
+}
+
+/// A product of many rows, without a norm. `partial` and `arrived` are where its parts meet.
 pub(super) fn wide(
     dtype: DType,
-    multiprocessors: usize,
+    (cut, partial, arrived): (WideCut, u64, u64),
     x: &CudaTensor,
     linear: &CudaLinear,
     around: Around<'_>,
     y: &CudaTensor,
 ) -> Launch {
-    let (m, n) = (x.rows, linear.outputs);
-    let blocks = |tile: usize| [m.div_ceil(tile) as u32, n.div_ceil(tile) as u32, 1];
-    let fills = m.div_ceil(128) * n.div_ceil(128) >= multiprocessors;
-    let (kernel, tile, threads) = match dtype {
-        DType::F32 => ("kprof_gemm64_f32", 64, 256),
-        DType::Bf16 if fills => ("kprof_gemm128_bf16", 128, 256),
-        DType::F16 if fills => ("kprof_gemm128_f16", 128, 256),
-        DType::Bf16 => ("kprof_gemm64_bf16", 64, 128),
-        DType::F16 => ("kprof_gemm64_f16", 64, 128),
+    let (kernel, threads) = match (dtype, cut.tile) {
+        (DType::F32, _) => ("kprof_gemm64_f32", 256),
+        (DType::Bf16, 128) => ("kprof_gemm128_bf16", 256),
+        (DType::F16, 128) => ("kprof_gemm128_f16", 256),
+        (DType::Bf16, _) => ("kprof_gemm64_bf16", 128),
+        (DType::F16, _) => ("kprof_gemm64_f16", 128),
     };
     let args = GemmArgs {
         x: x.address(),
@@ -106,12 +143,15 @@ pub(super) fn wide(
         bias: linear.bias.as_ref().map_or(0, |b| b.address),
         residual: around.residual.map_or(0, CudaTensor::address),
         y: y.address(),
-        rows: m as i32,
+        partial,
+        arrived,
+        rows: x.rows as i32,
         inputs: linear.inputs as i32,
-        outputs: n as i32,
+        outputs: linear.outputs as i32,
         activation: activation_code(around.activation),
         gate: i32::from(around.gate),
-        reserved: 0,
+        splits: cut.splits as i32,
     };
-    Launch::new(kernel, blocks(tile), threads, args)
+    let [m, n] = cut.tiles;
+    Launch::new(kernel, [m as u32, n as u32, cut.splits as u32], threads, args)
 }

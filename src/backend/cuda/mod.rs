@@ -52,6 +52,8 @@ pub struct CudaBackend {
     step: StepWords,
     /// Zeros that kernels leave as zeros, where blocks meet: counters, and the best logit of each row.
     meeting: Memory,
+    /// Bytes that were allocated when the backend was made: not those of a model.
+    before: f64,
 }
 
 /// What changes from step to step, in memory that kernels read it from.
@@ -98,30 +100,13 @@ impl CudaBackend {
             clock: DeviceClock::new(gpu)?,
             step: StepWords::new(gpu, HEADER + 256)?,
             meeting: gpu.zeros(MEETINGS * 16, "counters")?,
+            before: gpu.allocated()?[0],
         })
     }
 
     /// The device it runs on.
     pub fn device(&self) -> &CudaDevice {
         &self.gpu.device
-    }
-
-    /// The most bytes of device memory that were allocated at any time since the last call, by the pool's own count.
-    ///
-    /// # Errors
-    /// When the driver refuses.
-    pub fn take_peak_bytes(&self) -> Result<f64, BackendError> {
-        let bytes = self.gpu.most_allocated()?;
-        self.gpu.reset_most_allocated()?;
-        Ok(bytes as f64)
-    }
-
-    /// Free bytes of device memory.
-    ///
-    /// # Errors
-    /// When the driver refuses.
-    pub fn free_bytes(gpu: &Gpu) -> Result<f64, BackendError> {
-        Ok(gpu.memory()?.0 as f64)
     }
 
     fn multiprocessors(&self) -> usize {

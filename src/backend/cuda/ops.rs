@@ -6,13 +6,13 @@ use super::args::{
 };
 use super::attention::{self, Cut, Scratch, Source};
 use super::launch::Launch;
-use super::linear::{self, Around, SKINNY_ROWS};
+use super::linear::{self, Around, SKINNY_ROWS, WideCut};
 use super::tensor::{
     CudaCache, CudaLinear, CudaNorm, CudaRope, CudaTable, CudaTensor, Loader, check_eights, decode,
 };
 use super::{CudaBackend, CudaError, MEETINGS};
 use crate::backend::{
-    AttentionSpec, Backend, BackendError, CacheSpec, HostTensor, KeysValues, Marks, Site, WeightOrder,
+    AttentionSpec, Backend, BackendError, CacheSpec, DeviceMemory, HostTensor, KeysValues, Marks, Site, WeightOrder,
 };
 use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, Op, StepShape};
 use std::rc::Rc;
@@ -231,10 +231,21 @@ impl CudaBackend {
         let launch = if Self::is_skinny(step, rows) {
             linear::skinny(dtype, multiprocessors, x, count, linear, around, &y)
         } else {
-            linear::wide(dtype, multiprocessors, x, linear, around, &y)
+            let cut = WideCut::new(dtype, multiprocessors, count, linear);
+            let partial = match cut.partial_bytes() {
+                0 => None,
+                bytes => Some(self.bytes(bytes)?),
+            };
+            let partial = partial.as_ref().map_or(0, |block| block.address);
+            linear::wide(dtype, (cut, partial, self.counters()), x, linear, around, &y)
         };
         self.queue.launch(launch)?;
         Ok(y)
+    }
+
+    /// Where blocks of a launch count their arrivals.
+    fn counters(&self) -> u64 {
+        self.meeting.address + MEETINGS as u64 * 8
     }
 
     fn linear_op(&self, linear: &CudaLinear, rows: LinearRows) -> Op {
@@ -329,6 +340,21 @@ impl Backend for CudaBackend {
 
     fn cache_bytes(&self, cache: &CudaCache) -> f64 {
         cache.allocated_bytes()
+    }
+
+    fn release(&mut self) {
+        self.queue.forget_graphs();
+        self.arena.release();
+    }
+
+    fn device_memory(&self) -> Option<DeviceMemory> {
+        let [live, peak] = self.gpu.allocated().ok()?;
+        Some(DeviceMemory { live: live - self.before, peak: peak - self.before })
+    }
+
+    fn restart_device_peak(&self) {
+        // A device that fails says so at the next op.
+        let _ = self.gpu.wait().and_then(|()| self.gpu.reset_most_allocated());
     }
 
     fn embed(
@@ -700,7 +726,7 @@ impl CudaBackend {
         };
         let scratch = Scratch {
             partial: partial.as_ref().map_or(0, |block| block.address),
-            arrived: self.meeting.address + MEETINGS as u64 * 8,
+            arrived: self.counters(),
         };
         let at = self.step.device.address;
         self.queue.launch(attention::attend(self.dtype, (step, spec), q, source, (cut, scratch), at, &y))?;

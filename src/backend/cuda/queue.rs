@@ -107,6 +107,14 @@ impl Queue {
         &self.events[number]
     }
 
+    /// Forgets what was captured, when the memory that it works on is given back.
+    pub(super) fn forget_graphs(&mut self) {
+        // One may still run.
+        if self.gpu.wait().is_ok() {
+            self.graphs.clear();
+        }
+    }
+
     /// Events may be used again: all spans were resolved.
     pub(super) fn forget_events(&mut self) {
         self.recorded = 0;
@@ -119,6 +127,12 @@ impl Queue {
             return self.gpu.launch_graph(graph);
         }
         let gpu = Rc::clone(&self.gpu);
+        // Loading a kernel is nothing to do while a stream is captured.
+        for command in &commands {
+            if let Command::Launch(launch) = command {
+                gpu.load(launch.kernel)?;
+            }
+        }
         let graph = gpu.capture(|| {
             commands.iter().try_for_each(|command| match command {
                 Command::Launch(launch) => gpu.launch(launch),

@@ -12,12 +12,18 @@ mod interrupt;
 mod model;
 mod output;
 mod progress;
+mod session;
 mod spec;
 mod versions;
 mod wrap;
 
 use clap::Parser;
+use kprof::alloc::Counting;
 use std::process::ExitCode;
+
+/// The system's allocator; `kprof memory` and `kprof capacity` have it count.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();

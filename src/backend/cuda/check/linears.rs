@@ -1,6 +1,6 @@
 //! Products: few rows and many, with all that stands around them.
 
-use super::super::linear::{Around, skinny, wide};
+use super::super::linear::{Around, WideCut, skinny, wide};
 use super::super::tensor::Loader;
 use super::Bench;
 use super::reference::{activate, linear, norm};
@@ -62,6 +62,9 @@ pub(super) fn check(bench: &mut Bench) -> Result<(), BackendError> {
         Case { rows: 9, inputs: 32, outputs: 130, activation: gelu, bias: true, ..PLAIN },
         Case { rows: 65, inputs: 200, outputs: 64, residual: true, bias: true, ..PLAIN },
         Case { rows: 66, inputs: 40, outputs: 2 * 88, activation: silu, gate: true, bias: true, ..PLAIN },
+        // Inputs in parts, on the device with many multiprocessors.
+        Case { rows: 33, inputs: 1032, outputs: 72, residual: true, bias: true, ..PLAIN },
+        Case { rows: 20, inputs: 520, outputs: 80, activation: silu, gate: true, ..PLAIN },
     ] {
         let gateless = bench.dtype == crate::llm::DType::F32;
         if case.gate && gateless {
@@ -98,10 +101,13 @@ fn one(bench: &mut Bench, case: Case, is_skinny: bool, multiprocessors: usize) -
         gate: case.gate,
         residual: case.residual.then_some(&dr),
     };
+    let cut = WideCut::new(bench.dtype, multiprocessors, rows, &on_device);
+    let partial = gpu.allocate(cut.partial_bytes(), "a check")?;
+    let arrived = gpu.zeros(cut.meetings() * 4, "a check")?;
     let launch = if is_skinny {
         skinny(bench.dtype, multiprocessors, &dx, rows, &on_device, around, &y)
     } else {
-        wide(bench.dtype, multiprocessors, &dx, &on_device, around, &y)
+        wide(bench.dtype, (cut, partial.address, arrived.address), &dx, &on_device, around, &y)
     };
 
     let mut input: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
@@ -127,5 +133,7 @@ fn one(bench: &mut Bench, case: Case, is_skinny: bool, multiprocessors: usize) -
             }
         })
         .collect();
+    // Twice: what parts count is left as it was found.
+    bench.run(&launch)?;
     Ok(bench.compare(&launch, format!("{case:?} on {multiprocessors}"), &y, &want)?)
 }

@@ -1,5 +1,6 @@
 //! The command line's shape: one file per subcommand.
 
+mod bench;
 mod ceilings;
 mod compare;
 mod convert;
@@ -20,6 +21,7 @@ mod schedule;
 mod served;
 mod versions;
 
+pub(crate) use bench::{BenchArgs, CapacityArgs, LatencyArgs, MemoryArgs, SearchArg};
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use compare::{CompareArgs, FailOn, HistoryArgs, RegressArgs};
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
@@ -51,6 +53,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Phase(Box<PhaseArgs>),
+    Latency(Box<LatencyArgs>),
+    #[command(visible_alias = "vram")]
+    Memory(Box<MemoryArgs>),
+    Capacity(Box<CapacityArgs>),
     /// Turn Nsight Compute reports and exports and kprof runs into a roofline table and chart
     Roofline(Box<RooflineArgs>),
     Compare(CompareArgs),

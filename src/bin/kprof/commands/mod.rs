@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+mod bench;
 mod ceilings;
 mod compare;
 mod convert;
@@ -24,6 +25,9 @@ use crate::args::{Cli, Command};
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Phase(args) => phase::run(&args),
+        Command::Latency(args) => bench::latency::run(&args),
+        Command::Memory(args) => bench::memory::run(&args),
+        Command::Capacity(args) => bench::capacity::run(&args),
         Command::Roofline(args) => roofline::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Regress(args) => regress::run(&args),

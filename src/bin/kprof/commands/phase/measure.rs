@@ -2,22 +2,19 @@
 
 use super::plan::Plan;
 use crate::args::PhaseArgs;
-use crate::gpu::{self, Device};
 use crate::interrupt;
+use crate::gpu::{self, Device};
 use crate::model::Task;
 use crate::progress::Line;
+use crate::session;
 use kprof::attach::Presence;
-use kprof::backend::{Backend, fake_ceilings};
+use kprof::backend::Backend;
 use kprof::host::{self, System, Watch, WatchOptions};
-use kprof::hw::Ceiling;
 use kprof::llm::Stage;
-use kprof::probe::{Depth, GpuDepth, ProbeOptions, bounds, gpu_bounds, measure_cpu, measure_gpu};
 use kprof::profile::{
-    DeviceInfo, FORMAT_VERSION, Finding, FindingCode, HostInfo, Manifest, ProfileError, Profiled, Record,
-    Run, RunConfig, RunWriter, Twin,
+    FORMAT_VERSION, Finding, FindingCode, Manifest, ProfileError, Profiled, Record, Run, RunConfig, Twin,
 };
 use kprof::runner::{Progress, RunnerError, Scenario, Sink, measure_phases};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Measures into a new run file and gives the run; `complete` is false when the user stopped it.
@@ -38,7 +35,7 @@ impl Task for Measurement<'_> {
         let Self { args, plan, line } = self;
         let began = Instant::now();
         let started = host::now_rfc3339();
-        let mut writer = create(args, plan, &started)?;
+        let mut writer = session::create(args.output.as_deref(), &place(args, plan), &started)?;
         let stop = interrupt::flag();
         let model = plan.chosen.load(&backend, line)?;
         let mut run = Run { file: writer.path().display().to_string(), ..Run::default() };
@@ -51,7 +48,7 @@ impl Task for Measurement<'_> {
         if let Some(tool) = Presence::of_process().tool {
             record(Record::Finding(under(&tool)))?;
         }
-        for ceiling in ceilings(&plan.chosen.device, backend.threads(), line)? {
+        for ceiling in session::ceilings(&plan.chosen.device, backend.threads(), line)? {
             record(Record::Ceiling(ceiling))?;
         }
         let mut progress = |p: Progress<'_>| line.update(&describe(p));
@@ -80,30 +77,9 @@ fn watch(args: &PhaseArgs, device: &Device) -> Option<Watch> {
     Some(Watch::start(System::this(), WatchOptions { interval, gpus: *device != Device::Cpu }))
 }
 
-/// The run file: the place asked for, or a new one under profiles/runs/ whose name says what it is.
-fn create(args: &PhaseArgs, plan: &Plan, started: &str) -> Result<RunWriter, ProfileError> {
-    if let Some(path) = &args.output {
-        return RunWriter::create(path);
-    }
-    let stamp: String = started.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
-    let (device, model) = (plan.chosen.device.kind(), file_part(&plan.chosen.spec.name));
-    let name = |suffix: &str| format!("{stamp}-phase-{model}-{}-{device}{suffix}.jsonl", args.model.dtype);
-    let folder = Path::new("profiles").join("runs");
-    // Two runs may begin in one second: the second takes the next free name.
-    let mut candidates = std::iter::once(String::new()).chain((2..).map(|n| format!("-{n}")));
-    let free: PathBuf = candidates
-        .by_ref()
-        .map(|suffix| folder.join(name(&suffix)))
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| folder.join(name("")));
-    RunWriter::create(&free)
-}
-
-/// A name as a part of a file's name: what is no letter, digit, dot or underscore becomes a dash.
-fn file_part(name: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || c == '.' || c == '_';
-    let words = name.split(|c| !plain(c)).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join("-")
+fn place<'a>(args: &PhaseArgs, plan: &'a Plan) -> session::Place<'a> {
+    let (device, model) = (&plan.chosen.device, plan.chosen.spec.name.as_str());
+    session::Place { benchmark: "phase", device, model, dtype: args.model.dtype }
 }
 
 fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: String) -> Manifest {
@@ -112,9 +88,9 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
     Manifest {
         format_version: FORMAT_VERSION,
         kprof: host::kprof_info(),
-        command: command(),
+        command: session::command(),
         started,
-        device: device_info(&plan.chosen.device, &environment, backend.threads()),
+        device: session::device_info(&plan.chosen.device, &environment, backend.threads()),
         host: environment,
         config: Some(RunConfig {
             benchmark: "phase".to_string(),
@@ -155,37 +131,6 @@ fn under(tool: &str) -> Finding {
     let message = format!("{tool} was attached while this was timed: its cost is in every time");
     Finding::new(FindingCode::ProfilerAttached, "kprof phase", message)
         .with_remedy("take times from a run without it, and kernels from its own report")
-}
-
-/// The command line, with the program by its name: where it is installed matters to nobody else.
-fn command() -> Vec<String> {
-    std::iter::once("kprof".to_string()).chain(std::env::args().skip(1)).collect()
-}
-
-fn device_info(device: &Device, host: &HostInfo, threads: Option<usize>) -> DeviceInfo {
-    let name = match device {
-        Device::Cpu => host.cpu.name.clone().unwrap_or_else(|| format!("{} CPU", host.cpu.arch)),
-        Device::Fake => "fake device (scripted clock)".to_string(),
-        Device::Cuda(gpu) => gpu.name.clone(),
-    };
-    DeviceInfo { kind: device.kind().to_string(), name, threads }
-}
-
-/// The device's ceilings, probed beside the run (the CPU's on as many threads as compute); the fake device's by definition.
-fn ceilings(device: &Device, threads: Option<usize>, line: &mut Line) -> anyhow::Result<Vec<Ceiling>> {
-    match device {
-        Device::Fake => return Ok(fake_ceilings()),
-        Device::Cuda(device) => {
-            let gpu = gpu::open(device)?;
-            let mut progress = |what: &str| line.update(&format!("probing ceilings: {what}"));
-            return Ok(gpu_bounds(&measure_gpu(&gpu, gpu::depth(GpuDepth::Quick), &mut progress)?));
-        }
-        Device::Cpu => {}
-    }
-    let mut options = ProbeOptions::new(Depth::Quick);
-    options.threads = threads.unwrap_or(options.threads);
-    let measured = measure_cpu(&options, &mut |p| line.update(&format!("probing ceilings: {}", p.what)));
-    Ok(bounds(&measured, options.threads))
 }
 
 fn describe(p: Progress<'_>) -> String {

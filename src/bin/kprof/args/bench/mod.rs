@@ -1,0 +1,58 @@
+//! The flags that benchmarks share, and one file per benchmark.
+
+mod capacity;
+mod latency;
+mod memory;
+
+pub(crate) use capacity::{CapacityArgs, SearchArg};
+pub(crate) use latency::LatencyArgs;
+pub(crate) use memory::MemoryArgs;
+
+use super::export::TableExportArgs;
+use super::model::ModelArgs;
+use super::versions::VersionsFileArgs;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// What is measured, and where it goes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BenchArgs {
+    /// KV-cache versions: `v0 v1`, `v0,v1` or `v0-v4`
+    #[arg(long = "version", value_name = "VERSION", num_args = 1.., default_values = ["v0", "v1"])]
+    pub(crate) versions: Vec<String>,
+    #[command(flatten)]
+    pub(crate) versions_file: VersionsFileArgs,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Sequences side by side
+    #[arg(short = 'b', long, value_name = "N", default_value_t = 1, help_heading = "Measurement")]
+    pub(crate) batch: usize,
+    /// The run file to write [default: a new file under profiles/runs/]
+    #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) output: Option<PathBuf>,
+    /// Report this run file again, instead of measuring
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["output", "versions"], help_heading = "Output")]
+    pub(crate) load: Option<PathBuf>,
+    /// No progress on stderr
+    #[arg(short = 'q', long, help_heading = "Output")]
+    pub(crate) quiet: bool,
+    /// The results as JSON on stdout, and no table: --export-json -
+    #[arg(long, conflicts_with = "export_json", help_heading = "Output")]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) tables: TableExportArgs,
+}
+
+impl BenchArgs {
+    /// Where the JSON goes.
+    pub(crate) fn json_path(&self) -> Option<PathBuf> {
+        if self.json { Some(PathBuf::from("-")) } else { self.tables.export_json.clone() }
+    }
+
+    /// Every place that is written besides the run file.
+    pub(crate) fn places(&self) -> Vec<PathBuf> {
+        let csv_and_markdown = [&self.tables.export_csv, &self.tables.export_markdown];
+        let others = csv_and_markdown.into_iter().flatten().map(|path| Path::to_path_buf(path));
+        self.json_path().into_iter().chain(others).collect()
+    }
+}

@@ -1,0 +1,85 @@
+//! The benchmarks over lengths, contexts and batches: one file each, and what they share.
+
+pub(crate) mod capacity;
+pub(crate) mod latency;
+pub(crate) mod memory;
+
+use crate::args::BenchArgs;
+use crate::exit::{Interrupted, usage};
+use crate::model::{Chosen, choose};
+use crate::output::{self, Export};
+use crate::versions::named;
+use kprof::llm::{ModelSpec, Version, expand_names};
+use kprof::profile::Run;
+use std::path::PathBuf;
+
+/// The versions asked for and the model; every mistake in their flags is found here.
+pub(super) fn chosen(args: &BenchArgs) -> anyhow::Result<(Chosen, Vec<Version>)> {
+    let names = expand_names(&args.versions).map_err(usage)?;
+    let versions = named(&args.versions_file, &names)?;
+    positive(&[("--batch", args.batch)])?;
+    let chosen = choose(&args.model)?;
+    versions.iter().try_for_each(|version| version.check_model(&chosen.spec)).map_err(usage)?;
+    Ok((chosen, versions))
+}
+
+/// Says which of the counts is 0.
+pub(super) fn positive(counts: &[(&str, usize)]) -> anyhow::Result<()> {
+    match counts.iter().find(|(_, value)| *value == 0) {
+        Some((flag, _)) => Err(usage(format!("{flag} is at least 1"))),
+        None => Ok(()),
+    }
+}
+
+/// Says that the model has no positions for what `flags` ask for.
+pub(super) fn check_positions(needed: usize, spec: &ModelSpec, flags: &str) -> anyhow::Result<()> {
+    let limit = spec.max_position_embeddings;
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(usage(format!("{flags} need {needed} positions; {} has {limit}", spec.name)))
+}
+
+/// The ways a report is written.
+pub(super) struct Written<'a> {
+    pub(super) table: &'a dyn Fn() -> String,
+    pub(super) json: &'a dyn Fn() -> String,
+    pub(super) csv: &'a dyn Fn() -> String,
+    pub(super) markdown: &'a dyn Fn() -> String,
+}
+
+/// Prints the table, unless an export takes stdout, and exports.
+pub(super) fn write(args: &BenchArgs, run: &Run, fresh: bool, written: &Written<'_>) -> anyhow::Result<()> {
+    let json: Option<PathBuf> = args.json_path();
+    let bytes = |text: String| Ok(text.into_bytes());
+    let exports = [
+        Export { path: &json, make: &|| bytes((written.json)()) },
+        Export { path: &args.tables.export_csv, make: &|| bytes((written.csv)()) },
+        Export { path: &args.tables.export_markdown, make: &|| bytes((written.markdown)()) },
+    ];
+    if !output::takes_stdout(&exports) {
+        output::print(&(written.table)())?;
+    }
+    if fresh {
+        eprintln!("wrote {}", run.file);
+    }
+    output::write_exports(&exports)
+}
+
+/// What was interrupted has its own exit code, after its report.
+pub(super) fn complete(run: &Run) -> anyhow::Result<()> {
+    if run.complete {
+        return Ok(());
+    }
+    Err(Interrupted(format!("{} holds what was measured until then", run.file)).into())
+}
+
+/// Parts that say something, an empty line between them.
+pub(super) fn paragraphs(parts: impl IntoIterator<Item = String>) -> String {
+    parts.into_iter().filter(|part| !part.trim().is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// Each on a line of its own, after `bullet`.
+pub(super) fn lines(all: &[String], bullet: &str) -> String {
+    all.iter().map(|line| format!("{bullet}{line}\n")).collect()
+}

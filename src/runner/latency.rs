@@ -1,9 +1,9 @@
 //! `kprof latency`: whole generations of several lengths, versions and lengths interleaved, without instrumentation.
 
+use super::generate::timing_method;
 use super::{
     Generation, Outcome, Progress, Rounds, RunnerError, Schedule, Sink, Timed, TimedStep, Turn, generate,
 };
-use super::generate::timing_method;
 use crate::backend::Backend;
 use crate::host::{interference, throttling};
 use crate::llm::{Stage, Version};

@@ -117,7 +117,8 @@ fn generation<B: Backend>(
     generate(backend, model, &mut state, generation, sink.stop, &mut |_| {})?;
     let after = held(backend);
     let places = state.cache_places(backend);
-    let resident = resident_bytes(&places).filter(|_| !places.is_empty() || (!version.use_cache && !on_device));
+    let resident =
+        resident_bytes(&places).filter(|_| !places.is_empty() || (!version.use_cache && !on_device));
     // Without a counted heap there is no total: caches and activations of some backends stand there.
     let method = if on_device { MemoryMethod::Device } else { MemoryMethod::Counted };
     let counted = |bytes: f64| weights.heap.map(|_| Accounted::new(bytes, method));

@@ -1,11 +1,11 @@
 //! `kprof phase`: every version's plain and instrumented twin, interleaved, until enough or out of time.
 
+use super::generate::timing_method;
 use super::profiled::observer;
 use super::{
     Generation, ProfiledSteps, Progress, Rounds, RunnerError, Scenario, Sink, Timed, TimedStep, Turn,
     generate,
 };
-use super::generate::timing_method;
 use crate::backend::Backend;
 use crate::host::{Reading, Watch, interference, throttling};
 use crate::llm::{Stage, Version};

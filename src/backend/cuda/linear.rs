@@ -112,7 +112,11 @@ impl WideCut {
 
     /// Bytes of what the parts leave for the last of them.
     pub(super) fn partial_bytes(&self) -> usize {
-        if self.splits == 1 { 0 } else { self.tiles[0] * self.tiles[1] * self.splits * self.tile * self.tile * 4 }
+        if self.splits == 1 {
+            0
+        } else {
+            self.tiles[0] * self.tiles[1] * self.splits * self.tile * self.tile * 4
+        }
     }
 
     /// Counters that parts meet at.

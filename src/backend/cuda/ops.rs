@@ -12,7 +12,8 @@ use super::tensor::{
 };
 use super::{CudaBackend, CudaError, MEETINGS};
 use crate::backend::{
-    AttentionSpec, Backend, BackendError, CacheSpec, DeviceMemory, HostTensor, KeysValues, Marks, Site, WeightOrder,
+    AttentionSpec, Backend, BackendError, CacheSpec, DeviceMemory, HostTensor, KeysValues, Marks, Site,
+    WeightOrder,
 };
 use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, Op, StepShape};
 use std::rc::Rc;
@@ -724,10 +725,8 @@ impl CudaBackend {
             0 => None,
             bytes => Some(self.bytes(bytes)?),
         };
-        let scratch = Scratch {
-            partial: partial.as_ref().map_or(0, |block| block.address),
-            arrived: self.counters(),
-        };
+        let scratch =
+            Scratch { partial: partial.as_ref().map_or(0, |block| block.address), arrived: self.counters() };
         let at = self.step.device.address;
         self.queue.launch(attention::attend(self.dtype, (step, spec), q, source, (cut, scratch), at, &y))?;
         Ok(y)

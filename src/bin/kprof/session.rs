@@ -1,8 +1,8 @@
 //! What every measuring command does around its measurement: the run file, the manifest, the ceilings, the end.
 
 use crate::args::ModelArgs;
-use crate::interrupt;
 use crate::gpu::{self, Device};
+use crate::interrupt;
 use crate::model::{Chosen, Task};
 use crate::progress::Line;
 use kprof::alloc;

@@ -2,8 +2,8 @@
 
 use super::plan::Plan;
 use crate::args::PhaseArgs;
-use crate::interrupt;
 use crate::gpu::{self, Device};
+use crate::interrupt;
 use crate::model::Task;
 use crate::progress::Line;
 use crate::session;

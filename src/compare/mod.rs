@@ -2,17 +2,23 @@
 //! is, and which phase and op it comes from. Pure arithmetic over [`crate::profile::Run`]s.
 
 mod align;
+mod commands;
 mod contributions;
 mod history;
 mod pair;
+mod pareto;
+mod quality;
 mod report;
 mod unlike;
 
 pub use align::{CompareError, Named, Subject, pair_up};
+pub use commands::{MeasuredCommand, compare_commands};
 pub use history::{Change, Series, history};
-pub use pair::compare_pair;
+pub use pair::{compare_pair, compare_pair_as};
+pub use pareto::{ParetoPoint, pareto};
+pub use quality::{Perplexity, PerplexityChange};
 pub use report::{
-    COMPARE_SCHEMA_VERSION, CompareReport, Contribution, GenerationBlock, InferenceBlock, MemoryChange,
-    PairReport, ReferenceBlock, StageChange, TimeChange,
+    COMPARE_SCHEMA_VERSION, CommandRow, CommandsReport, CompareReport, Contribution, GenerationBlock,
+    InferenceBlock, MemoryChange, PairReport, ReferenceBlock, StageChange, TimeChange,
 };
 pub use unlike::{Aspect, Unlike, unlike};

@@ -2,23 +2,29 @@
 
 use super::align::Subject;
 use super::contributions::stage_change;
+use super::quality;
 use super::report::{GenerationBlock, InferenceBlock, MemoryChange, PairReport, ReferenceBlock, TimeChange};
 use super::unlike::unlike;
 use crate::llm::Stage;
 use crate::profile::{CacheRecord, Run};
-use crate::roofline::{Durations, PhaseReport, StageReport};
+use crate::roofline::{Durations, Pairing, PhaseReport, StageReport};
 
 /// The seed of bootstrap intervals, so that two files give the same report every time.
 const SEED: u64 = 0;
 
-/// Compares `new` with `old`; a change under `threshold` (a fraction) is none.
+/// Compares `new` with `old`; a change under `threshold` (a fraction) is none. Versions of one run were measured interleaved:
+/// a repetition of both saw the same machine.
 pub fn compare_pair(old: Subject<'_>, new: Subject<'_>, threshold: f64) -> PairReport {
-    // Versions of one run were measured interleaved: a repetition of both saw the same machine.
-    let paired = old.run.file == new.run.file;
+    let one_run = old.run.file == new.run.file;
+    compare_pair_as(old, new, if one_run { Pairing::Repetitions } else { Pairing::Apart }, threshold)
+}
+
+/// The same for sides that share what `pairing` says.
+pub fn compare_pair_as(old: Subject<'_>, new: Subject<'_>, pairing: Pairing, threshold: f64) -> PairReport {
     let stage = |stage| move |s: Subject<'_>| Durations::of_stage(s.run, s.version, stage);
     let generation = |s: Subject<'_>| Durations::of_generation(s.run, s.version);
     let time = |what, of: &dyn Fn(Subject<'_>) -> Durations| {
-        let (change, [before, after]) = Durations::compare(&of(old), &of(new), paired, threshold)?;
+        let (change, [before, after]) = Durations::compare(&of(old), &of(new), pairing, threshold)?;
         Some(TimeChange { what, old: before.summary(SEED), new: after.summary(SEED), change })
     };
     let times: Vec<TimeChange> = Stage::ALL
@@ -30,13 +36,14 @@ pub fn compare_pair(old: Subject<'_>, new: Subject<'_>, threshold: f64) -> PairR
     PairReport {
         old: old.name(),
         new: new.name(),
-        paired,
+        paired: pairing != Pairing::Apart,
+        processes: [old, new].map(|s| s.run.processes.len().max(1)),
         unlike: unlike(old.run, new.run),
         stages: stages(old, new),
         comparison: reference_block(&times, &memory),
         times,
         memory,
-        perplexity: None,
+        perplexity: quality::change((&[old.run], old.version), (&[new.run], new.version)),
     }
 }
 

@@ -1,8 +1,11 @@
 //! The shape of a comparison: what its tables and its JSON are made of.
 
+use super::align::Subject;
+use super::pareto::{ParetoPoint, pareto};
+use super::quality::{self, PerplexityChange};
 use super::unlike::Unlike;
 use crate::llm::{Phase, Stage};
-use crate::profile::Finding;
+use crate::profile::{Finding, Run, ScheduleRecord};
 use crate::stats::{SpeedUp, Summary};
 use serde::Serialize;
 
@@ -35,6 +38,15 @@ pub(super) const DEFINITIONS: &[(&str, &str)] = &[
         "flops, bytes",
         "analytic, per step; bytes are the floor of external inputs and outputs, not DRAM traffic",
     ),
+    (
+        "pareto",
+        "a point is beaten by one that is better in TPOT, allocated cache bytes or perplexity for certain (intervals apart) and \
+         worse in none; one with a figure that the other lacks is neither",
+    ),
+    (
+        "perplexity",
+        "exp of the mean of -ln p over scored tokens; intervals are over segments, paired for a change",
+    ),
     ("memory", "allocated KV cache, 1 MB = 10^6 bytes"),
 ];
 
@@ -51,8 +63,34 @@ pub struct CompareReport {
     pub comparison: Option<ReferenceBlock>,
     /// Each comparison.
     pub pairs: Vec<PairReport>,
+    /// Latency, cache bytes and perplexity of all versions compared; empty where that is one version or commands.
+    pub pareto: Vec<ParetoPoint>,
+    /// The commands that were measured for it; `None` for runs.
+    pub commands: Option<CommandsReport>,
     /// What a reader should know before believing the numbers.
     pub findings: Vec<Finding>,
+}
+
+/// The commands of `kprof compare --command`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CommandsReport {
+    /// By command, the baseline first.
+    pub commands: Vec<CommandRow>,
+    /// How often they ran.
+    pub schedule: ScheduleRecord,
+}
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CommandRow {
+    /// What it is called in the pairs.
+    pub name: String,
+    /// As given.
+    pub command: String,
+    /// Wall time, in seconds.
+    pub time: Summary,
+    /// Wall time of each round, in seconds.
+    pub times_s: Vec<f64>,
 }
 
 impl CompareReport {
@@ -65,14 +103,41 @@ impl CompareReport {
             definitions: DEFINITIONS.iter().map(definition).collect(),
             comparison: pairs.first().map(|pair| pair.comparison.clone()),
             pairs,
+            pareto: Vec::new(),
+            commands: None,
             findings,
         }
+    }
+
+    /// Adds what `subjects`, the sides of the pairs in their order, are in latency, cache bytes and perplexity, and what the
+    /// perplexity changed by; `scored` are runs with perplexities beside their own.
+    #[must_use]
+    pub fn with_quality(mut self, subjects: &[(Subject<'_>, Subject<'_>)], scored: &[&Run]) -> Self {
+        let mut all: Vec<Subject<'_>> = Vec::new();
+        for (pair, (old, new)) in self.pairs.iter_mut().zip(subjects) {
+            let (before, after) = (scored_runs(old.run, scored), scored_runs(new.run, scored));
+            pair.perplexity = quality::change((&before, old.version), (&after, new.version));
+            for subject in [old, new] {
+                if !all.iter().any(|s| s.name() == subject.name()) {
+                    all.push(*subject);
+                }
+            }
+        }
+        // Of one version alone there is nothing to trade.
+        if all.iter().any(|s| s.version != all[0].version) {
+            self.pareto = pareto(&all, scored);
+        }
+        self
     }
 
     /// Every verdict, with the pair and what it is of.
     pub fn verdicts(&self) -> impl Iterator<Item = (&PairReport, &TimeChange)> {
         self.pairs.iter().flat_map(|pair| pair.times.iter().map(move |time| (pair, time)))
     }
+}
+
+fn scored_runs<'a>(own: &'a Run, others: &[&'a Run]) -> Vec<&'a Run> {
+    std::iter::once(own).chain(others.iter().copied()).collect()
 }
 
 /// One version of one run against another.
@@ -84,6 +149,8 @@ pub struct PairReport {
     pub new: String,
     /// Whether both were measured interleaved in one run, so that drift cancels.
     pub paired: bool,
+    /// How many processes measured the old one, and the new.
+    pub processes: [usize; 2],
     /// What differs and was allowed to.
     pub unlike: Vec<Unlike>,
     /// Time of the prefill step (TTFT), of a decode step (TPOT), and of the whole generation.
@@ -92,8 +159,8 @@ pub struct PairReport {
     pub stages: Vec<StageChange>,
     /// The KV cache.
     pub memory: MemoryChange,
-    /// The change in perplexity; `None` while runs carry none.
-    pub perplexity: Option<f64>,
+    /// The perplexity; `None` where no run at hand scored both on one text.
+    pub perplexity: Option<PerplexityChange>,
     /// The same figures under the usual names.
     pub comparison: ReferenceBlock,
 }
@@ -101,7 +168,7 @@ pub struct PairReport {
 /// One duration, before and after.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TimeChange {
-    /// `prefill`, `decode` or `generation`.
+    /// `prefill`, `decode`, `generation`, or of a command `wall`.
     pub what: &'static str,
     /// Before, in seconds.
     pub old: Summary,

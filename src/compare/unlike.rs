@@ -26,13 +26,15 @@ pub enum Aspect {
     Device,
     /// How many threads computed.
     Threads,
+    /// Whether caches were flushed before each step.
+    Cache,
     /// Whether a profiler was attached.
     Profiler,
 }
 
 impl Aspect {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Model,
         Self::Dtype,
         Self::Weights,
@@ -41,6 +43,7 @@ impl Aspect {
         Self::Tokens,
         Self::Device,
         Self::Threads,
+        Self::Cache,
         Self::Profiler,
     ];
 
@@ -55,6 +58,7 @@ impl Aspect {
             Self::Tokens => "tokens",
             Self::Device => "device",
             Self::Threads => "threads",
+            Self::Cache => "cache",
             Self::Profiler => "profiler",
         }
     }
@@ -76,6 +80,7 @@ impl Aspect {
             Self::Threads => {
                 Some(manifest.device.threads.map_or("none".to_string(), |threads| threads.to_string()))
             }
+            Self::Cache => Some(run.cache_state().name().to_string()),
             Self::Profiler => {
                 let tool = manifest.profiled.as_ref().and_then(|p| p.tool.clone());
                 Some(tool.unwrap_or_else(|| "none".to_string()))

@@ -2,6 +2,7 @@
 //!
 //! Everything is read from files of the system; what it does not say is `None`, and nothing here fails.
 
+mod beside;
 mod cgroups;
 mod config;
 mod cpu;
@@ -21,6 +22,7 @@ mod system;
 mod verdicts;
 mod watch;
 
+pub use beside::ceilings_moved;
 pub use config::config_folder;
 pub use identity::{kprof_info, now_rfc3339};
 pub use resident::{resident_bytes, resident_peak, restart_resident_peak};

@@ -6,6 +6,7 @@ mod foreign;
 mod kineto;
 pub mod ncu;
 mod nsys;
+mod results;
 mod rules;
 mod scan;
 mod sqlite;
@@ -13,6 +14,7 @@ mod steps;
 mod tables;
 mod timeline;
 
+pub use results::{Results, ResultsGroup, looks_like_results, read_results};
 pub use rules::{Classifier, Meaning, Rules, RulesError};
 pub use timeline::TraceError;
 
@@ -49,6 +51,14 @@ pub enum IngestError {
     /// It is a timeline trace that cannot be used.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// It is a file of another benchmark's results without a line that can be used.
+    #[error("{file} has no result that can be used: {first}")]
+    Results {
+        /// The file.
+        file: String,
+        /// What the first line that was left out says.
+        first: String,
+    },
     /// It is no run file, and no usable export of Nsight Compute.
     #[error(transparent)]
     Ncu(#[from] ncu::NcuError),
@@ -90,6 +100,11 @@ pub fn fold_any<A: Send>(
             Ok((run, all))
         }
     }
+}
+
+/// Whether a file is one of the nanoGPT benchmark's results; false where it cannot be read, which its reader will say.
+pub fn is_results(path: &Path) -> bool {
+    head(path).is_ok_and(|head| looks_like_results(&head))
 }
 
 /// Whether a file is a run file of kprof; false where it cannot be read, which its reader will say.

@@ -21,6 +21,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// Whether a plan of `version` was seen.
+    pub fn knows(&self, version: &str) -> bool {
+        self.plans.iter().any(|p| p.version == version)
+    }
+
     /// The plan of `version` and `stage`, if these marks are the first of it.
     ///
     /// # Errors

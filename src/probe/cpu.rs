@@ -166,7 +166,7 @@ fn cache_memory(stream: Stream) -> Option<Vec<Mutex<Buffer>>> {
 }
 
 /// One buffer for all DRAM streams, touched by all threads at once.
-fn dram_memory(bytes: usize, threads: usize) -> Option<std::sync::Arc<Mutex<Buffer>>> {
+pub(super) fn dram_memory(bytes: usize, threads: usize) -> Option<std::sync::Arc<Mutex<Buffer>>> {
     let mut buffer = Buffer::new(bytes).ok()?;
     let chunks = buffer.chunks(CHUNK);
     team::run(Load { threads, units: chunks.len(), repetitions: 1 }, |_, unit| {
@@ -176,7 +176,7 @@ fn dram_memory(bytes: usize, threads: usize) -> Option<std::sync::Arc<Mutex<Buff
     Some(std::sync::Arc::new(Mutex::new(buffer)))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // A poisoned lock holds memory whose content does not matter.
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

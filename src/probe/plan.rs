@@ -71,7 +71,7 @@ fn working_set(topology: &CpuTopology, level: MemoryLevel, threads: usize, thoro
 
 /// Four times the last-level caches, within 256 MiB and 512 MiB for a quick probe, which has to touch them first, or
 /// 2 GiB for a thorough one; twice the caches in any case, and at most a quarter of the memory that is free.
-fn dram_bytes(topology: &CpuTopology, thorough: bool, free: Option<usize>) -> usize {
+pub(super) fn dram_bytes(topology: &CpuTopology, thorough: bool, free: Option<usize>) -> usize {
     let cached = topology.last_level_bytes().unwrap_or(64 << 20);
     let most = if thorough { 2 << 30 } else { 512 << 20 };
     let wanted = cached.saturating_mul(4).clamp(256 << 20, most).max(cached.saturating_mul(2));

@@ -64,6 +64,8 @@ pub enum FindingCode {
     BeyondPositions,
     /// The ceilings are those of another device than the measurement's.
     Simulated,
+    /// A line of a file could not be used and was left out.
+    LineSkipped,
     /// A device was matched by guess.
     DeviceGuessed,
 }

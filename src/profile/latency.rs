@@ -51,6 +51,9 @@ pub struct Summarised {
     /// Of how many samples; `None` where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
+    /// Their mean, in the value's unit; `None` where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean: Option<f64>,
     /// Their standard deviation, in the value's unit; `None` where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stddev: Option<f64>,

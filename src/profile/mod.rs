@@ -6,11 +6,13 @@
 mod capacity;
 mod diagnosis;
 mod finding;
+mod foreign;
 mod kernel;
 mod kernel_name;
 mod latency;
 mod manifest;
 mod memory;
+mod processes;
 mod profiler;
 mod quality;
 mod reader;
@@ -25,6 +27,7 @@ pub use diagnosis::{
     Limits, Memory, MemoryModules, Nvidia, Nvml, Processor, Tool, Tools,
 };
 pub use finding::{Finding, FindingCode};
+pub use foreign::{ForeignRecord, PhaseTotalsRecord};
 pub use kernel::{ComputeCapability, KernelFlops, KernelRates, KernelRecord, Measured};
 pub use kernel_name::{base_name, short_name, short_names, suggests_matrix_units};
 pub use latency::{DecodePointRecord, LatencyRecord, Summarised};
@@ -32,11 +35,12 @@ pub use manifest::{
     CpuInfo, DeviceInfo, FORMAT_VERSION, HostInfo, KprofInfo, Manifest, Profiled, RunConfig, WeightSource,
 };
 pub use memory::{Accounted, MemoryMethod, MemoryRecord};
+pub use processes::findings_of_processes;
 pub use profiler::ProfilerInfo;
 pub use quality::{QualityRecord, TextRecord, perplexity};
 pub use reader::{ProfileError, looks_like_run, read_run};
 pub use record::{
-    CacheRecord, Ended, PlanRecord, PlannedOp, ProcessRecord, Record, ScheduleRecord, StepRecord,
+    CacheRecord, CacheState, Ended, PlanRecord, PlannedOp, ProcessRecord, Record, ScheduleRecord, StepRecord,
     TimingMethod, Twin,
 };
 pub use telemetry::{EnergyReading, GpuSample, PowerReading, TelemetryCost, TelemetryRecord, UsageRecord};
@@ -78,6 +82,10 @@ pub struct Run {
     pub texts: Vec<TextRecord>,
     /// Quality by version and segment.
     pub qualities: Vec<QualityRecord>,
+    /// Times of phases over whole generations, of an import.
+    pub phase_totals: Vec<PhaseTotalsRecord>,
+    /// What an import says that has no place elsewhere.
+    pub foreign: Vec<ForeignRecord>,
     /// Kernel launches of a profiler's export.
     pub kernels: Vec<KernelRecord>,
     /// The timeline traces that launches come from.
@@ -117,6 +125,8 @@ impl Run {
             Record::Capacity(capacity) => self.capacities.push(capacity),
             Record::Text(text) => self.texts.push(text),
             Record::Quality(quality) => self.qualities.push(quality),
+            Record::PhaseTotals(phases) => self.phase_totals.push(phases),
+            Record::Foreign(foreign) => self.foreign.push(foreign),
             Record::Kernel(kernel) => self.kernels.push(*kernel),
             Record::Profiler(profiler) => self.profiler = Some(profiler),
             Record::Trace(trace) => self.traces.push(trace),
@@ -124,10 +134,17 @@ impl Run {
             Record::Copy(copy) => self.copies.push(copy),
             Record::Usage(usage) => self.usage.push(*usage),
             Record::Telemetry(sample) => self.telemetry.push(sample),
-            Record::TelemetryCost(cost) => self.telemetry_cost = Some(cost),
+            Record::TelemetryCost(cost) => {
+                self.telemetry_cost = Some(self.telemetry_cost.map_or(cost, |c| c + cost))
+            }
             Record::Finding(finding) => self.findings.push(finding),
             Record::End { .. } => self.complete = true,
         }
+    }
+
+    /// What caches held before each timed step.
+    pub fn cache_state(&self) -> CacheState {
+        self.schedules.first().map(|s| s.cache).unwrap_or_default()
     }
 
     /// The names of the devices that kernels ran on, each once, as first seen.

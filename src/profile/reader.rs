@@ -128,7 +128,12 @@ mod tests {
             time_s: 0.245_32,
             ttft_s: None,
             method: TimingMethod::HostClock,
-            summarised: Some(Summarised { statistic: "median".into(), count: None, stddev: Some(1e-3) }),
+            summarised: Some(Summarised {
+                statistic: "median".into(),
+                count: None,
+                mean: None,
+                stddev: Some(1e-3),
+            }),
         }
     }
 

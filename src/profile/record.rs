@@ -1,9 +1,9 @@
 //! The records of a run file.
 
 use super::{
-    CapacityRecord, CopyRecord, DecodePointRecord, Finding, KernelRecord, LatencyRecord, Manifest,
-    MemoryRecord, ProfilerInfo, QualityRecord, RangeRecord, TelemetryCost, TelemetryRecord, TextRecord,
-    TraceInfo, UsageRecord,
+    CapacityRecord, CopyRecord, DecodePointRecord, Finding, ForeignRecord, KernelRecord, LatencyRecord,
+    Manifest, MemoryRecord, PhaseTotalsRecord, ProfilerInfo, QualityRecord, RangeRecord, TelemetryCost,
+    TelemetryRecord, TextRecord, TraceInfo, UsageRecord,
 };
 use crate::hw::Ceiling;
 use crate::llm::{Op, Phase, Stage, StepShape, Work};
@@ -39,6 +39,10 @@ pub enum Record {
     Text(TextRecord),
     /// How well a version predicted a segment of it.
     Quality(QualityRecord),
+    /// Times of phases over a whole generation, of an import.
+    PhaseTotals(PhaseTotalsRecord),
+    /// What an import says that has no place elsewhere.
+    Foreign(ForeignRecord),
     /// A kernel launch.
     Kernel(Box<KernelRecord>),
     /// The profiler that recorded an import.
@@ -195,6 +199,34 @@ pub struct ScheduleRecord {
     pub ended: Ended,
     /// The seed of the order.
     pub seed: u64,
+    /// What caches held before each step.
+    #[serde(default, skip_serializing_if = "CacheState::is_hot")]
+    pub cache: CacheState,
+}
+
+/// What the processor's caches held before each timed step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheState {
+    /// What the step before left there, as when a model generates.
+    #[default]
+    Hot,
+    /// Nothing of the model: they were flushed.
+    Cold,
+}
+
+impl CacheState {
+    fn is_hot(&self) -> bool {
+        *self == Self::Hot
+    }
+
+    /// The word on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hot => "hot",
+            Self::Cold => "cold",
+        }
+    }
 }
 
 /// What ended a measurement.

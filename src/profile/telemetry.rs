@@ -159,6 +159,20 @@ pub struct TelemetryCost {
     pub cpu_s: Option<f64>,
 }
 
+impl std::ops::Add for TelemetryCost {
+    type Output = Self;
+
+    /// What two processes' threads cost together.
+    fn add(self, other: Self) -> Self {
+        Self {
+            interval_s: self.interval_s,
+            samples: self.samples + other.samples,
+            wall_s: self.wall_s + other.wall_s,
+            cpu_s: self.cpu_s.zip(other.cpu_s).map(|(a, b)| a + b),
+        }
+    }
+}
+
 impl TelemetryCost {
     /// Its CPU time per time: 0.01 is a hundredth of one CPU.
     pub fn cpu_share(&self) -> Option<f64> {

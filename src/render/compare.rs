@@ -2,8 +2,9 @@
 
 use super::roofline_export::{to_csv, to_json};
 use super::table::{Column, Table, in_wide_scale, or_na, signed_percent, significant};
-use crate::compare::{CompareReport, Contribution, MemoryChange, PairReport, TimeChange};
-use crate::stats::{Interval, Verdict};
+use crate::compare::{CompareReport, Contribution, MemoryChange, PairReport, ParetoPoint, TimeChange};
+use crate::profile::Ended;
+use crate::stats::{Interval, Method, Verdict};
 use crate::units::{Bytes, Scale, Seconds};
 use serde::Serialize;
 
@@ -12,11 +13,34 @@ const LEAST_OP: f64 = 0.001;
 
 /// What is held against what, with the differences that were allowed.
 pub fn compare_heading(pair: &PairReport) -> String {
-    let how = if pair.paired { "interleaved in one run" } else { "separate runs" };
-    let mut text = format!("{} against {} ({how})\n", pair.new, pair.old);
+    let how = if pair.paired { "interleaved" } else { "separate runs" };
+    let processes = match pair.processes {
+        [1, 1] if pair.paired => "one process".to_string(),
+        [1, 1] => "one process each".to_string(),
+        [old, new] if old == new => format!("{new} processes"),
+        [old, new] => format!("{new} against {old} processes"),
+    };
+    let mut text = format!("{} against {} ({how}, {processes})\n", pair.new, pair.old);
     for unlike in &pair.unlike {
         text += &format!("unlike, allowed: {unlike}\n");
     }
+    text
+}
+
+/// What was run, where commands were measured: a line each, and how often.
+pub fn compare_commands(report: &CompareReport) -> String {
+    let Some(commands) = &report.commands else { return String::new() };
+    let mut text: String = commands.commands.iter().map(|c| format!("{}: {}\n", c.name, c.command)).collect();
+    let schedule = &commands.schedule;
+    let why = match schedule.ended {
+        Ended::Count => "all that were asked for",
+        Ended::Precision => "until medians were known well enough",
+        Ended::Time => "until --max-time",
+    };
+    text += &format!(
+        "{} rounds in a seeded order ({why}), after {} of warm-up\n",
+        schedule.repetitions, schedule.warmups
+    );
     text
 }
 
@@ -51,6 +75,7 @@ fn label(what: &str) -> &str {
     match what {
         "prefill" => "prefill (TTFT)",
         "decode" => "decode (TPOT)",
+        "wall" => "whole command",
         other => other,
     }
 }
@@ -67,17 +92,63 @@ pub fn compare_notes(pair: &PairReport, threshold: f64) -> String {
             text += &format!("{}: {note}\n", label(change.what));
         }
     }
-    text + &memory_line(&pair.memory)
+    let is_of_commands = pair.times.iter().any(|t| t.what == "wall");
+    if is_of_commands { text } else { text + &memory_line(&pair.memory) + &perplexity_line(pair) }
+}
+
+fn perplexity_line(pair: &PairReport) -> String {
+    pair.perplexity.map_or(String::new(), |p| {
+        let by = |ratio: f64| signed_percent(ratio - 1.0);
+        let range = p.interval.map_or(String::new(), |i| format!(" [{}, {}]", by(i.low), by(i.high)));
+        format!("perplexity: {:.4} -> {:.4}, {} %{range}\n", p.old, p.new, by(p.ratio))
+    })
+}
+
+/// A row per version: latency, cache and perplexity, and which other version beats it, if any does.
+pub fn pareto_table(points: &[ParetoPoint]) -> Table {
+    let time = Scale::for_values(points.iter().filter_map(|p| p.tpot_s), Seconds::UNIT);
+    let bytes = Scale::iec_for_values(points.iter().filter_map(|p| p.cache_bytes), Bytes::UNIT);
+    let mut table = Table::new(vec![
+        Column::text("trade-off of").shrinks_to(16),
+        Column::number("TPOT", &time.unit),
+        Column::text("95 % interval").dispensable(2),
+        Column::number("KV cache", &bytes.unit),
+        Column::number("perplexity", ""),
+        Column::text("interval").dispensable(3),
+        Column::text("beaten by").shrinks_to(12),
+    ]);
+    for p in points {
+        let interval =
+            |i: Interval, text: &dyn Fn(f64) -> String| format!("[{}, {}]", text(i.low), text(i.high));
+        table.push(vec![
+            p.name.clone(),
+            or_na(p.tpot_s.map(|t| in_wide_scale(&time, t))),
+            or_na(p.tpot_interval.map(|i| interval(i, &|t| in_wide_scale(&time, t)))),
+            or_na(p.cache_bytes.map(|b| bytes.format(b))),
+            or_na(p.perplexity.map(|q| format!("{:.4}", q.value))),
+            or_na(p.perplexity.and_then(|q| q.interval).map(|i| interval(i, &|v| format!("{v:.3}")))),
+            p.beaten_by.clone().unwrap_or_else(|| "none".to_string()),
+        ]);
+    }
+    table
 }
 
 fn note(change: &TimeChange, threshold: f64) -> Option<String> {
     if change.change.verdict != Verdict::Unclear {
         return None;
     }
-    let more = || "more repetitions narrow it, a larger --threshold asks for less".to_string();
+    let more = match change.change.method {
+        Some(Method::PairedBootstrap) | None => "more repetitions narrow it",
+        Some(Method::AssumedSpread) => {
+            "each side is one process, and 2 % between processes are assumed: --processes measures it"
+        }
+        Some(Method::ProcessRanks | Method::ProcessStudent) => "more processes narrow it",
+    };
     let crosses = |i: Interval| {
         let (low, high) = (range(i), significant(Some(threshold * 100.0)));
-        format!("unclear: {low} crosses the threshold of {high} %; {}", more())
+        format!(
+            "unclear: {low} crosses the threshold of {high} %; {more}, a larger --threshold asks for less"
+        )
     };
     Some(match (&change.change.reason, change.change.interval) {
         (Some(reason), _) => format!("unclear: {reason}"),
@@ -90,6 +161,9 @@ fn memory_line(memory: &MemoryChange) -> String {
     let (Some(old), Some(new)) = (memory.old_allocated_bytes, memory.new_allocated_bytes) else {
         return "KV cache: n/a\n".to_string();
     };
+    if old == 0.0 && new == 0.0 {
+        return "KV cache: none on either side\n".to_string();
+    }
     let scale = Scale::iec_for_values([old, new], Bytes::UNIT);
     let ratio = if new > 0.0 && old > 0.0 { format!(", {:.2}x smaller", old / new) } else { String::new() };
     let ratio = if old == new { ", the same".to_string() } else { ratio };
@@ -103,7 +177,7 @@ pub fn contributions_table(pair: &PairReport) -> Table {
     let mut table = Table::new(vec![
         Column::text("stage"),
         Column::text("phase or op").shrinks_to(16),
-        Column::number("old", &time.unit).dispensable(2),
+        Column::number("old", &time.unit).dispensable(3),
         Column::number("new", &time.unit).dispensable(2),
         Column::number("change", &time.unit),
         Column::number("of old step", "%"),
@@ -165,10 +239,15 @@ pub fn compare_markdown(report: &CompareReport) -> String {
             "### {}\n{}\n{notes}\n{}",
             compare_heading(pair),
             compare_table(pair).to_markdown(),
-            contributions_table(pair).to_markdown()
+            if pair.stages.is_empty() { String::new() } else { contributions_table(pair).to_markdown() }
         )
     };
-    report.pairs.iter().map(pair).collect::<Vec<_>>().join("\n")
+    let commands: String = compare_commands(report).lines().map(|l| format!("- {l}\n")).collect();
+    let mut pairs = report.pairs.iter().map(pair).collect::<Vec<_>>().join("\n");
+    if !report.pareto.is_empty() {
+        pairs += &format!("\n### Trade-off\n\n{}", pareto_table(&report.pareto).to_markdown());
+    }
+    if commands.is_empty() { pairs } else { format!("{commands}\n{pairs}") }
 }
 
 /// A row of the CSV, in base units; an empty cell is unknown or does not apply.

@@ -5,6 +5,7 @@ mod capacity;
 pub mod ceilings;
 mod checked;
 mod compare;
+mod crossover;
 mod doctor;
 mod estimate;
 mod explain;
@@ -17,6 +18,7 @@ mod latency;
 mod launches;
 mod machine;
 mod memory;
+mod nanogpt;
 mod phases;
 pub mod plot;
 mod regress;
@@ -24,6 +26,7 @@ mod roofline;
 mod roofline_export;
 mod table;
 mod timeline;
+mod trace;
 mod versions;
 mod versus;
 mod wrap;
@@ -31,8 +34,11 @@ mod wrap;
 pub use capacity::{capacity_csv, capacity_heading, capacity_json, capacity_lines, capacity_table};
 pub use checked::{CHECK_NOTE, check_heading, check_table};
 pub use compare::{
-    compare_csv, compare_heading, compare_json, compare_markdown, compare_notes, compare_table,
-    contributions_table,
+    compare_commands, compare_csv, compare_heading, compare_json, compare_markdown, compare_notes,
+    compare_table, contributions_table, pareto_table,
+};
+pub use crossover::{
+    crossover_csv, crossover_heading, crossover_json, crossover_lines, crossover_table, stage_table,
 };
 pub use doctor::{doctor, doctor_json};
 pub use estimate::{
@@ -54,12 +60,14 @@ pub use launches::{
 };
 pub use machine::machine_lines;
 pub use memory::{memory_csv, memory_heading, memory_json, memory_lines, memory_table};
+pub use nanogpt::nanogpt_jsonl;
 pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table};
 pub use regress::{regress_annotations, regress_junit, regress_lines};
 pub use roofline::{roofline_notes, roofline_table};
 pub use roofline_export::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json};
 pub use table::{Align, Column, Table};
 pub use timeline::{DEVICE_NOTE, class_table, copy_table, device_table, timeline_heading};
+pub use trace::{TRACE_CAP, Trace, trace};
 pub use versions::{
     VERSIONS_SCHEMA_VERSION, VersionsOf, versions_csv, versions_heading, versions_json, versions_notes,
     versions_table,

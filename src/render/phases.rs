@@ -3,6 +3,7 @@
 use super::roofline_export::{to_csv, to_json};
 use super::table::{Column, Table, in_scale, in_wide_scale, or_na, percent, signed_percent, significant};
 use crate::llm::Stage;
+use crate::profile::CacheState;
 use crate::roofline::{Bound, Comparison, PhaseReport, PhaseRow, StageReport};
 use crate::units::{Bytes, FlopRate, Scale, Seconds};
 use serde::Serialize;
@@ -16,6 +17,10 @@ pub fn phase_heading(report: &PhaseReport) -> String {
     };
     let tool = manifest.profiled.as_ref().and_then(|p| p.tool.as_ref());
     let device = tool.map_or(device.clone(), |tool| format!("{device}\nPROFILED: timed under {tool}"));
+    let device = match report.cache {
+        CacheState::Hot => device,
+        CacheState::Cold => format!("{device}\ncaches cold: flushed before every step"),
+    };
     let Some(c) = &manifest.config else { return format!("kprof phase  {device}") };
     format!(
         "kprof phase  {} on {}  batch {} prompt {} tokens {}\n{device}",

@@ -6,6 +6,17 @@ use crate::profile::{Run, TimingMethod, Twin};
 use crate::stats::{ASSUMED_SPREAD, Design, Grouped, Sample, SpeedUp};
 use std::collections::BTreeMap;
 
+/// What two sides of a comparison share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pairing {
+    /// Versions of one run: the same repetitions of the same processes.
+    Repetitions,
+    /// Rounds: the n-th process of one side ran beside the n-th of the other.
+    Processes,
+    /// Nothing.
+    Apart,
+}
+
 /// One duration of the plain twin in seconds by repetition, and which process each repetition is of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Durations {
@@ -35,6 +46,11 @@ impl Durations {
         Self { values, later_processes, scripted }
     }
 
+    /// All of them as one sample; `None` where there are none.
+    pub fn sample(&self) -> Option<Sample> {
+        Sample::new(self.values.values().copied().collect()).ok()
+    }
+
     fn grouped(&self) -> Option<Grouped> {
         let mut groups: Vec<Vec<f64>> = vec![Vec::new(); self.later_processes.len() + 1];
         for (repetition, value) in &self.values {
@@ -44,22 +60,24 @@ impl Durations {
         Grouped::new(groups).ok()
     }
 
-    /// Old against new. `interleaved` sides were measured in the same repetitions of the same processes: of them, only the
-    /// repetitions that both have count. `None` where a side has none.
+    /// Old against new. Of sides that share repetitions, only those that both have count. `None` where a side has none.
     pub fn compare(
         old: &Self,
         new: &Self,
-        interleaved: bool,
+        pairing: Pairing,
         threshold: f64,
     ) -> Option<(SpeedUp, [Sample; 2])> {
         let (mut old, mut new) = (old.clone(), new.clone());
-        if interleaved {
+        if pairing == Pairing::Repetitions {
             old.values.retain(|repetition, _| new.values.contains_key(repetition));
             new.values.retain(|repetition, _| old.values.contains_key(repetition));
         }
         // A scripted clock says the same in every process.
         let assumed_spread = if old.scripted && new.scripted { 0.0 } else { ASSUMED_SPREAD };
-        let design = if interleaved { Design::Paired } else { Design::Apart { assumed_spread } };
+        let design = match pairing {
+            Pairing::Apart => Design::Apart { assumed_spread },
+            Pairing::Repetitions | Pairing::Processes => Design::Paired,
+        };
         let (before, after) = (old.grouped()?, new.grouped()?);
         Some((SpeedUp::new(&before, &after, design, threshold), [before.all(), after.all()]))
     }
@@ -91,19 +109,19 @@ mod tests {
     fn repetitions_are_grouped_by_process_so_that_what_differs_between_processes_counts() {
         let (old, new) = (processes([1.0, 1.2, 1.1, 1.3]), processes([1.05, 1.25, 1.15, 1.35]));
         let of = |run: &Run| Durations::of_stage(run, "v1", Stage::Decode);
-        let (found, [before, _]) = Durations::compare(&of(&old), &of(&new), false, 0.02).unwrap();
+        let (found, [before, _]) = Durations::compare(&of(&old), &of(&new), Pairing::Apart, 0.02).unwrap();
         assert_eq!(before.count(), 12);
         assert_eq!((found.method, found.verdict), (Some(Method::ProcessRanks), Verdict::Unclear));
         // Versions of one run share their processes: each halves its decode step.
         let v0 = Durations::of_stage(&old, "v0", Stage::Decode);
-        let (found, _) = Durations::compare(&v0, &of(&old), true, 0.02).unwrap();
+        let (found, _) = Durations::compare(&v0, &of(&old), Pairing::Repetitions, 0.02).unwrap();
         assert_eq!((found.method, found.verdict), (Some(Method::ProcessStudent), Verdict::Faster));
     }
 
     #[test]
     fn a_generation_is_the_sum_of_its_steps() {
         let whole = Durations::of_generation(&phase_run(), "v1");
-        let (_, [sample, _]) = Durations::compare(&whole, &whole, true, 0.02).unwrap();
+        let (_, [sample, _]) = Durations::compare(&whole, &whole, Pairing::Repetitions, 0.02).unwrap();
         // Repetition 0: 10 ms and two steps of 5 ms.
         assert!((sample.values()[0] - 20e-3).abs() < 1e-12);
     }

@@ -34,7 +34,7 @@ mod versus;
 pub use attainable::{Bound, Demand, Floor, LATENCY_BOUND_BELOW};
 pub use ceilings::{CeilingSet, ridge_point};
 pub use checked::{CheckLevel, CheckRow, CounterCheck, CounterSums, Expected, check_counters};
-pub use durations::Durations;
+pub use durations::{Durations, Pairing};
 pub use energy::{Energy, GpuRange, Machine};
 pub use estimate::{
     Estimate, EstimateError, EstimatePoint, EstimateRequest, OpEstimate, PhaseEstimate, StageEstimate,
@@ -54,7 +54,7 @@ pub use report::{
     StageReport, WorkRow,
 };
 pub use selection::Selection;
-pub use steps::phase_points;
+pub use steps::{phase_points, step_floor};
 pub use timeline::{COMMUNICATION, ClassTime, CopyTime, DeviceTime, TimelineBuilder, TimelineReport};
 pub use versus::{Change, Saving, changes, one_sided, savings};
 

@@ -5,7 +5,7 @@
 //! made to add up to the median step is said at [`Parts`].
 
 use super::ceilings::CeilingSet;
-use super::durations::Durations;
+use super::durations::{Durations, Pairing};
 use super::energy::{Energy, Machine};
 use super::repetitions::Repetitions;
 use super::report::{
@@ -48,6 +48,7 @@ impl PhaseReport {
             file: run.file.clone(),
             complete: run.complete,
             manifest: run.manifest.clone(),
+            cache: run.cache_state(),
             definitions: DEFINITIONS,
             comparisons: comparisons(run),
             machine: Machine::of(run),
@@ -211,7 +212,8 @@ fn comparisons(run: &Run) -> Vec<Comparison> {
         .filter_map(|(version, stage)| {
             let of = |version| Durations::of_stage(run, version, stage);
             let threshold = DEFAULT_THRESHOLD;
-            let (change, _) = Durations::compare(&of(baseline), &of(version), true, threshold)?;
+            let (change, _) =
+                Durations::compare(&of(baseline), &of(version), Pairing::Repetitions, threshold)?;
             let (version, baseline) = (version.to_string(), (*baseline).to_string());
             Some(Comparison { version, baseline, stage, change, threshold })
         })

@@ -6,7 +6,7 @@ use super::energy::{Energy, Machine};
 use super::point::Origin;
 use crate::hw::Ceiling;
 use crate::llm::{Op, Phase, Stage, Work};
-use crate::profile::{Finding, Manifest};
+use crate::profile::{CacheState, Finding, Manifest};
 use crate::stats::{Interval, SpeedUp, Summary};
 use serde::Serialize;
 
@@ -24,6 +24,8 @@ pub struct PhaseReport {
     pub complete: bool,
     /// What was run, where and how.
     pub manifest: Option<Manifest>,
+    /// What the processor's caches held before each step.
+    pub cache: CacheState,
     /// What the figures mean.
     pub definitions: Definitions,
     /// Per version and stage.

@@ -56,6 +56,12 @@ impl<'a> StageWork<'a> {
     }
 }
 
+/// The floor of one step of shape `shape`: the sum of its ops', each max(bytes / bandwidth, FLOPs / peak). `None` where a
+/// ceiling that matters is missing.
+pub fn step_floor(plan: &PlanRecord, shape: &StepShape, ceilings: &CeilingSet) -> Option<Floor> {
+    plan.ops.iter().map(|op| op_floor(op, shape, ceilings)).sum()
+}
+
 fn op_floor(op: &PlannedOp, shape: &StepShape, ceilings: &CeilingSet) -> Option<Floor> {
     let work = op.op.work(shape);
     floor(work.bytes().0, &demands(&work, op.op.dtype(), ceilings), ceilings)

@@ -50,6 +50,27 @@ pub fn generate<B: Backend>(
     stop: &AtomicBool,
     at_stage_end: &mut dyn FnMut(Stage),
 ) -> Result<Vec<TimedStep>, RunnerError> {
+    let hooks = Hooks { before_step: &|| (), at_stage_end };
+    generate_with(backend, model, state, generation, stop, hooks)
+}
+
+/// What is done between steps, outside all times.
+pub(super) struct Hooks<'a> {
+    /// Before each step.
+    pub(super) before_step: &'a dyn Fn(),
+    /// After each stage's last step.
+    pub(super) at_stage_end: &'a mut dyn FnMut(Stage),
+}
+
+/// The same with more to do between steps.
+pub(super) fn generate_with<B: Backend>(
+    backend: &mut B,
+    model: &Model<B>,
+    state: &mut State<B>,
+    generation: Generation<'_>,
+    stop: &AtomicBool,
+    hooks: Hooks<'_>,
+) -> Result<Vec<TimedStep>, RunnerError> {
     let Generation { version, prompt, tokens, profiled } = generation;
     state.reset();
     let mut steps = Vec::with_capacity(tokens);
@@ -59,6 +80,7 @@ pub fn generate<B: Backend>(
             return Err(RunnerError::Interrupted);
         }
         let stage = if step == 0 { Stage::Prefill } else { Stage::Decode };
+        (hooks.before_step)();
         // The profiled part holds what the device does in this step: it was idle before, and is waited for at the end.
         let start_s = backend.now();
         let part = profiled.and_then(|p| p.begin(step, tokens));
@@ -71,7 +93,7 @@ pub fn generate<B: Backend>(
         let spans = backend.marks().take();
         steps.push(TimedStep { stage, step, shape: logits.shape, start_s, time_s, spans });
         if step == 0 || step + 1 == tokens {
-            at_stage_end(stage);
+            (hooks.at_stage_end)(stage);
         }
     }
     Ok(steps)

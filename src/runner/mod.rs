@@ -1,6 +1,8 @@
 //! Running benchmarks: a scenario and a backend in, records out. Nothing here prints.
 
 mod capacity;
+mod commands;
+mod crossover;
 mod generate;
 mod latency;
 mod memory;
@@ -11,6 +13,8 @@ mod scenario;
 mod schedule;
 
 pub use capacity::{CapacityScenario, account_capacity, measure_capacity};
+pub use commands::{CommandError, CommandTimes, Commands, CommandsOutcome, RUN_PLACE, measure_commands};
+pub use crossover::{CrossoverScenario, measure_crossover};
 pub use generate::{Generation, TimedStep, generate};
 pub use latency::{LatencyScenario, measure_latency};
 pub use memory::{MemoryScenario, measure_memory};

@@ -4,7 +4,7 @@ use super::{ProfiledSteps, Schedule};
 use crate::host::Watch;
 use crate::llm::Version;
 use crate::pass::{PassError, RecordError};
-use crate::profile::{ProfileError, Record, Twin};
+use crate::profile::{CacheState, ProfileError, Record, Twin};
 use std::sync::atomic::AtomicBool;
 
 /// The token shape and the schedule of a measurement.
@@ -18,6 +18,8 @@ pub struct Scenario {
     pub tokens: usize,
     /// Sequences side by side.
     pub batch: usize,
+    /// Whether caches are flushed before each step.
+    pub cache: CacheState,
     /// How often; its seed is that of the prompt too.
     pub schedule: Schedule,
     /// The steps that a profiler is to look at, of one more generation of each version after the warm-up; `None` for no
@@ -60,6 +62,9 @@ pub enum RunnerError {
     /// Marks do not match the plan.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// There is no memory to flush caches with.
+    #[error("caches cannot be flushed: there is no memory to stream through; leave --cache cold out")]
+    NoFlush,
     /// The user stopped it.
     #[error("interrupted")]
     Interrupted,

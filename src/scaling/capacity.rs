@@ -67,11 +67,13 @@ impl CapacityReport {
         let cached = |name: &&&str| record(name).is_some_and(|c| c.theoretical_batch.is_some());
         let baseline =
             names.iter().find(|n| **n == "v1").filter(cached).or_else(|| names.iter().find(cached));
-        let of_baseline = baseline.and_then(|name| record(name)).map(|c| c.batch as f64);
+        let of_baseline =
+            baseline.and_then(|name| record(name)).filter(|c| !c.at_least).map(|c| c.batch as f64);
         let one = |name: &&str| {
             let record = record(name)?.clone();
             let peak = record.probes.iter().find(|p| p.batch == record.batch).map(|p| p.peak.bytes);
-            let over = |other: f64| (other > 0.0).then(|| record.batch as f64 / other);
+            // What is only known to be at least so large is in no ratio.
+            let over = |other: f64| (other > 0.0 && !record.at_least).then(|| record.batch as f64 / other);
             let is_baseline = baseline == Some(name);
             Some(VersionCapacity {
                 peak_bytes: peak,

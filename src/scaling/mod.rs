@@ -2,10 +2,15 @@
 //! overtakes another. Records in, reports out; nothing is measured here.
 
 mod capacity;
+mod crossover;
 mod latency;
 mod memory;
 
 pub use capacity::{CAPACITY_SCHEMA_VERSION, CapacityReport, VersionCapacity};
+pub use crossover::{
+    BatchCrossover, CROSSOVER_SCHEMA_VERSION, CacheDominates, CrossoverPoint, CrossoverReport, Pays,
+    StagePoint,
+};
 pub use latency::{LATENCY_SCHEMA_VERSION, LatencyPoint, LatencyReport, VersionLatency};
 
 pub use memory::{MEMORY_SCHEMA_VERSION, MemoryPoint, MemoryReport, PerToken, VersionMemory};
@@ -40,6 +45,7 @@ fn ascending(of: impl Iterator<Item = usize>) -> Vec<usize> {
 #[cfg(test)]
 pub(crate) mod tests {
     pub(crate) use super::capacity::tests::capacity_run;
+    pub(crate) use super::crossover::tests::crossover_run;
     pub(crate) use super::latency::tests::latency_run;
     pub(crate) use super::memory::tests::memory_run;
 }

@@ -38,8 +38,18 @@ impl Interval {
 /// Ignores serial correlation between samples, and is narrow for fewer than [`ENOUGH_VALUES`].
 pub fn median_interval(sample: &Sample, confidence: f64, seed: u64) -> Option<Interval> {
     let values = sample.values();
-    let all: Vec<usize> = (0..values.len()).collect();
-    bca(&[all.len()], |picked| median_at(values, &picked[0]), confidence, seed)
+    let ranked = Ranked::new(sample);
+    let median = |picked: &[Vec<usize>]| median_at(values, &picked[0]);
+    bca(&[values.len()], median, |_, left_out| ranked.median_without(left_out), confidence, seed)
+}
+
+/// A BCa bootstrap interval for the mean. `None` under two values.
+pub fn mean_interval(sample: &Sample, confidence: f64, seed: u64) -> Option<Interval> {
+    let values = sample.values();
+    let n = values.len() as f64;
+    let mean = |picked: &[Vec<usize>]| picked[0].iter().map(|i| values[*i]).sum::<f64>() / n;
+    let without = |_, left_out: usize| (sample.mean() * n - values[left_out]) / (n - 1.0);
+    bca(&[values.len()], mean, without, confidence, seed)
 }
 
 /// A BCa bootstrap interval for median(numerator) / median(denominator), the two resampled independently.
@@ -52,7 +62,12 @@ pub fn ratio_interval(
 ) -> Option<Interval> {
     let (above, below) = (numerator.values(), denominator.values());
     let ratio = |picked: &[Vec<usize>]| median_at(above, &picked[0]) / median_at(below, &picked[1]);
-    bca(&[above.len(), below.len()], ratio, confidence, seed)
+    let (top, bottom) = (Ranked::new(numerator), Ranked::new(denominator));
+    let without = |side: usize, left_out: usize| match side {
+        0 => top.median_without(left_out) / bottom.median(),
+        _ => top.median() / bottom.median_without(left_out),
+    };
+    bca(&[above.len(), below.len()], ratio, without, confidence, seed)
 }
 
 /// A BCa bootstrap interval for median(numerator) / median(denominator) of paired rounds: the value at a position of
@@ -69,19 +84,37 @@ pub fn paired_ratio_interval(
         return None;
     }
     let ratio = |picked: &[Vec<usize>]| median_at(above, &picked[0]) / median_at(below, &picked[0]);
-    bca(&[above.len()], ratio, confidence, seed)
+    let (top, bottom) = (Ranked::new(numerator), Ranked::new(denominator));
+    let without = |_, left_out: usize| top.median_without(left_out) / bottom.median_without(left_out);
+    bca(&[above.len()], ratio, without, confidence, seed)
+}
+
+/// [`bca`] of a statistic that says nothing quicker of all values but one than it says of any.
+pub(super) fn bca_of(
+    counts: &[usize],
+    statistic: impl Fn(&[Vec<usize>]) -> f64,
+    confidence: f64,
+    seed: u64,
+) -> Option<Interval> {
+    let without = |sample: usize, left_out: usize| {
+        let all_but = |(s, n): (usize, &usize)| (0..*n).filter(|i| s != sample || *i != left_out).collect();
+        statistic(&counts.iter().enumerate().map(all_but).collect::<Vec<Vec<usize>>>())
+    };
+    bca(counts, &statistic, without, confidence, seed)
 }
 
 /// The bias-corrected and accelerated bootstrap (Efron 1987; Efron and Tibshirani 1993, section 14.3).
 ///
-/// `statistic` takes the positions drawn of each of the samples, whose sizes are `counts`. With B resampled statistics
+/// `statistic` takes the positions drawn of each of the samples, whose sizes are `counts`; `without` is the statistic of all
+/// but one value, by sample and position. With B resampled statistics
 /// t, z0 = quantile of the normal distribution at the part of t below the observed one (ties count half), a = sum(U^3) /
 /// (6 sum(U^2)^1.5) with U the jackknife's influences, each weighted (n - 1) / n over the samples, the ends are the
 /// percentiles of t at cdf(z0 + (z0 + z) / (1 - a (z0 + z))) for z = quantile of each tail. This is what
 /// `scipy.stats.bootstrap(method="BCa")` computes.
-pub(super) fn bca(
+fn bca(
     counts: &[usize],
     statistic: impl Fn(&[Vec<usize>]) -> f64,
+    without: impl Fn(usize, usize) -> f64,
     confidence: f64,
     seed: u64,
 ) -> Option<Interval> {
@@ -98,7 +131,7 @@ pub(super) fn bca(
     let below = resampled.partition_point(|t| *t < observed);
     let not_above = resampled.partition_point(|t| *t <= observed);
     let z0 = quantile((below + not_above) as f64 / (2 * RESAMPLES) as f64);
-    let a = acceleration(counts, &statistic);
+    let a = acceleration(counts, &without);
     let end = |tail: f64| {
         let z = z0 + quantile(tail);
         let level = cdf(z0 + z / (1.0 - a * z));
@@ -122,18 +155,10 @@ fn resampled(counts: &[usize], statistic: &impl Fn(&[Vec<usize>]) -> f64, seed: 
 }
 
 /// The acceleration a of [`bca`]; 0 where leaving out any one value changes nothing.
-fn acceleration(counts: &[usize], statistic: &impl Fn(&[Vec<usize>]) -> f64) -> f64 {
+fn acceleration(counts: &[usize], without: &impl Fn(usize, usize) -> f64) -> f64 {
     let (mut cubes, mut squares) = (0.0, 0.0);
     for (sample, n) in counts.iter().enumerate() {
-        let without = |left_out: usize| {
-            let picked: Vec<Vec<usize>> = counts
-                .iter()
-                .enumerate()
-                .map(|(s, n)| (0..*n).filter(|i| s != sample || *i != left_out).collect())
-                .collect();
-            statistic(&picked)
-        };
-        let jackknife: Vec<f64> = (0..*n).map(without).collect();
+        let jackknife: Vec<f64> = (0..*n).map(|left_out| without(sample, left_out)).collect();
         let size = *n as f64;
         let mean = jackknife.iter().sum::<f64>() / size;
         let influences = jackknife.iter().map(|t| (size - 1.0) * (mean - t));
@@ -146,10 +171,45 @@ fn acceleration(counts: &[usize], statistic: &impl Fn(&[Vec<usize>]) -> f64) -> 
     if a.is_finite() { a } else { 0.0 }
 }
 
+/// The median of the values at `positions`, without sorting them all.
 fn median_at(values: &[f64], positions: &[usize]) -> f64 {
     let mut picked: Vec<f64> = positions.iter().map(|i| values[*i]).collect();
-    picked.sort_unstable_by(f64::total_cmp);
-    percentile_of_sorted(&picked, 50.0)
+    let middle = picked.len() / 2;
+    let is_odd = picked.len() % 2 == 1;
+    let (below, upper, _) = picked.select_nth_unstable_by(middle, f64::total_cmp);
+    let upper = *upper;
+    let lower = if is_odd { upper } else { below.iter().copied().fold(f64::NEG_INFINITY, f64::max) };
+    lower + (upper - lower) * 0.5
+}
+
+/// A sample's values by rank, so that the median without any one of them is had at once.
+struct Ranked<'a> {
+    sample: &'a Sample,
+    ranks: Vec<usize>,
+}
+
+impl<'a> Ranked<'a> {
+    fn new(sample: &'a Sample) -> Self {
+        let values = sample.values();
+        let mut order: Vec<usize> = (0..values.len()).collect();
+        order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+        let mut ranks = vec![0; values.len()];
+        order.into_iter().enumerate().for_each(|(rank, position)| ranks[position] = rank);
+        Self { sample, ranks }
+    }
+
+    fn median(&self) -> f64 {
+        self.sample.median()
+    }
+
+    /// The median of all values but the one at position `left_out`; of two values at least.
+    fn median_without(&self, left_out: usize) -> f64 {
+        let (sorted, rank) = (self.sample.sorted(), self.ranks[left_out]);
+        let at = |i: usize| sorted[if i < rank { i } else { i + 1 }];
+        let left = sorted.len() - 1;
+        let (lower, upper) = (at((left - 1) / 2), at(left / 2));
+        lower + (upper - lower) * 0.5
+    }
 }
 
 /// A uniform index under `n`, by the high half of a widening multiplication (Lemire 2019); the bias
@@ -186,8 +246,7 @@ mod tests {
         assert!((median.low - 4.0).abs() < 0.15 && (median.high - 6.0).abs() < 0.15, "{median:?}");
         // bootstrap((A,), np.mean, method="BCa", n_resamples=200000) = (3.747..3.760, 6.653..6.673): a statistic
         // without ties, so that bias and acceleration both count. 2000 resamples leave about 0.05 of chance.
-        let mean = |p: &[Vec<usize>]| p[0].iter().map(|i| A[*i]).sum::<f64>() / p[0].len() as f64;
-        let mean = bca(&[A.len()], mean, 0.95, 1).unwrap();
+        let mean = mean_interval(&sample(&A), 0.95, 1).unwrap();
         assert!((mean.low - 3.753).abs() < 0.1 && (mean.high - 6.664).abs() < 0.1, "{mean:?}");
     }
 
@@ -247,5 +306,19 @@ mod tests {
         assert!(2.0 < interval.high && interval.high <= 2.09, "{interval:?}");
         let inverse = interval.inverse();
         assert_eq!((inverse.low, inverse.high), (1.0 / interval.high, 1.0 / interval.low));
+    }
+
+    #[test]
+    fn medians_of_draws_and_without_a_value_are_those_of_sorted_values() {
+        for n in 2..9usize {
+            let values: Vec<f64> = (0..n).map(|i| (i * 5 % 7) as f64).collect();
+            let whole = sample(&values);
+            let all: Vec<usize> = (0..n).collect();
+            assert_eq!(median_at(&values, &all), whole.median());
+            for left_out in 0..n {
+                let rest: Vec<f64> = (0..n).filter(|i| *i != left_out).map(|i| values[i]).collect();
+                assert_eq!(Ranked::new(&whole).median_without(left_out), sample(&rest).median());
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! How values grow with a size: least-squares fits of a line and of a parabola, which of the two describes them better,
 //! and the exponent of a power law, each with an interval.
 
-use super::bootstrap::bca;
+use super::bootstrap::bca_of;
 use super::{CONFIDENCE, Interval, Sample};
 use serde::{Deserialize, Serialize};
 
@@ -139,11 +139,38 @@ pub fn exponent(points: &[(f64, Sample)], seed: u64) -> Option<Estimate> {
     Some(estimate(points, slope, seed))
 }
 
+/// The size above which `new` lies under `old`: where lines fitted to both meet, (a_new - a_old) / (b_old - b_new), with
+/// the interval of resampling both together, value by value, as rounds pair them. `None` where a line is not to be had, or
+/// they do not meet at a positive size in that direction; the interval is `None` where some resampled lines do not.
+pub fn crossing(old: &[(f64, Sample)], new: &[(f64, Sample)], seed: u64) -> Option<Estimate> {
+    let same =
+        old.len() == new.len() && old.iter().zip(new).all(|(o, n)| o.0 == n.0 && o.1.count() == n.1.count());
+    if !same || distinct(old) < 2 {
+        return None;
+    }
+    let line = |points: &[(f64, Sample)], picked: &[Vec<usize>]| {
+        let chosen = points.iter().zip(picked).flat_map(|((x, sample), at)| {
+            let weight = sample.median().powi(-2);
+            at.iter().map(move |i| (*x, sample.values()[*i], weight))
+        });
+        least_squares(chosen, 2)
+    };
+    let meet = |picked: &[Vec<usize>]| {
+        let (Some(old), Some(new)) = (line(old, picked), line(new, picked)) else { return f64::NAN };
+        let slopes = old[1] - new[1];
+        let at = (new[0] - old[0]) / slopes;
+        // The new one has to begin above the old and to grow more slowly.
+        if slopes > 0.0 && at > 0.0 { at } else { f64::NAN }
+    };
+    let found = estimate(old, meet, seed);
+    found.value.is_finite().then_some(found)
+}
+
 /// `statistic` of all values, with its bootstrap interval.
 fn estimate(points: &[(f64, Sample)], statistic: impl Fn(&[Vec<usize>]) -> f64, seed: u64) -> Estimate {
     let counts: Vec<usize> = points.iter().map(|(_, sample)| sample.count()).collect();
     let all: Vec<Vec<usize>> = counts.iter().map(|n| (0..*n).collect()).collect();
-    Estimate { value: statistic(&all), interval: bca(&counts, statistic, CONFIDENCE, seed) }
+    Estimate { value: statistic(&all), interval: bca_of(&counts, statistic, CONFIDENCE, seed) }
 }
 
 fn distinct(points: &[(f64, Sample)]) -> usize {

@@ -13,9 +13,11 @@ mod speedup;
 mod student;
 mod verdict;
 
-pub use bootstrap::{ENOUGH_VALUES, Interval, median_interval, paired_ratio_interval, ratio_interval};
+pub use bootstrap::{
+    ENOUGH_VALUES, Interval, mean_interval, median_interval, paired_ratio_interval, ratio_interval,
+};
 pub use grouped::Grouped;
-pub use growth::{Estimate, Growth, Order, Polynomial, exponent};
+pub use growth::{Estimate, Growth, Order, Polynomial, crossing, exponent};
 pub use ranks::relative_half_width;
 pub use sample::{Fences, Sample, SampleError, Summary};
 pub use series::{LEAST_FOR_AUTOCORRELATION, LEAST_FOR_TREND, Trend, autocorrelation};

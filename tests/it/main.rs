@@ -17,6 +17,7 @@ mod models_cli;
 mod ncu;
 mod passes;
 mod plot;
+mod processes;
 mod reference_gpt;
 mod reference_llama;
 mod release;

@@ -2,7 +2,8 @@
 
 use crate::exit::usage;
 use anyhow::Context as _;
-use kprof::profile::{Run, write_atomically};
+use kprof::compare::unlike;
+use kprof::profile::{Record, Run, read_run, write_atomically};
 use std::path::{Path, PathBuf};
 
 /// Where the baseline `name` is kept.
@@ -34,14 +35,49 @@ pub(crate) fn existing(name: &str) -> anyhow::Result<PathBuf> {
 /// Keeps the file of `run` as the baseline `name`, in the place of an earlier one.
 pub(crate) fn save(name: &str, run: &Run) -> anyhow::Result<()> {
     let path = path(name)?;
-    if !run.complete {
-        anyhow::bail!("{} ended before it was complete and is no baseline", run.file);
-    }
+    check_complete(run)?;
     let bytes = std::fs::read(&run.file).with_context(|| format!("cannot read {}", run.file))?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot write {}", path.display()))?;
     }
     write_atomically(&path, &bytes).context("the baseline is not saved")?;
     eprintln!("saved baseline '{name}' ({})", path.display());
+    Ok(())
+}
+
+fn check_complete(run: &Run) -> anyhow::Result<()> {
+    if run.complete {
+        return Ok(());
+    }
+    anyhow::bail!("{} ended before it was complete and is no baseline", run.file)
+}
+
+/// Adds `run` to the baseline `name` as further processes.
+pub(crate) fn add(name: &str, run: &Run) -> anyhow::Result<()> {
+    let path = existing(name)?;
+    check_complete(run)?;
+    let mut baseline = read_run(&path)?;
+    let differing = unlike(&baseline, run);
+    if !differing.is_empty() || baseline.versions() != run.versions() {
+        let differing: Vec<String> = differing.iter().map(ToString::to_string).collect();
+        let what = if differing.is_empty() { "versions".to_string() } else { differing.join(", ") };
+        return Err(usage(format!(
+            "the baseline '{name}' and {} are unlike in {what}: they are no processes of one run",
+            run.file
+        )));
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let is_end = |line: &&str| matches!(serde_json::from_str(line), Ok(Record::End { .. }));
+    // A complete run's last line is its end, and stays that.
+    let (ends, others): (Vec<&str>, Vec<&str>) = text.lines().partition(is_end);
+    let mut lines: Vec<String> = others.into_iter().map(str::to_string).collect();
+    let records = baseline.records_of(run.clone());
+    for record in records.into_iter().filter(|r| !matches!(r, Record::Finding(_))) {
+        lines.push(serde_json::to_string(&record)?);
+        baseline.push(record);
+    }
+    lines.extend(ends.into_iter().map(str::to_string));
+    write_atomically(&path, (lines.join("\n") + "\n").as_bytes()).context("the baseline is not saved")?;
+    eprintln!("added to baseline '{name}' ({}): {} processes", path.display(), baseline.processes.len());
     Ok(())
 }

@@ -5,10 +5,12 @@
 mod args;
 mod baseline;
 mod commands;
+mod config;
 mod device;
 mod exit;
 mod gpu;
 mod interrupt;
+mod log;
 mod model;
 mod output;
 mod progress;
@@ -17,7 +19,6 @@ mod spec;
 mod versions;
 mod wrap;
 
-use clap::Parser;
 use kprof::alloc::Counting;
 use std::process::ExitCode;
 
@@ -26,9 +27,15 @@ use std::process::ExitCode;
 static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
-    match commands::run(cli) {
+    match config::parse(std::env::args_os().collect()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::report(&error),
+    }
+}
+
+fn run(parsed: config::Parsed) -> anyhow::Result<()> {
+    match parsed {
+        config::Parsed::Command(cli) => commands::run(*cli),
+        config::Parsed::Dump(text) => output::print_as_is(&text),
     }
 }

@@ -49,11 +49,38 @@ pub(crate) fn choose(args: &ModelArgs) -> anyhow::Result<Chosen> {
         return Ok(Chosen { device, implementation, spec, source, weights: Box::new(weights) });
     }
     let default = if device == Device::Fake { "tiny" } else { "gpt2" };
-    let spec = preset(args.preset.as_deref().unwrap_or(default)).map_err(usage)?;
+    let spec = match &args.model_config {
+        Some(json) => nanogpt_shape(json)?,
+        None => preset(args.preset.as_deref().unwrap_or(default)).map_err(usage)?,
+    };
     spec.require_pass().map_err(usage)?;
     let spec = sliced(spec, args.layers)?;
     let source = WeightSource::Random { seed: args.seed };
     Ok(Chosen { device, implementation, spec, source, weights: Box::new(RandomWeights::new(args.seed)) })
+}
+
+/// The shape of nanoGPT's `model_config`, under the names that Hugging Face gives a GPT-2's.
+fn nanogpt_shape(json: &str) -> anyhow::Result<ModelSpec> {
+    let wrong = |why: &str| usage(format!("model_config: {why}"));
+    let shape: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(json).map_err(|e| wrong(&e.to_string()))?;
+    if shape.get("bias") == Some(&false.into()) {
+        return Err(wrong(
+            "bias: false is a GPT-2 without biases, which kprof does not compute; leave it out, or true",
+        ));
+    }
+    let mut config = serde_json::json!({"model_type": "gpt2"});
+    for (theirs, ours) in [
+        ("n_layer", "n_layer"),
+        ("n_head", "n_head"),
+        ("n_embd", "n_embd"),
+        ("block_size", "n_positions"),
+        ("vocab_size", "vocab_size"),
+    ] {
+        let value = shape.get(theirs).ok_or_else(|| wrong(&format!("{theirs} is missing")))?;
+        config[ours] = value.clone();
+    }
+    ModelSpec::from_config_json("model_config", &config.to_string()).map_err(usage)
 }
 
 /// Who computes, and whether they can compute what is asked for.

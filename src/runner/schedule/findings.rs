@@ -79,7 +79,7 @@ fn too_few(rounds: &Rounds) -> Option<Finding> {
     (made < asked).then(|| {
         let message = format!("{made} of {asked} repetitions fit into --max-time");
         Finding::new(FindingCode::TooFewSamples, "schedule", message)
-            .with_remedy("raise --max-time, or lower --tokens or --prompt-length")
+            .with_remedy("raise --max-time, or measure something shorter")
     })
 }
 

@@ -8,7 +8,7 @@
 mod findings;
 mod order;
 
-use crate::profile::{Ended, Finding, ScheduleRecord};
+use crate::profile::{CacheState, Ended, Finding, ScheduleRecord};
 use crate::stats::{CONFIDENCE, LEAST_FOR_TREND, Sample, Trend, relative_half_width};
 use order::shuffle;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -228,6 +228,7 @@ impl Rounds {
             reached: self.widest().map(|w| w.1),
             ended: self.ended,
             seed: schedule.seed,
+            cache: CacheState::Hot,
         };
         (record, findings::of(self))
     }

@@ -129,7 +129,7 @@ fn mistakes_are_said_before_anything_is_measured() {
     refused(&[
         (&["memory", "--preset", "tiny", "-T", "100"], "need 131 positions; tiny has 128"),
         (&["memory", "--preset", "tiny", "-T", "8", "--capacity", "200"], "need 200 positions"),
-        (&["capacity", "--preset", "tiny"], "--context 1024 need 1024 positions; tiny has 128"),
+        (&["capacity", "--preset", "tiny", "-c", "1024"], "--context 1024 need 1024 positions; tiny has 128"),
         (&["capacity", "--preset", "tiny", "-c", "64", "--budget", "4GF"], "'4GF' is not a quantity in B"),
         (&["capacity", "--preset", "tiny", "-c", "64", "--budget", "0B"], "no room for anything"),
         (

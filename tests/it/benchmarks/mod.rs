@@ -1,7 +1,10 @@
 //! The benchmarks through the real program, small: what their records hold, never how long anything took.
 
+mod config;
 mod latency;
 mod memory;
+mod results;
+mod run;
 
 use assert_cmd::Command;
 use kprof::profile::{Run, read_run};

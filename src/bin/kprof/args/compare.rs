@@ -1,6 +1,7 @@
 //! The flags of `kprof compare` and `kprof regress`.
 
 use super::export::TableExportArgs;
+use super::schedule::ScheduleArgs;
 use clap::{Args, ValueEnum};
 use kprof::compare::Aspect;
 use std::path::PathBuf;
@@ -30,27 +31,50 @@ impl FromStr for Fraction {
     long_about = "Hold runs, or versions of a run, against each other: by how much the time changed, how sure that is, and \
     which phases and ops it comes from.\n\n\
     The speed-up is the median of the old times over the median of the new, of the plain twin. Its 95 % interval is a BCa \
-    bootstrap: by paired repetitions for versions of one run, which are measured interleaved, and apart for two runs. The \
-    verdict is faster or slower when the whole interval is beyond --threshold, same when it is within, and unclear \
-    otherwise or under 5 repetitions.",
+    bootstrap by paired repetitions for versions of one run, which are measured interleaved. Between runs, processes are what \
+    varies: where each is one process, the interval is widened by 2 % between processes, and where they are several \
+    (kprof phase --processes), it is that of Hodges and Lehmann over their medians. The verdict is faster or slower when the \
+    whole interval is beyond --threshold, same when it is within, and unclear otherwise or under 5 repetitions.\n\n\
+    With --command, commands are run now, in turns and in a seeded order: their wall time is compared, and where a command \
+    has {run} in the place of a run file, what that says too. docs/statistics.md has the formulas.",
     after_help = "\
-Exit code: 0 whatever the verdict (kprof regress fails on one), 1 a file cannot be read, 2 unlike or nothing to compare.
+Exit code: 0 whatever the verdict (kprof regress fails on one), 1 a file cannot be read or a command failed, 2 unlike or
+nothing to compare.
 
 Examples:
   kprof compare run.jsonl                       its versions, each against the first
   kprof compare run.jsonl:v1 run.jsonl:v2       two of them
   kprof compare before.jsonl after.jsonl        two runs, version by version
   kprof compare cpu.jsonl other.jsonl --allow device,threads
-  kprof compare a.jsonl b.jsonl --export-json - | jq .comparison.generation.speedup"
+  kprof compare a.jsonl b.jsonl --export-json - | jq .comparison.generation.speedup
+  kprof compare --command './old --work' --command './new --work'
+  kprof compare --command './kprof-old phase -q -o {run}' --command './kprof-new phase -q -o {run}' -r 10-20"
 )]
 pub(crate) struct CompareArgs {
     /// Run files of `kprof phase`, each with a version if need be; the first is the baseline
-    #[arg(required = true, value_name = "RUN[:VERSION]")]
+    #[arg(required_unless_present = "commands", value_name = "RUN[:VERSION]")]
     pub(crate) runs: Vec<String>,
+    /// Run this command now, in turns with the others; the first is the baseline. {run} stands for a run file that it writes
+    #[arg(long = "command", value_name = "COMMAND", conflicts_with = "runs", help_heading = "Commands")]
+    pub(crate) commands: Vec<String>,
+    /// Run this before each command, untimed
+    #[arg(long, value_name = "COMMAND", help_heading = "Commands")]
+    pub(crate) prepare: Option<String>,
+    /// Time commands that fail too
+    #[arg(long, help_heading = "Commands")]
+    pub(crate) ignore_failure: bool,
+    /// The seed of the order in which commands run
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Commands")]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) schedule: ScheduleArgs,
+    /// No progress on stderr
+    #[arg(short = 'q', long, help_heading = "Commands")]
+    pub(crate) quiet: bool,
     /// The least change in time that counts
     #[arg(long, value_name = "PERCENT", default_value = "2%")]
     pub(crate) threshold: Fraction,
-    /// What may differ: model, dtype, weights, batch, prompt, tokens, device, threads, profiler
+    /// What may differ: model, dtype, weights, batch, prompt, tokens, device, threads, cache, profiler
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) allow: Vec<Aspect>,
     #[command(flatten)]
@@ -96,7 +120,7 @@ pub(crate) struct RegressArgs {
     /// Which verdicts fail
     #[arg(long, value_name = "VERDICT", default_value = "slower")]
     pub(crate) fail_on: FailOn,
-    /// What may differ: model, dtype, weights, batch, prompt, tokens, device, threads, profiler
+    /// What may differ: model, dtype, weights, batch, prompt, tokens, device, threads, cache, profiler
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) allow: Vec<Aspect>,
     /// Print GitHub annotations too
@@ -126,7 +150,7 @@ pub(crate) struct HistoryArgs {
     /// The least change in time that counts
     #[arg(long, value_name = "PERCENT", default_value = "5%")]
     pub(crate) threshold: Fraction,
-    /// What may differ: model, dtype, weights, batch, prompt, tokens, device, threads, profiler
+    /// What may differ: model, dtype, weights, batch, prompt, tokens, device, threads, cache, profiler
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) allow: Vec<Aspect>,
     #[command(flatten)]

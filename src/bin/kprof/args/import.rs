@@ -9,6 +9,7 @@ Examples:
   kprof import trace.json.gz                                  writes trace.run.jsonl
   kprof import rank0.pt.trace.json.gz rank1.pt.trace.json.gz --output run.jsonl
   nsys export --type sqlite report.nsys-rep && kprof import report.sqlite
+  kprof import benchmark/results.jsonl                        the nanoGPT benchmark's results: latency --load, memory --load
   kprof roofline trace.run.jsonl --by class                   a run file is read again like the trace itself
 
 Exit codes: 0 ok, 1 failure (no such file, damaged, no GPU kernel in it), 2 usage.")]

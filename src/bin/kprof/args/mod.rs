@@ -21,13 +21,17 @@ mod schedule;
 mod served;
 mod versions;
 
-pub(crate) use bench::{BenchArgs, CapacityArgs, LatencyArgs, MemoryArgs, SearchArg};
+pub(crate) use bench::{
+    BenchArgs, CapacityArgs, ConfigArgs, CrossoverArgs, Given, LatencyArgs, LogArgs, MemoryArgs, RunArgs,
+    SearchArg,
+};
 pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use compare::{CompareArgs, FailOn, HistoryArgs, RegressArgs};
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
+pub(crate) use counts::Counts;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use estimate::EstimateArgs;
-pub(crate) use export::ExportArgs;
+pub(crate) use export::{ExportArgs, TableExportArgs};
 pub(crate) use import::ImportArgs;
 pub(crate) use kernels::KernelsArgs;
 pub(crate) use logits::{FeedArg, LogitsArgs};
@@ -57,9 +61,11 @@ pub(crate) enum Command {
     #[command(visible_alias = "vram")]
     Memory(Box<MemoryArgs>),
     Capacity(Box<CapacityArgs>),
+    Crossover(Box<CrossoverArgs>),
+    Run(Box<RunArgs>),
     /// Turn Nsight Compute reports and exports and kprof runs into a roofline table and chart
     Roofline(Box<RooflineArgs>),
-    Compare(CompareArgs),
+    Compare(Box<CompareArgs>),
     Regress(RegressArgs),
     History(HistoryArgs),
     Ncu(Box<NcuArgs>),

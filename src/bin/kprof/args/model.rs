@@ -20,6 +20,9 @@ pub(crate) struct ModelArgs {
     /// A model directory in the Hugging Face layout: config.json and *.safetensors
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
+    /// A GPT-2 shape as nanoGPT's model_config has it, in JSON; weights are random
+    #[arg(long, value_name = "JSON", hide = true, conflicts_with_all = ["preset", "model"])]
+    pub(crate) model_config: Option<String>,
     /// Storage type of weights and activations: f32, bf16, f16
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub(crate) dtype: DType,

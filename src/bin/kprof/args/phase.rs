@@ -1,5 +1,6 @@
 //! The flags of `kprof phase`.
 
+use super::bench::{ConfigArgs, LogArgs};
 use super::export::TableExportArgs;
 use super::model::ModelArgs;
 use super::schedule::{ScheduleArgs, positive_time};
@@ -7,6 +8,7 @@ use super::versions::VersionsFileArgs;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kprof::llm::Stage;
+use kprof::profile::CacheState;
 use kprof::units::Seconds;
 use std::path::PathBuf;
 
@@ -26,6 +28,8 @@ Examples:
   kprof phase --version v0-v4 --preset gpt2-medium -p 128  all versions of a larger model
   kprof phase --version v1 --model ./gpt2 --dtype bf16     your own weights
   kprof phase --version v1 v2 --export-json - | jq '.stages[].phases.attention.time_s'
+  kprof phase --version v1 --processes 10 --save-baseline main   a baseline that knows how processes differ
+  kprof phase --version v1 --cache cold                    every step with caches flushed before it
   kprof phase --load run.jsonl --export-png phases.png     the report of an earlier run"
 )]
 pub(crate) struct PhaseArgs {
@@ -47,6 +51,19 @@ pub(crate) struct PhaseArgs {
     pub(crate) batch: usize,
     #[command(flatten)]
     pub(crate) schedule: ScheduleArgs,
+    /// Measure in so many processes, one after another, as one run: what two processes of one program differ by is in the
+    /// intervals of `kprof compare` then, and not assumed
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Measurement")]
+    pub(crate) processes: usize,
+    /// What the processor's caches hold before each timed step: what the one before left there, or, flushed, nothing
+    #[arg(long, value_name = "STATE", default_value = "hot", value_parser = cache_state(), help_heading = "Measurement")]
+    pub(crate) cache: CacheState,
+    /// Do not probe ceilings: nothing can be said of bounds
+    #[arg(long, help_heading = "Measurement")]
+    pub(crate) no_ceilings: bool,
+    /// The run file of one process of --processes: nothing is reported
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) part: Option<PathBuf>,
     /// After the warm-up, run one more generation in which cuProfilerStart and cuProfilerStop stand around one prefill
     /// and the last decode step, or of one stage: for `ncu --profile-from-start off` and `nsys --capture-range`
     #[arg(long, value_name = "STAGE", num_args = 0..=1, require_equals = true, value_parser = stages(),
@@ -70,6 +87,9 @@ pub(crate) struct PhaseArgs {
     /// Hold the results against the ceilings of another device, marked SIMULATED, e.g. `--load run.jsonl --sim h100-sxm`
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     pub(crate) sim: Option<String>,
+    /// Add the run to the baseline of this name as further processes, so that it knows what differs between them
+    #[arg(long, value_name = "NAME", conflicts_with = "save_baseline", help_heading = "Output")]
+    pub(crate) add_to_baseline: Option<String>,
     /// No progress on stderr
     #[arg(short = 'q', long, help_heading = "Output")]
     pub(crate) quiet: bool,
@@ -77,12 +97,19 @@ pub(crate) struct PhaseArgs {
     pub(crate) tables: TableExportArgs,
     #[command(flatten)]
     pub(crate) figures: FigureArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 }
 
 /// Where figures go besides the two that are written beside the run file.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Exports ('-' is stdout)")]
 pub(crate) struct FigureArgs {
+    /// Write a timeline for Perfetto (ui.perfetto.dev) or chrome://tracing: stages, steps, layers, phases, ops, the machine
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export_trace: Option<PathBuf>,
     /// Write the phase figure as SVG
     #[arg(long, value_name = "FILE")]
     pub(crate) export_svg: Option<PathBuf>,
@@ -95,6 +122,11 @@ pub(crate) struct FigureArgs {
     /// Write the roofline chart as PNG
     #[arg(long, value_name = "FILE")]
     pub(crate) export_roofline_png: Option<PathBuf>,
+}
+
+fn cache_state() -> impl TypedValueParser<Value = CacheState> {
+    let cold = |name: String| if name == "cold" { CacheState::Cold } else { CacheState::Hot };
+    PossibleValuesParser::new([CacheState::Hot, CacheState::Cold].map(CacheState::name)).map(cold)
 }
 
 /// The stages that a profiler is to look at.

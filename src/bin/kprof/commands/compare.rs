@@ -1,17 +1,40 @@
 //! `kprof compare`.
 
 use crate::args::CompareArgs;
-use crate::exit::usage;
+use crate::exit::{Interrupted, usage};
+use crate::interrupt;
 use crate::output::{self, Export};
-use kprof::compare::{Aspect, CompareReport, Named, compare_pair, pair_up};
-use kprof::profile::{Finding, read_run};
+use crate::progress::Line;
+use kprof::compare::{
+    Aspect, CommandRow, CommandsReport, CompareReport, MeasuredCommand, Named, compare_commands,
+    compare_pair, pair_up,
+};
+use kprof::profile::{Finding, Run, read_run};
 use kprof::render;
+use kprof::runner::{CommandError, Commands, Turn, measure_commands};
+use kprof::stats::Sample;
 use std::path::Path;
 
 pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     output::check_writable(args.export.paths())?;
-    let named = args.runs.iter().map(|text| read(text)).collect::<anyhow::Result<Vec<_>>>()?;
-    let report = compared(&named, &args.allow, args.threshold.0)?;
+    if args.commands.is_empty() && (args.prepare.is_some() || args.ignore_failure) {
+        return Err(usage("--prepare and --ignore-failure are of commands: name them with --command"));
+    }
+    let report = match args.commands.is_empty() {
+        true => {
+            let (scored, timed): (Vec<Side>, Vec<Side>) = args
+                .runs
+                .iter()
+                .map(|text| side(text))
+                .collect::<anyhow::Result<Vec<_>>>()?
+                .into_iter()
+                .partition(Side::is_scored_only);
+            let named = timed.into_iter().map(Side::named).collect::<anyhow::Result<Vec<_>>>()?;
+            let scored: Vec<&Run> = scored.iter().map(|side| &side.run).collect();
+            compared(&named, &scored, &args.allow, args.threshold.0)?
+        }
+        false => measured(args)?,
+    };
     let exports = [
         Export { path: &args.export.export_json, make: &|| Ok(render::compare_json(&report).into_bytes()) },
         Export { path: &args.export.export_csv, make: &|| Ok(render::compare_csv(&report).into_bytes()) },
@@ -26,38 +49,106 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     output::write_exports(&exports)
 }
 
+/// A run file as named: all of it, or one version.
+struct Side {
+    run: Run,
+    version: Option<String>,
+}
+
+impl Side {
+    /// A run that holds perplexities and no times: it says how good versions are, and is none of those compared.
+    fn is_scored_only(&self) -> bool {
+        self.run.steps.is_empty() && !self.run.qualities.is_empty() && self.version.is_none()
+    }
+
+    fn named(self) -> anyhow::Result<Named> {
+        Named::new(self.run, self.version).map_err(usage)
+    }
+}
+
 /// Reads `run.jsonl` or `run.jsonl:v1`; a file of the whole name comes first, for names with a colon in them.
-pub(super) fn read(text: &str) -> anyhow::Result<Named> {
+fn side(text: &str) -> anyhow::Result<Side> {
     let (file, version) = match text.rsplit_once(':') {
         Some((file, version)) if !Path::new(text).exists() && !version.contains(['/', '\\']) => {
             (file, Some(version.to_string()))
         }
         _ => (text, None),
     };
-    Named::new(read_run(Path::new(file))?, version).map_err(usage)
+    Ok(Side { run: read_run(Path::new(file))?, version })
+}
+
+/// A run with times, or one version of it.
+pub(super) fn read(text: &str) -> anyhow::Result<Named> {
+    side(text)?.named()
 }
 
 /// Pairs up and compares; the findings are those of the files.
-pub(super) fn compared(named: &[Named], allow: &[Aspect], threshold: f64) -> anyhow::Result<CompareReport> {
-    let pairs = pair_up(named, allow).map_err(usage)?;
-    let pairs = pairs.into_iter().map(|(old, new)| compare_pair(old, new, threshold)).collect();
+pub(super) fn compared(
+    named: &[Named],
+    scored: &[&Run],
+    allow: &[Aspect],
+    threshold: f64,
+) -> anyhow::Result<CompareReport> {
+    let subjects = pair_up(named, allow).map_err(usage)?;
+    let pairs = subjects.iter().map(|(old, new)| compare_pair(*old, *new, threshold)).collect();
     let mut findings: Vec<Finding> = Vec::new();
     for finding in named.iter().flat_map(|n| &n.run.findings) {
         if !findings.contains(finding) {
             findings.push(finding.clone());
         }
     }
-    Ok(CompareReport::new(pairs, threshold, findings))
+    Ok(CompareReport::new(pairs, threshold, findings).with_quality(&subjects, scored))
+}
+
+/// Runs the commands and compares what they took.
+fn measured(args: &CompareArgs) -> anyhow::Result<CompareReport> {
+    if args.commands.len() < 2 {
+        return Err(usage("one --command has nothing to be held against: name a second one"));
+    }
+    let what = Commands {
+        commands: args.commands.clone(),
+        prepare: args.prepare.clone(),
+        failures_count: args.ignore_failure,
+        schedule: args.schedule.schedule(args.seed),
+    };
+    let mut line = Line::new(args.quiet);
+    let mut progress = |command: &str, turn: Turn| {
+        let round = turn.repetition.map_or("warm-up".to_string(), |r| format!("round {}", r + 1));
+        line.update(&format!("{round}  {}/{}  {command}", turn.done + 1, turn.total));
+    };
+    let outcome = measure_commands(&what, interrupt::flag(), &mut progress);
+    line.clear();
+    let outcome = outcome.map_err(|error| match error {
+        CommandError::Interrupted => Interrupted("a comparison needs all its rounds".to_string()).into(),
+        other => anyhow::Error::from(other),
+    })?;
+    let mut rows = Vec::new();
+    let mut commands = Vec::new();
+    for (i, c) in outcome.commands.into_iter().enumerate() {
+        let name = format!("command {}", i + 1);
+        let time = Sample::new(c.times_s.clone())?.summary(args.seed);
+        rows.push(CommandRow { name: name.clone(), command: c.command, time, times_s: c.times_s.clone() });
+        commands.push(MeasuredCommand { name, times_s: c.times_s, run: c.run });
+    }
+    let pairs = compare_commands(&commands, &args.allow, args.threshold.0).map_err(usage)?;
+    let mut report = CompareReport::new(pairs, args.threshold.0, outcome.findings);
+    report.commands = Some(CommandsReport { commands: rows, schedule: outcome.schedule });
+    Ok(report)
 }
 
 pub(super) fn text(report: &CompareReport) -> String {
     let width = output::width();
-    let mut parts = Vec::new();
+    let mut parts = vec![render::compare_commands(report)];
     for pair in &report.pairs {
         parts.push(render::compare_heading(pair));
         parts.push(render::compare_table(pair).to_terminal(width));
         parts.push(render::compare_notes(pair, report.threshold));
-        parts.push(render::contributions_table(pair).to_terminal(width));
+        if !pair.stages.is_empty() {
+            parts.push(render::contributions_table(pair).to_terminal(width));
+        }
+    }
+    if !report.pareto.is_empty() {
+        parts.push(render::pareto_table(&report.pareto).to_terminal(width));
     }
     parts.push(render::findings(&report.findings, output::color(), output::wrap_width()));
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")

@@ -28,6 +28,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Latency(args) => bench::latency::run(&args),
         Command::Memory(args) => bench::memory::run(&args),
         Command::Capacity(args) => bench::capacity::run(&args),
+        Command::Crossover(args) => bench::crossover::run(&args),
+        Command::Run(args) => bench::run::run(&args),
         Command::Roofline(args) => roofline::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Regress(args) => regress::run(&args),

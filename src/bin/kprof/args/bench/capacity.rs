@@ -26,9 +26,9 @@ pub(crate) struct CapacityArgs {
     /// Memory for weights, caches and activations, e.g. 4GiB or 500MB
     #[arg(long, value_name = "BYTES", default_value = "4GiB", value_parser = positive_bytes, help_heading = "Measurement")]
     pub(crate) budget: Bytes,
-    /// Tokens per sequence
-    #[arg(short = 'c', long, value_name = "N", default_value_t = 1024, help_heading = "Measurement")]
-    pub(crate) context: usize,
+    /// Tokens per sequence [default: 1024, or the model's positions where they are fewer]
+    #[arg(short = 'c', long, value_name = "N", help_heading = "Measurement")]
+    pub(crate) context: Option<usize>,
     /// Try no larger batch than this
     #[arg(long, value_name = "N", default_value_t = 4096, help_heading = "Measurement")]
     pub(crate) most: usize,

@@ -24,15 +24,9 @@ Examples:
 pub(crate) struct MemoryArgs {
     #[command(flatten)]
     pub(crate) bench: BenchArgs,
-    /// Output tokens per sequence, T: `16,32,64` or `32-512*2`
-    #[arg(
-        short = 'T',
-        long,
-        value_name = "LIST",
-        default_value = "16,32,64,128",
-        help_heading = "Measurement"
-    )]
-    pub(crate) lengths: Counts,
+    /// Output tokens per sequence, T: `16,32,64` or `32-512*2` [default: 16,32,64,128, as far as the model has positions]
+    #[arg(short = 'T', long, value_name = "LIST", help_heading = "Measurement")]
+    pub(crate) lengths: Option<Counts>,
     /// Prompt tokens per sequence
     #[arg(short = 'p', long, value_name = "N", default_value_t = 32, help_heading = "Measurement")]
     pub(crate) prompt_length: usize,

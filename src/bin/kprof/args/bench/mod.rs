@@ -1,18 +1,24 @@
 //! The flags that benchmarks share, and one file per benchmark.
 
 mod capacity;
+mod config;
+mod crossover;
 mod latency;
 mod memory;
+mod run;
 
 pub(crate) use capacity::{CapacityArgs, SearchArg};
+pub(crate) use config::{ConfigArgs, LogArgs};
+pub(crate) use crossover::CrossoverArgs;
 pub(crate) use latency::LatencyArgs;
 pub(crate) use memory::MemoryArgs;
+pub(crate) use run::{Given, RunArgs};
 
 use super::export::TableExportArgs;
 use super::model::ModelArgs;
 use super::versions::VersionsFileArgs;
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What is measured, and where it goes.
 #[derive(Args, Clone, Debug)]
@@ -41,18 +47,8 @@ pub(crate) struct BenchArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) tables: TableExportArgs,
-}
-
-impl BenchArgs {
-    /// Where the JSON goes.
-    pub(crate) fn json_path(&self) -> Option<PathBuf> {
-        if self.json { Some(PathBuf::from("-")) } else { self.tables.export_json.clone() }
-    }
-
-    /// Every place that is written besides the run file.
-    pub(crate) fn places(&self) -> Vec<PathBuf> {
-        let csv_and_markdown = [&self.tables.export_csv, &self.tables.export_markdown];
-        let others = csv_and_markdown.into_iter().flatten().map(|path| Path::to_path_buf(path));
-        self.json_path().into_iter().chain(others).collect()
-    }
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
 }

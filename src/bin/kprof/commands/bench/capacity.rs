@@ -1,6 +1,6 @@
 //! `kprof capacity`: check, search, report.
 
-use super::{Written, check_positions, chosen, complete, lines, paragraphs, positive, write};
+use super::{Out, Written, check_positions, chosen, complete, lines, paragraphs, positive, write};
 use crate::args::{CapacityArgs, SearchArg};
 use crate::exit::{Interrupted, usage};
 use crate::model::Chosen;
@@ -16,9 +16,11 @@ use kprof::runner::{CapacityScenario, RunnerError, Sink, account_capacity, measu
 use kprof::scaling::CapacityReport;
 use kprof::units::Bytes;
 
+/// The context where none is named.
+const CONTEXT: usize = 1024;
+
 pub(crate) fn run(args: &CapacityArgs) -> anyhow::Result<()> {
-    let places = args.bench.places();
-    output::check_writable(places.iter().map(std::path::PathBuf::as_path))?;
+    Out::of(&args.bench).check()?;
     if let Some(file) = &args.bench.load {
         let run = read_run(file)?;
         return report(args, &run, false);
@@ -37,13 +39,14 @@ pub(crate) fn run(args: &CapacityArgs) -> anyhow::Result<()> {
 
 /// A model and a scenario that fit each other.
 pub(crate) fn plan(args: &CapacityArgs) -> anyhow::Result<(Chosen, CapacityScenario)> {
-    positive(&[("--context", args.context), ("--most", args.most)])?;
+    positive(&[("--context", args.context.unwrap_or(1)), ("--most", args.most)])?;
     let (chosen, versions) = chosen(&args.bench)?;
     if chosen.device.is_cuda() {
         // Its search and its budget are over the memory of this process.
         return Err(usage("capacity is not measured on a GPU: use --device cpu, or kprof estimate"));
     }
-    check_positions(args.context, &chosen.spec, &format!("--context {}", args.context))?;
+    let context = args.context.unwrap_or_else(|| CONTEXT.min(chosen.spec.max_position_embeddings));
+    check_positions(context, &chosen.spec, &format!("--context {context}"))?;
     if let (SearchArg::Run, Some(available)) = (args.search, available_memory())
         && args.budget.0 > available
     {
@@ -55,7 +58,7 @@ pub(crate) fn plan(args: &CapacityArgs) -> anyhow::Result<(Chosen, CapacityScena
     }
     let scenario = CapacityScenario {
         versions,
-        context: args.context,
+        context,
         budget_bytes: args.budget.0,
         most: args.most,
         is_reference: chosen.is_reference(),
@@ -132,5 +135,5 @@ fn report(args: &CapacityArgs, run: &Run, fresh: bool) -> anyhow::Result<()> {
         csv: &|| render::capacity_csv(&report),
         markdown: &markdown,
     };
-    write(&args.bench, run, fresh, &written)
+    write(&Out::of(&args.bench), run, fresh, &written)
 }

@@ -1,6 +1,8 @@
 //! `kprof latency`: check, measure into a run file, report.
 
-use super::{Written, check_positions, chosen, complete, lines, paragraphs, positive, write};
+use super::{
+    LENGTHS, Out, Written, check_positions, chosen, complete, lengths, lines, paragraphs, positive, write,
+};
 use crate::args::LatencyArgs;
 use crate::exit::Interrupted;
 use crate::model::Chosen;
@@ -15,8 +17,7 @@ use kprof::runner::{LatencyScenario, MemoryShape, RunnerError, Sink, measure_lat
 use kprof::scaling::LatencyReport;
 
 pub(crate) fn run(args: &LatencyArgs) -> anyhow::Result<()> {
-    let places = args.bench.places();
-    output::check_writable(places.iter().map(std::path::PathBuf::as_path))?;
+    Out::of(&args.bench).check()?;
     if let Some(file) = &args.bench.load {
         let run = read_run(file)?;
         return report(args, &run, false);
@@ -37,10 +38,12 @@ pub(crate) fn run(args: &LatencyArgs) -> anyhow::Result<()> {
 pub(crate) fn plan(args: &LatencyArgs) -> anyhow::Result<(Chosen, LatencyScenario)> {
     positive(&[("--prompt-length", args.prompt_length)])?;
     let (chosen, versions) = chosen(&args.bench)?;
+    let fits = |t: usize| args.prompt_length + t - 1 <= chosen.spec.max_position_embeddings;
+    let lengths = lengths(args.lengths.as_ref(), &LENGTHS, fits);
     let scenario = LatencyScenario {
         versions,
         prompt_length: args.prompt_length,
-        lengths: args.lengths.0.clone(),
+        lengths,
         batch: args.bench.batch,
         schedule: args.schedule.schedule(args.bench.model.seed),
     };
@@ -119,5 +122,5 @@ fn report(args: &LatencyArgs, run: &Run, fresh: bool) -> anyhow::Result<()> {
         csv: &|| render::latency_csv(&report),
         markdown: &markdown,
     };
-    write(&args.bench, run, fresh, &written)
+    write(&Out::of(&args.bench), run, fresh, &written)
 }

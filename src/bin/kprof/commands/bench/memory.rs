@@ -1,6 +1,8 @@
 //! `kprof memory`: check, measure into a run file, report.
 
-use super::{Written, check_positions, chosen, complete, lines, paragraphs, positive, write};
+use super::{
+    LENGTHS, Out, Written, check_positions, chosen, complete, lengths, lines, paragraphs, positive, write,
+};
 use crate::args::MemoryArgs;
 use crate::exit::Interrupted;
 use crate::model::Chosen;
@@ -15,8 +17,7 @@ use kprof::runner::{MemoryScenario, MemoryShape, RunnerError, Sink, measure_memo
 use kprof::scaling::MemoryReport;
 
 pub(crate) fn run(args: &MemoryArgs) -> anyhow::Result<()> {
-    let places = args.bench.places();
-    output::check_writable(places.iter().map(std::path::PathBuf::as_path))?;
+    Out::of(&args.bench).check()?;
     if let Some(file) = &args.bench.load {
         let run = read_run(file)?;
         return report(args, &run, false);
@@ -40,16 +41,18 @@ pub(crate) fn plan(args: &MemoryArgs) -> anyhow::Result<(Chosen, MemoryScenario)
         ("--capacity", args.capacity.unwrap_or(1)),
     ])?;
     let (chosen, versions) = chosen(&args.bench)?;
+    let fits = |t: usize| args.prompt_length + t - 1 <= chosen.spec.max_position_embeddings;
+    let lengths = lengths(args.lengths.as_ref(), &LENGTHS, fits);
+    let longest = lengths.iter().copied().max().unwrap_or(1);
     let scenario = MemoryScenario {
         versions,
         prompt_length: args.prompt_length,
-        lengths: args.lengths.0.clone(),
+        lengths,
         batch: args.bench.batch,
         seed: args.bench.model.seed,
         repetitions: args.repetitions,
         capacity: args.capacity,
     };
-    let longest = args.lengths.0.iter().copied().max().unwrap_or(1);
     let needed = scenario.capacity_for(longest);
     let flags = format!("--prompt-length {}, the largest of --lengths and --capacity", args.prompt_length);
     check_positions(needed, &chosen.spec, &flags)?;
@@ -126,5 +129,5 @@ fn report(args: &MemoryArgs, run: &Run, fresh: bool) -> anyhow::Result<()> {
         csv: &|| render::memory_csv(&report),
         markdown: &markdown,
     };
-    write(&args.bench, run, fresh, &written)
+    write(&Out::of(&args.bench), run, fresh, &written)
 }

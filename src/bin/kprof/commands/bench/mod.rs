@@ -1,17 +1,23 @@
 //! The benchmarks over lengths, contexts and batches: one file each, and what they share.
 
 pub(crate) mod capacity;
+pub(crate) mod crossover;
 pub(crate) mod latency;
 pub(crate) mod memory;
+pub(crate) mod run;
 
-use crate::args::BenchArgs;
+use crate::args::{BenchArgs, Counts, LogArgs, TableExportArgs};
 use crate::exit::{Interrupted, usage};
+use crate::log;
 use crate::model::{Chosen, choose};
 use crate::output::{self, Export};
 use crate::versions::named;
 use kprof::llm::{ModelSpec, Version, expand_names};
 use kprof::profile::Run;
 use std::path::PathBuf;
+
+/// The lengths that are measured where none are named.
+pub(super) const LENGTHS: [usize; 4] = [16, 32, 64, 128];
 
 /// The versions asked for and the model; every mistake in their flags is found here.
 pub(super) fn chosen(args: &BenchArgs) -> anyhow::Result<(Chosen, Vec<Version>)> {
@@ -48,22 +54,66 @@ pub(super) struct Written<'a> {
     pub(super) markdown: &'a dyn Fn() -> String,
 }
 
+/// Where a report goes besides the terminal.
+pub(super) struct Out<'a> {
+    pub(super) json: bool,
+    pub(super) tables: &'a TableExportArgs,
+    pub(super) log: &'a LogArgs,
+}
+
+impl<'a> Out<'a> {
+    pub(super) fn of(args: &'a BenchArgs) -> Self {
+        Self { json: args.json, tables: &args.tables, log: &args.log }
+    }
+
+    /// Where the JSON goes.
+    fn json(&self) -> Option<PathBuf> {
+        if self.json { Some(PathBuf::from("-")) } else { self.tables.export_json.clone() }
+    }
+
+    /// Says what could not be written, before anything is measured; a log that is to be cleared is.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let json = self.json();
+        let others = [&json, &self.tables.export_csv, &self.tables.export_markdown, &self.log.export_jsonl];
+        output::check_writable(others.into_iter().filter_map(|p| p.as_deref()))?;
+        log::check(self.log)
+    }
+}
+
 /// Prints the table, unless an export takes stdout, and exports.
-pub(super) fn write(args: &BenchArgs, run: &Run, fresh: bool, written: &Written<'_>) -> anyhow::Result<()> {
-    let json: Option<PathBuf> = args.json_path();
+pub(super) fn write(out: &Out<'_>, run: &Run, fresh: bool, written: &Written<'_>) -> anyhow::Result<()> {
+    let json = out.json();
     let bytes = |text: String| Ok(text.into_bytes());
     let exports = [
         Export { path: &json, make: &|| bytes((written.json)()) },
-        Export { path: &args.tables.export_csv, make: &|| bytes((written.csv)()) },
-        Export { path: &args.tables.export_markdown, make: &|| bytes((written.markdown)()) },
+        Export { path: &out.tables.export_csv, make: &|| bytes((written.csv)()) },
+        Export { path: &out.tables.export_markdown, make: &|| bytes((written.markdown)()) },
+        Export { path: &out.log.export_jsonl, make: &|| log::jsonl(run) },
     ];
     if !output::takes_stdout(&exports) {
         output::print(&(written.table)())?;
     }
     if fresh {
         eprintln!("wrote {}", run.file);
+        log::append(out.log, run)?;
     }
     output::write_exports(&exports)
+}
+
+/// The lengths of `fitting` that are asked for: those given, or of the defaults what the model has positions for.
+pub(super) fn lengths(
+    given: Option<&Counts>,
+    defaults: &[usize],
+    fits: impl Fn(usize) -> bool,
+) -> Vec<usize> {
+    match given {
+        Some(given) => given.0.clone(),
+        None => {
+            let fitting: Vec<usize> = defaults.iter().copied().filter(|n| fits(*n)).collect();
+            // Where nothing fits, the error is the model's.
+            if fitting.is_empty() { defaults[..1].to_vec() } else { fitting }
+        }
+    }
 }
 
 /// What was interrupted has its own exit code, after its report.

@@ -12,7 +12,8 @@ use kprof::backend::Backend;
 use kprof::host::{self, System, Watch, WatchOptions};
 use kprof::llm::Stage;
 use kprof::profile::{
-    FORMAT_VERSION, Finding, FindingCode, Manifest, ProfileError, Profiled, Record, Run, RunConfig, Twin,
+    FORMAT_VERSION, Finding, FindingCode, Manifest, ProfileError, Profiled, Record, Run, RunConfig,
+    RunWriter, Twin,
 };
 use kprof::runner::{Progress, RunnerError, Scenario, Sink, measure_phases};
 use std::time::{Duration, Instant};
@@ -35,7 +36,7 @@ impl Task for Measurement<'_> {
         let Self { args, plan, line } = self;
         let began = Instant::now();
         let started = host::now_rfc3339();
-        let mut writer = session::create(args.output.as_deref(), &place(args, plan), &started)?;
+        let mut writer = create(args, plan, &started)?;
         let stop = interrupt::flag();
         let model = plan.chosen.load(&backend, line)?;
         let mut run = Run { file: writer.path().display().to_string(), ..Run::default() };
@@ -48,15 +49,28 @@ impl Task for Measurement<'_> {
         if let Some(tool) = Presence::of_process().tool {
             record(Record::Finding(under(&tool)))?;
         }
-        for ceiling in session::ceilings(&plan.chosen.device, backend.threads(), line)? {
-            record(Record::Ceiling(ceiling))?;
+        let probes = !args.no_ceilings;
+        let before = if probes {
+            session::ceilings(&plan.chosen.device, backend.threads(), line)?
+        } else {
+            Vec::new()
+        };
+        for ceiling in &before {
+            record(Record::Ceiling(ceiling.clone()))?;
         }
+        let measuring = Instant::now();
         let mut progress = |p: Progress<'_>| line.update(&describe(p));
         let mut watch = watch(args, &plan.chosen.device);
         let mut sink = Sink { record: &mut record, progress: &mut progress, stop, watch: watch.as_ref() };
         let outcome = measure_phases(&mut backend, &model, &plan.scenario, &mut sink);
         if let Some(cost) = watch.as_mut().and_then(Watch::stop) {
             record(Record::TelemetryCost(cost))?;
+        }
+        if outcome.is_ok() && measuring.elapsed() >= WORTH_PROBING_AGAIN && !before.is_empty() {
+            let after = session::ceilings(&plan.chosen.device, backend.threads(), line)?;
+            if let Some(finding) = host::ceilings_moved(&before, &after) {
+                record(Record::Finding(finding))?;
+            }
         }
         match outcome {
             Ok(_) => record(Record::End { wall_s: began.elapsed().as_secs_f64() })?,
@@ -67,6 +81,9 @@ impl Task for Measurement<'_> {
     }
 }
 
+/// A probe takes about a second: after shorter measurements the first one is near enough.
+const WORTH_PROBING_AGAIN: Duration = Duration::from_secs(5);
+
 /// Watches the machine, unless told not to; a scripted clock has no machine under it.
 fn watch(args: &PhaseArgs, device: &Device) -> Option<Watch> {
     if args.no_telemetry || *device == Device::Fake {
@@ -75,6 +92,11 @@ fn watch(args: &PhaseArgs, device: &Device) -> Option<Watch> {
     let interval = Duration::from_secs_f64(args.telemetry_interval.0);
     // GPUs do nothing in a run on the CPU, and asking them wakes them up.
     Some(Watch::start(System::this(), WatchOptions { interval, gpus: *device != Device::Cpu }))
+}
+
+/// The run file of this measurement.
+pub(super) fn create(args: &PhaseArgs, plan: &Plan, started: &str) -> Result<RunWriter, ProfileError> {
+    session::create(args.output.as_deref(), &place(args, plan), started)
 }
 
 fn place<'a>(args: &PhaseArgs, plan: &'a Plan) -> session::Place<'a> {

@@ -2,6 +2,7 @@
 
 mod measure;
 mod plan;
+mod processes;
 mod report;
 
 use crate::args::PhaseArgs;
@@ -19,7 +20,17 @@ pub(crate) fn run(args: &PhaseArgs) -> anyhow::Result<()> {
     }
     let plan = plan::plan(args)?;
     let mut line = Line::new(args.quiet);
-    let run = measure::measure(args, &plan, &mut line)?;
+    if let Some(part) = &args.part {
+        let args = PhaseArgs { output: Some(part.clone()), ..args.clone() };
+        let run = measure::measure(&args, &plan, &mut line)?;
+        line.clear();
+        let interrupted = || Interrupted("one process of several".to_string()).into();
+        return if run.complete { Ok(()) } else { Err(interrupted()) };
+    }
+    let run = match args.processes {
+        1 => measure::measure(args, &plan, &mut line)?,
+        _ => processes::measure(args, &plan, &mut line)?,
+    };
     line.clear();
     if run.steps.is_empty() {
         return Err(Interrupted(format!("nothing was measured; {} holds the manifest only", run.file)).into());
@@ -33,5 +44,6 @@ pub(crate) fn run(args: &PhaseArgs) -> anyhow::Result<()> {
 
 /// Keeps the run as a baseline, where that is asked for.
 fn save(args: &PhaseArgs, run: &Run) -> anyhow::Result<()> {
-    args.save_baseline.as_deref().map_or(Ok(()), |name| baseline::save(name, run))
+    args.save_baseline.as_deref().map_or(Ok(()), |name| baseline::save(name, run))?;
+    args.add_to_baseline.as_deref().map_or(Ok(()), |name| baseline::add(name, run))
 }

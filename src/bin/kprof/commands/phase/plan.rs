@@ -2,9 +2,11 @@
 
 use crate::args::PhaseArgs;
 use crate::exit::usage;
+use crate::gpu::Device;
 use crate::model::{Chosen, choose};
 use crate::versions::named;
 use kprof::llm::{Stage, expand_names};
+use kprof::profile::CacheState;
 use kprof::runner::{MemoryShape, ProfiledSteps, Scenario};
 
 /// A model and a scenario that fit each other.
@@ -16,21 +18,34 @@ pub(super) struct Plan {
 pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
     let names = expand_names(&args.versions).map_err(usage)?;
     let versions = named(&args.versions_file, &names)?;
-    for (flag, value) in
-        [("--prompt-length", args.prompt_length), ("--tokens", args.tokens), ("--batch", args.batch)]
-    {
+    for (flag, value) in [
+        ("--prompt-length", args.prompt_length),
+        ("--tokens", args.tokens),
+        ("--batch", args.batch),
+        ("--processes", args.processes),
+    ] {
         if value == 0 {
             return Err(usage(format!("{flag} is at least 1")));
         }
     }
+    if args.processes > 1 && args.profile_step.is_some() {
+        return Err(usage("--profile-step is for one process: leave --processes out"));
+    }
     let profiled = profiled(args)?;
     let chosen = choose(&args.model)?;
+    if args.cache == CacheState::Cold && chosen.device == Device::Fake {
+        return Err(usage("the fake device has no caches to flush: leave --cache cold out"));
+    }
+    if args.cache == CacheState::Cold && chosen.device.is_cuda() {
+        return Err(usage("--cache cold flushes the caches of a CPU: leave it out with --device cuda"));
+    }
     versions.iter().try_for_each(|version| version.check_model(&chosen.spec)).map_err(usage)?;
     let scenario = Scenario {
         versions,
         prompt_length: args.prompt_length,
         tokens: args.tokens,
         batch: args.batch,
+        cache: args.cache,
         schedule: args.schedule.schedule(args.model.seed),
         profiled,
     };

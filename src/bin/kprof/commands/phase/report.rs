@@ -3,6 +3,7 @@
 use crate::args::PhaseArgs;
 use crate::baseline;
 use crate::device;
+use crate::log;
 use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
@@ -17,13 +18,15 @@ use std::path::{Path, PathBuf};
 pub(super) fn check(args: &PhaseArgs) -> anyhow::Result<()> {
     let figures = &args.figures;
     let figures = [
+        &figures.export_trace,
         &figures.export_svg,
         &figures.export_png,
         &figures.export_roofline_svg,
         &figures.export_roofline_png,
     ];
     let all = args.tables.paths().into_iter().chain(figures.into_iter().filter_map(|p| p.as_deref()));
-    output::check_writable(all)?;
+    output::check_writable(all.chain(args.log.export_jsonl.as_deref()))?;
+    log::check(&args.log)?;
     args.save_baseline.as_deref().map_or(Ok(()), |name| baseline::path(name).map(drop))?;
     args.sim.as_deref().map_or(Ok(()), |name| device::named(name).map(drop))
 }
@@ -65,10 +68,12 @@ pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result
         Export { path: &tables.export_json, make: &|| text(render::phase_json(&report)) },
         Export { path: &tables.export_csv, make: &|| text(render::phase_csv(&report)) },
         Export { path: &tables.export_markdown, make: &|| text(markdown(&report)) },
+        Export { path: &figures.export_trace, make: &|| text(timeline(run)) },
         Export { path: &figures.export_svg, make: &|| text(phases()) },
         Export { path: &figures.export_png, make: &|| png(&phases()) },
         Export { path: &figures.export_roofline_svg, make: &|| text(roofline()) },
         Export { path: &figures.export_roofline_png, make: &|| png(&roofline()) },
+        Export { path: &args.log.export_jsonl, make: &|| log::jsonl(run) },
         Export { path: &phases_beside, make: &|| text(phases()) },
         Export { path: &roofline_beside, make: &|| text(roofline()) },
     ];
@@ -77,8 +82,18 @@ pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result
     }
     if fresh {
         eprintln!("wrote {}", run.file);
+        log::append(&args.log, run)?;
     }
     output::write_exports(&exports)
+}
+
+/// The trace; what is not in it is said on stderr.
+fn timeline(run: &Run) -> String {
+    let trace = render::trace(run, render::TRACE_CAP);
+    if let Some(left_out) = &trace.left_out {
+        eprintln!("note: {left_out}");
+    }
+    trace.json
 }
 
 fn table(report: &PhaseReport) -> String {

@@ -1,17 +1,22 @@
 //! `kprof import`.
 
+mod results;
+
 use crate::args::ImportArgs;
 use crate::exit::usage;
 use crate::output;
 use anyhow::Context as _;
 use kprof::host;
-use kprof::ingest::{Classifier, Rules, Seen, fold_any};
+use kprof::ingest::{Classifier, Rules, Seen, fold_any, is_results};
 use kprof::profile::{DeviceInfo, FORMAT_VERSION, HostInfo, Manifest, ProfileError, Record, Run, RunWriter};
 use kprof::render;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 pub(crate) fn run(args: &ImportArgs) -> anyhow::Result<()> {
+    if args.files.iter().any(|file| is_results(file)) {
+        return results::run(args);
+    }
     let begun = std::time::Instant::now();
     let output = args.output.clone().unwrap_or_else(|| beside(&args.files[0]));
     if args.files.contains(&output) {

@@ -1,0 +1,210 @@
+//! `kprof crossover`: decode steps of two versions at contexts and batches, side by side, and the prefills before them.
+
+use super::generate::timing_method;
+use super::{Progress, Rounds, RunnerError, Schedule, Sink, Turn};
+use crate::backend::Backend;
+use crate::llm::{LinearRows, Stage, Version};
+use crate::pass::{Model, Recorder, State, prompt_ids};
+use crate::profile::{DecodePointRecord, Record, StepRecord, TimingMethod, Twin};
+use crate::stats::Sample;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// What is to be timed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CrossoverScenario {
+    /// The versions: the one to be overtaken, then the one that may overtake it.
+    pub versions: Vec<Version>,
+    /// Tokens per sequence that a step attends to, its own included; at least 2.
+    pub contexts: Vec<usize>,
+    /// Sequences side by side.
+    pub batches: Vec<usize>,
+    /// Steps of each version in a round.
+    pub steps: usize,
+    /// How often, at each context and batch; its time is that of all together.
+    pub schedule: Schedule,
+}
+
+/// Times `scenario` and hands over records as they come.
+///
+/// At every context and batch, each version is prefilled up to the step's own token, which is timed once; then rounds
+/// alternate between the versions, each running the same decode step several times from the same state. Where marks are
+/// needed for the plan of a stage, one more pass runs at the end, outside all times.
+///
+/// # Errors
+/// When a pass or a record fails, or the run is stopped; what was recorded until then stays recorded.
+pub fn measure_crossover<B: Backend>(
+    backend: &mut B,
+    model: &Model<B>,
+    scenario: &CrossoverScenario,
+    sink: &mut Sink<'_>,
+) -> Result<(), RunnerError> {
+    let cells: Vec<(usize, usize)> =
+        scenario.batches.iter().flat_map(|b| scenario.contexts.iter().map(move |c| (*b, *c))).collect();
+    let began = Instant::now();
+    let mut recorder = Recorder::default();
+    let method = timing_method(backend.marks());
+    for (done, (batch, context)) in cells.iter().copied().enumerate() {
+        let mut cell = Cell { backend, model, scenario, batch, context, method, recorder: &mut recorder };
+        let at = (done, cells.len(), &began);
+        cell.measure(sink, at)?;
+    }
+    Ok(())
+}
+
+struct Cell<'a, B: Backend> {
+    backend: &'a mut B,
+    model: &'a Model<B>,
+    scenario: &'a CrossoverScenario,
+    batch: usize,
+    context: usize,
+    method: TimingMethod,
+    recorder: &'a mut Recorder,
+}
+
+impl<B: Backend> Cell<'_, B> {
+    fn measure(
+        &mut self,
+        sink: &mut Sink<'_>,
+        (done, total, began): (usize, usize, &Instant),
+    ) -> Result<(), RunnerError> {
+        let versions = &self.scenario.versions;
+        let name = |v: &Version| format!("{} batch {} context {}", v.name, self.batch, self.context);
+        let names: Vec<String> = versions.iter().map(name).collect();
+        let mut states = Vec::new();
+        for version in versions {
+            (sink.progress)(Progress {
+                version: &format!("{} prefill of {} x {}", version.name, self.batch, self.context - 1),
+                twin: Some(Twin::Plain),
+                done,
+                total,
+                elapsed_s: began.elapsed().as_secs_f64(),
+            });
+            states.push(self.prefill(version, sink)?);
+        }
+        let share = 1.0 / total as f64;
+        let max_time_s = self.scenario.schedule.max_time_s.map(|max| max * share);
+        let mut rounds = Rounds::new(Schedule { max_time_s, ..self.scenario.schedule }, names.clone());
+        let say = |sink: &mut Sink<'_>, turn: Turn| {
+            let (version, elapsed_s) = (names[turn.lane].as_str(), began.elapsed().as_secs_f64());
+            (sink.progress)(Progress {
+                version,
+                twin: turn.repetition.map(|_| Twin::Plain),
+                done,
+                total,
+                elapsed_s,
+            });
+        };
+        rounds.warm_up(|turn| {
+            say(sink, turn);
+            Ok::<_, RunnerError>(vec![("", self.round(&mut states[turn.lane], sink)?)])
+        })?;
+        rounds.repeat(|turn| {
+            say(sink, turn);
+            let time_s = self.round(&mut states[turn.lane], sink)?;
+            (sink.record)(Record::DecodePoint(DecodePointRecord {
+                version: versions[turn.lane].name.clone(),
+                context: self.context,
+                batch: self.batch,
+                repetition: turn.repetition.unwrap_or_default(),
+                time_s,
+                steps: self.scenario.steps,
+                method: self.method,
+            }))?;
+            Ok::<_, RunnerError>(vec![("", time_s)])
+        })?;
+        let (schedule, findings) = rounds.finish();
+        (sink.record)(Record::Schedule(schedule))?;
+        for finding in findings {
+            (sink.record)(Record::Finding(finding))?;
+        }
+        for (version, state) in versions.iter().zip(&mut states) {
+            self.plans(version, state, sink)?;
+        }
+        Ok(())
+    }
+
+    /// A state of `context - 1` tokens, with its prefill timed.
+    fn prefill(&mut self, version: &Version, sink: &mut Sink<'_>) -> Result<State<B>, RunnerError> {
+        if sink.stop.load(Ordering::Relaxed) {
+            return Err(RunnerError::Interrupted);
+        }
+        let mut state = State::new(self.backend, self.model.spec(), version, self.batch, self.context)?;
+        let ids = prompt_ids(
+            self.scenario.schedule.seed,
+            self.batch,
+            self.context - 1,
+            self.model.spec().vocab_size,
+        );
+        self.backend.marks().instrument(false);
+        let start_s = self.backend.now();
+        let logits = self.model.forward(self.backend, &mut state, &ids, LinearRows::Last)?;
+        let mut chosen = ids;
+        self.model.choose(self.backend, &logits, &mut chosen)?;
+        let time_s = self.backend.now() - start_s;
+        (sink.record)(Record::Step(StepRecord {
+            version: version.name.clone(),
+            stage: Stage::Prefill,
+            twin: Twin::Plain,
+            repetition: 0,
+            step: 0,
+            shape: logits.shape,
+            time_s,
+            method: self.method,
+            op_start_s: Vec::new(),
+            op_time_s: Vec::new(),
+        }))?;
+        Ok(state)
+    }
+
+    /// The median of some steps from the same state.
+    fn round(&mut self, state: &mut State<B>, sink: &Sink<'_>) -> Result<f64, RunnerError> {
+        let mut times = Vec::with_capacity(self.scenario.steps);
+        for _ in 0..self.scenario.steps {
+            if sink.stop.load(Ordering::Relaxed) {
+                return Err(RunnerError::Interrupted);
+            }
+            let start_s = self.backend.now();
+            self.step(state)?;
+            times.push(self.backend.now() - start_s);
+        }
+        Ok(Sample::new(times).map_or(f64::NAN, |s| s.median()))
+    }
+
+    fn step(&mut self, state: &mut State<B>) -> Result<(), RunnerError> {
+        state.truncate(self.context - 1);
+        let mut ids = vec![1; self.batch];
+        let logits = self.model.forward(self.backend, state, &ids, LinearRows::Last)?;
+        self.model.choose(self.backend, &logits, &mut ids)?;
+        Ok(())
+    }
+
+    /// The ops of each stage of a version, by marks, the first time that it is met.
+    fn plans(
+        &mut self,
+        version: &Version,
+        state: &mut State<B>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), RunnerError> {
+        if self.recorder.knows(&version.name) {
+            return Ok(());
+        }
+        self.backend.marks().instrument(true);
+        self.backend.marks().take();
+        state.reset();
+        let ids = prompt_ids(0, self.batch, self.context - 1, self.model.spec().vocab_size);
+        let mut chosen = ids.clone();
+        let logits = self.model.forward(self.backend, state, &ids, LinearRows::Last)?;
+        self.model.choose(self.backend, &logits, &mut chosen)?;
+        let prefill = self.backend.marks().take();
+        self.step(state)?;
+        let decode = self.backend.marks().take();
+        self.backend.marks().instrument(false);
+        for (stage, spans) in [(Stage::Prefill, prefill), (Stage::Decode, decode)] {
+            if let Some(plan) = self.recorder.plan(&version.name, stage, &spans)? {
+                (sink.record)(Record::Plan(plan))?;
+            }
+        }
+        Ok(())
+    }
+}

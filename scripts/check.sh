@@ -37,6 +37,8 @@ step_if_installed clippy clippy 'lints' cargo clippy --all-targets --locked -- -
 step 'documentation' doc
 # The tests, with whatever is not committed yet.
 step 'tests' cargo test --locked
+# The kernels that are carried are those of the sources; skipped by name where the compiler's wheels cannot be had.
+step 'kernels: PTX' scripts/kernels.sh --check
 # What the default build leaves out still builds, and writes files that can be read.
 step 'feature parquet: lints' cargo clippy --all-targets --locked --features parquet -- -D warnings
 step 'feature parquet: tests' cargo test --locked --features parquet parquet

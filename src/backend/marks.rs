@@ -42,6 +42,8 @@ pub struct OpSpan {
 pub(super) enum Clock {
     /// The host's monotonic clock.
     Host(Instant),
+    /// The device's: spans come from the backend when it has resolved them.
+    Device,
     /// A scripted clock at this many seconds, and the time each op takes on it.
     Scripted {
         /// The time now.
@@ -105,6 +107,7 @@ impl Marks {
         match &self.clock {
             Clock::Host(origin) => origin.elapsed().as_secs_f64(),
             Clock::Scripted { now_s, .. } => *now_s,
+            Clock::Device => 0.0,
         }
     }
 
@@ -118,6 +121,16 @@ impl Marks {
     /// Whether the clock is scripted.
     pub fn is_scripted(&self) -> bool {
         matches!(self.clock, Clock::Scripted { .. })
+    }
+
+    /// Whether times are the device's own.
+    pub fn is_device(&self) -> bool {
+        matches!(self.clock, Clock::Device)
+    }
+
+    /// Takes spans that the backend resolved.
+    pub(super) fn resolved(&mut self, spans: Vec<OpSpan>) {
+        self.spans.extend(spans);
     }
 
     /// Whether ops are marked.
@@ -144,6 +157,11 @@ impl Marks {
             let time_s = self.now() - start_s;
             self.spans.push(OpSpan { site, op: op(), start_s, time_s });
         }
+        self.close();
+    }
+
+    /// The op that began is over, and whoever ran it knows its time.
+    pub(super) fn close(&mut self) {
         if std::mem::take(&mut self.op_range) {
             self.ranges.end_op();
         }

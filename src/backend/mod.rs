@@ -6,6 +6,7 @@
 
 mod candle;
 mod cpu;
+mod cuda;
 mod fake;
 mod marks;
 mod ranges;
@@ -14,6 +15,10 @@ pub use candle::CandleBackend;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use cpu::tiles_are_usable;
 pub use cpu::{CpuBackend, CpuOptions, Isa};
+pub use cuda::{
+    CudaBackend, CudaDevice, CudaError, ExecMode, Gpu, GpuProbe, GpuRate, KernelCheck, check_kernels,
+    cuda_device, cuda_devices,
+};
 pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend, fake_ceilings};
 pub use marks::{Marks, OpSpan, Site};
 pub use ranges::RangeObserver;
@@ -36,6 +41,9 @@ pub enum BackendError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A GPU or its driver.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
     /// A cache is full.
     #[error("the KV cache holds {capacity} tokens per sequence, and {needed} are needed")]
     CacheFull {
@@ -98,6 +106,15 @@ pub struct CacheSpec {
     pub capacity: usize,
     /// How elements are stored.
     pub storage: KvStorage,
+}
+
+/// What a device's allocator holds, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeviceMemory {
+    /// Now.
+    pub live: f64,
+    /// At most at any time since the last restart.
+    pub peak: f64,
 }
 
 /// Where attention reads K and V.
@@ -205,6 +222,14 @@ pub trait Backend: Sized {
 
     /// Gives back the memory that is kept for later steps and that no tensor uses.
     fn release(&mut self) {}
+
+    /// What the device's own allocator holds for this backend; `None` where the memory is this process's.
+    fn device_memory(&self) -> Option<DeviceMemory> {
+        None
+    }
+
+    /// What a device holds now becomes the most it has held.
+    fn restart_device_peak(&self) {}
 
     /// Token rows, plus the rows of positions `context - new_tokens ..` where the model learned some: `[rows, width]`.
     ///

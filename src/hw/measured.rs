@@ -11,6 +11,8 @@ pub enum Operation {
     Read,
     /// `a[i] = b[i] + s * c[i]`: two reads and a write, 12 bytes per f32 element, as STREAM counts them.
     Triad,
+    /// `a[i] = b[i]`: a read and a write.
+    Copy,
     /// Independent chains of multiply-adds in registers.
     Fma,
     /// Independent chains of widening dot products in registers.
@@ -23,6 +25,7 @@ impl Operation {
         match self {
             Self::Read => "read",
             Self::Triad => "triad",
+            Self::Copy => "copy",
             Self::Fma => "fma",
             Self::Dot => "dot",
         }
@@ -51,8 +54,19 @@ impl MeasuredCeiling {
         }
     }
 
-    /// Whether it bounds inference, which mostly reads: triads are shown, and are no ceiling of a roofline.
+    /// Whether it bounds inference, which mostly reads: triads and copies are shown, and are no ceiling of a roofline.
     pub fn is_bound(&self) -> bool {
-        self.operation != Operation::Triad
+        !matches!(self.operation, Operation::Triad | Operation::Copy)
     }
+}
+
+/// What asking for a kernel takes on a GPU, by one that does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LaunchCost {
+    /// Seconds of the host's per launch, the queue not being full.
+    pub host_s: f64,
+    /// Seconds from one kernel to the next, launched one by one.
+    pub device_s: f64,
+    /// Seconds from one kernel to the next inside a graph.
+    pub graph_s: f64,
 }

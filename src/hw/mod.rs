@@ -13,6 +13,6 @@ mod topology;
 pub use ceiling::{Ceiling, CeilingKind, CeilingSource, ComputeUnit, MemoryLevel, Precision};
 pub use device::{DeviceSpec, DeviceSpecError, read_device_spec};
 pub use devices::{DeviceMatch, find_device, known_devices, match_device};
-pub use measured::{MeasuredCeiling, Operation};
+pub use measured::{LaunchCost, MeasuredCeiling, Operation};
 pub use memory::available_memory;
 pub use topology::{CpuCache, CpuTopology};

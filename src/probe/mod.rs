@@ -5,10 +5,12 @@
 
 mod buffer;
 mod cpu;
+mod cuda;
 mod flush;
 mod plan;
 mod simd;
 mod team;
 
 pub use cpu::{Depth, ProbeOptions, Progress, bounds, cpu_ceilings, measure_cpu};
+pub use cuda::{GpuDepth, gpu_bounds, gpu_launch_cost, measure_gpu};
 pub use flush::Flush;

@@ -136,6 +136,9 @@ pub struct RunConfig {
     /// The instructions that an implementation chose, e.g. `avx512`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instructions: Option<String>,
+    /// How decode steps reached a GPU: `eager` or `graph`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<String>,
     /// Prompt tokens per sequence.
     pub prompt_length: usize,
     /// Output tokens per sequence (T*): one prefill step and T* - 1 decode steps.
@@ -164,10 +167,11 @@ impl RunConfig {
         self.weight_format.map_or(plain.clone(), |format| format!("{plain}, weights {format}"))
     }
 
-    /// What computed, e.g. `cpu (avx512)`.
+    /// What computed, e.g. `cpu (avx512)` or `cuda (graph)`.
     pub fn implementation_and_instructions(&self) -> String {
         let name = self.implementation.clone();
-        self.instructions.as_ref().map_or(name.clone(), |instructions| format!("{name} ({instructions})"))
+        let how = self.instructions.as_ref().or(self.exec.as_ref());
+        how.map_or(name.clone(), |how| format!("{name} ({how})"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Measured ceilings as a terminal table, Markdown, CSV and JSON.
 
-use crate::hw::{CeilingKind, CeilingSource, MeasuredCeiling};
+use crate::hw::{CeilingKind, CeilingSource, LaunchCost, MeasuredCeiling};
 use crate::profile::{HostInfo, KprofInfo};
 use crate::stats::Sample;
 use crate::units::{ByteRate, FlopRate, Scale};
@@ -20,6 +20,17 @@ pub fn text(measured: &[MeasuredCeiling]) -> String {
     let each = tables.iter().map(Table::text);
     let warning = warning(measured).map(|text| format!("{text}\n"));
     each.chain([format!("{NOTE}\n")]).chain(warning).collect::<Vec<_>>().join("\n")
+}
+
+/// What a launch takes, in one line.
+pub fn launch_text(cost: &LaunchCost) -> String {
+    let micro = |seconds: f64| format!("{:.2} us", seconds * 1e6);
+    format!(
+        "launch: {} of the host's per kernel, {} from kernel to kernel, {} inside a graph\n",
+        micro(cost.host_s),
+        micro(cost.device_s),
+        micro(cost.graph_s)
+    )
 }
 
 /// What to know before believing the numbers, if more than half of the measurements were disturbed.
@@ -64,7 +75,7 @@ pub fn csv(measured: &[MeasuredCeiling]) -> Result<String, csv::Error> {
         writer.write_record([
             row.name,
             row.operation.to_string(),
-            row.threads.to_string(),
+            row.threads.map(|threads| threads.to_string()).unwrap_or_default(),
             row.unit.to_string(),
             row.best.to_string(),
             row.median.to_string(),
@@ -83,6 +94,7 @@ pub fn csv(measured: &[MeasuredCeiling]) -> Result<String, csv::Error> {
 /// When a value cannot be encoded, which finite rates never cause.
 pub fn json(
     measured: &[MeasuredCeiling],
+    gpu: Option<(&str, &LaunchCost)>,
     host: &HostInfo,
     kprof: &KprofInfo,
 ) -> Result<String, serde_json::Error> {
@@ -90,7 +102,9 @@ pub fn json(
         let row = Row::new(m)?;
         Some(JsonCeiling { unit: row.unit, median: row.median, measured: m })
     });
-    let document = JsonDocument { schema_version: 1, kprof, host, ceilings: ceilings.collect() };
+    let (device, launch) = gpu.unzip();
+    let document =
+        JsonDocument { schema_version: 1, kprof, host, device, launch, ceilings: ceilings.collect() };
     serde_json::to_string_pretty(&document).map(|text| text + "\n")
 }
 
@@ -99,6 +113,11 @@ struct JsonDocument<'a> {
     schema_version: u32,
     kprof: &'a KprofInfo,
     host: &'a HostInfo,
+    /// The GPU's name; absent for a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    launch: Option<&'a LaunchCost>,
     ceilings: Vec<JsonCeiling<'a>>,
 }
 
@@ -115,7 +134,8 @@ struct Row {
     bandwidth: bool,
     name: String,
     operation: &'static str,
-    threads: usize,
+    /// `None` of a whole device.
+    threads: Option<usize>,
     unit: &'static str,
     best: f64,
     median: f64,
@@ -136,7 +156,7 @@ impl Row {
             bandwidth: matches!(measured.ceiling.kind, CeilingKind::Bandwidth { .. }),
             name: measured.ceiling.name(),
             operation: measured.operation.name(),
-            threads: measured.ceiling.threads.unwrap_or(1),
+            threads: measured.ceiling.threads,
             unit: measured.unit(),
             best: sample.max(),
             median: sample.median(),
@@ -156,7 +176,7 @@ impl Row {
         vec![
             self.name.clone(),
             self.operation.to_string(),
-            self.threads.to_string(),
+            self.threads.map_or_else(|| "n/a".to_string(), |threads| threads.to_string()),
             scale.format(self.best),
             scale.format(self.median),
             spread,
@@ -270,7 +290,7 @@ mod tests {
         let row = csv.lines().nth(1).unwrap();
         assert_eq!(row, "DRAM bandwidth,read,4,B/s,50000000000,45000000000,40000000000,3,\"as, tested\"");
         let kprof = KprofInfo { version: "0".into(), revision: None };
-        let json = json(&measured(), &HostInfo::default(), &kprof).unwrap();
+        let json = json(&measured(), None, &HostInfo::default(), &kprof).unwrap();
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(value["ceilings"][1]["unit"], "FLOP/s");
         assert_eq!(value["ceilings"][1]["samples"][0], 800e9);

@@ -84,6 +84,7 @@ fn manifest() -> Manifest {
             dtype: DType::F32,
             weight_format: None,
             instructions: None,
+            exec: None,
             prompt_length: 4,
             tokens: 3,
             lengths: Vec::new(),

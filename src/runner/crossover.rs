@@ -1,5 +1,6 @@
 //! `kprof crossover`: decode steps of two versions at contexts and batches, side by side, and the prefills before them.
 
+use super::generate::timing_method;
 use super::{Progress, Rounds, RunnerError, Schedule, Sink, Turn};
 use crate::backend::Backend;
 use crate::llm::{LinearRows, Stage, Version};
@@ -42,8 +43,7 @@ pub fn measure_crossover<B: Backend>(
         scenario.batches.iter().flat_map(|b| scenario.contexts.iter().map(move |c| (*b, *c))).collect();
     let began = Instant::now();
     let mut recorder = Recorder::default();
-    let scripted = backend.marks().is_scripted();
-    let method = if scripted { TimingMethod::Scripted } else { TimingMethod::HostClock };
+    let method = timing_method(backend.marks());
     for (done, (batch, context)) in cells.iter().copied().enumerate() {
         let mut cell = Cell { backend, model, scenario, batch, context, method, recorder: &mut recorder };
         let at = (done, cells.len(), &began);

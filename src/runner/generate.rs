@@ -1,9 +1,10 @@
 //! One generation, timed step by step: a prefill, then decode steps, greedy.
 
 use super::{ProfiledSteps, RunnerError};
-use crate::backend::{Backend, OpSpan};
+use crate::backend::{Backend, Marks, OpSpan};
 use crate::llm::{LinearRows, Stage, StepShape};
 use crate::pass::{Model, State};
+use crate::profile::TimingMethod;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A step as timed: the pass and the choice of its token.
@@ -96,4 +97,15 @@ pub(super) fn generate_with<B: Backend>(
         }
     }
     Ok(steps)
+}
+
+/// How a backend with these marks takes its times.
+pub(super) fn timing_method(marks: &Marks) -> TimingMethod {
+    if marks.is_scripted() {
+        TimingMethod::Scripted
+    } else if marks.is_device() {
+        TimingMethod::DeviceEvent
+    } else {
+        TimingMethod::HostClock
+    }
 }

@@ -1,5 +1,6 @@
 //! `kprof latency`: whole generations of several lengths, versions and lengths interleaved, without instrumentation.
 
+use super::generate::timing_method;
 use super::{
     Generation, Outcome, Progress, Rounds, RunnerError, Schedule, Sink, Timed, TimedStep, Turn, generate,
 };
@@ -7,7 +8,7 @@ use crate::backend::Backend;
 use crate::host::{interference, throttling};
 use crate::llm::{Stage, Version};
 use crate::pass::{Model, State, prompt_ids};
-use crate::profile::{LatencyRecord, Record, TelemetryRecord, TimingMethod, Twin, UsageRecord};
+use crate::profile::{LatencyRecord, Record, TelemetryRecord, Twin, UsageRecord};
 use std::time::Instant;
 
 /// What is to be timed.
@@ -117,7 +118,6 @@ impl<B: Backend> Timing<'_, '_, B> {
                 (self.sink.record)(Record::Telemetry(sample))?;
             }
         }
-        let scripted = self.backend.marks().is_scripted();
         let time_s = span_s(&steps);
         (self.sink.record)(Record::Latency(LatencyRecord {
             version: name,
@@ -127,7 +127,7 @@ impl<B: Backend> Timing<'_, '_, B> {
             repetition,
             time_s,
             ttft_s: steps.first().map(|first| first.time_s),
-            method: if scripted { TimingMethod::Scripted } else { TimingMethod::HostClock },
+            method: timing_method(self.backend.marks()),
             summarised: None,
         }))?;
         Ok(vec![("", time_s)])

@@ -2,7 +2,7 @@
 
 use super::{Generation, Progress, RunnerError, Sink, generate};
 use crate::alloc::{self, Held};
-use crate::backend::Backend;
+use crate::backend::{Backend, DeviceMemory};
 use crate::host::{resident_bytes, resident_peak, restart_resident_peak};
 use crate::llm::Version;
 use crate::pass::{Model, State, prompt_ids};
@@ -54,7 +54,7 @@ pub fn measure_memory<B: Backend>(
     scenario: &MemoryScenario,
     sink: &mut Sink<'_>,
 ) -> Result<(), RunnerError> {
-    let weights = alloc::held();
+    let weights = held(backend);
     let prompt = prompt_ids(scenario.seed, scenario.batch, scenario.prompt_length, model.spec().vocab_size);
     backend.marks().instrument(false);
     let (began, mut done) = (Instant::now(), 0);
@@ -80,6 +80,12 @@ pub fn measure_memory<B: Backend>(
     Ok(())
 }
 
+/// What the backend's memory holds: the device's own count, or the process's ledger.
+fn held<B: Backend>(backend: &B) -> Held {
+    let of = |DeviceMemory { live, peak }| Held { heap: Some(live), mapped: 0.0, live, peak };
+    backend.device_memory().map_or_else(alloc::held, of)
+}
+
 /// Which generation.
 struct Generated<'a> {
     version: &'a Version,
@@ -100,17 +106,22 @@ fn generation<B: Backend>(
     let capacity = scenario.capacity_for(tokens);
     backend.release();
     alloc::restart_peak();
-    let restarted = restart_resident_peak();
-    let before = alloc::held();
+    backend.restart_device_peak();
+    let on_device = backend.device_memory().is_some();
+    // A device's memory is not in the process's resident set.
+    let restarted = !on_device && restart_resident_peak();
+    let before = held(backend);
     let mut state = State::new(backend, model.spec(), version, batch, capacity)?;
-    let with_caches = alloc::held();
+    let with_caches = held(backend);
     let generation = Generation { version: &version.name, prompt, tokens, profiled: None };
     generate(backend, model, &mut state, generation, sink.stop, &mut |_| {})?;
-    let after = alloc::held();
+    let after = held(backend);
     let places = state.cache_places(backend);
-    let resident = resident_bytes(&places).filter(|_| !places.is_empty() || !version.use_cache);
+    let resident =
+        resident_bytes(&places).filter(|_| !places.is_empty() || (!version.use_cache && !on_device));
     // Without a counted heap there is no total: caches and activations of some backends stand there.
-    let counted = |bytes: f64| weights.heap.map(|_| Accounted::new(bytes, MemoryMethod::Counted));
+    let method = if on_device { MemoryMethod::Device } else { MemoryMethod::Counted };
+    let counted = |bytes: f64| weights.heap.map(|_| Accounted::new(bytes, method));
     let caches = with_caches.live - before.live;
     let theory = version.cache_bytes(model.spec(), backend.dtype(), scenario.cached(tokens), batch).0;
     let reported = Accounted::new(state.allocated_bytes(backend), MemoryMethod::Reported);

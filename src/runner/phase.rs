@@ -1,6 +1,6 @@
 //! `kprof phase`: every version's plain and instrumented twin, interleaved, until enough or out of time.
 
-use super::generate::{Hooks, generate_with};
+use super::generate::{Hooks, generate_with, timing_method};
 use super::profiled::observer;
 use super::{
     Generation, ProfiledSteps, Progress, Rounds, RunnerError, Scenario, Sink, Timed, TimedStep, Turn,
@@ -11,8 +11,8 @@ use crate::llm::{Stage, Version};
 use crate::pass::{Model, Recorder, State, prompt_ids};
 use crate::probe::Flush;
 use crate::profile::{
-    CacheRecord, CacheState, Finding, FindingCode, Record, ScheduleRecord, StepRecord, TelemetryRecord,
-    TimingMethod, Twin, UsageRecord,
+    CacheRecord, CacheState, Finding, FindingCode, Record, ScheduleRecord, StepRecord, TelemetryRecord, Twin,
+    UsageRecord,
 };
 use std::time::Instant;
 
@@ -219,8 +219,7 @@ impl<B: Backend> Measurement<'_, '_, B> {
         repetition: usize,
         steps: Vec<TimedStep>,
     ) -> Result<(), RunnerError> {
-        let scripted = self.backend.marks().is_scripted();
-        let method = if scripted { TimingMethod::Scripted } else { TimingMethod::HostClock };
+        let method = timing_method(self.backend.marks());
         for step in steps {
             if twin == Twin::Instrumented
                 && let Some(plan) = self.recorder.plan(version, step.stage, &step.spans)?

@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("profile", &["units", "stats", "hw", "llm"]),
     ("ingest", &["units", "stats", "hw", "llm", "profile"]),
     ("backend", &["alloc", "units", "hw", "llm"]),
-    ("probe", &["units", "stats", "hw", "backend"]),
+    ("probe", &["units", "stats", "hw", "llm", "backend"]),
     ("host", &["units", "stats", "hw", "profile", "attach"]),
     ("attach", &["units", "llm", "profile", "ingest"]),
     ("pass", &["units", "llm", "profile", "backend"]),

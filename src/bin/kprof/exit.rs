@@ -1,6 +1,7 @@
 //! Exit codes: 0 ok, 1 failure, 2 usage, 3 a confirmed regression, 4 findings under `--strict` or unclear where asked, 5 refused by the machine, 130 interrupted; and the one place that prints an error.
 
 use kprof::attach::ncu::AttachError;
+use kprof::backend::CudaError;
 use std::process::ExitCode;
 
 /// A mistake on the command line that clap cannot see, e.g. an unknown version: exit code 2.
@@ -53,6 +54,15 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(if attach.is_usage() {
             2
         } else if attach.is_environment() {
+            5
+        } else {
+            1
+        });
+    }
+    if let Some(cuda) = error.downcast_ref::<CudaError>() {
+        return ExitCode::from(if cuda.is_usage() {
+            2
+        } else if cuda.is_environment() {
             5
         } else {
             1

@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod device;
 mod exit;
+mod gpu;
 mod interrupt;
 mod live;
 mod log;

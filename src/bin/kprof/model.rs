@@ -2,8 +2,9 @@
 
 use crate::args::ModelArgs;
 use crate::exit::usage;
+use crate::gpu::{self, Device};
 use crate::progress::Line;
-use kprof::backend::{Backend, CandleBackend, CpuBackend, CpuOptions, fake_backend};
+use kprof::backend::{Backend, CandleBackend, CpuBackend, CpuOptions, CudaBackend, fake_backend};
 use kprof::hw::available_memory;
 use kprof::llm::{ModelSpec, Version, nearest_first, preset};
 use kprof::pass::{Model, RandomWeights, Weights, read_model_dir, trained_model};
@@ -11,30 +12,14 @@ use kprof::profile::WeightSource;
 use kprof::runner::{MemoryShape, check_memory};
 use kprof::units::Bytes;
 
-const DEVICES: [&str; 3] = ["auto", "cpu", "fake"];
-const IMPLEMENTATIONS: [&str; 2] = ["cpu", "candle"];
-
-/// The device that passes run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Device {
-    Cpu,
-    Fake,
-}
-
-impl Device {
-    pub(crate) fn kind(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Fake => "fake",
-        }
-    }
-}
+const IMPLEMENTATIONS: [&str; 3] = ["cpu", "cuda", "candle"];
 
 /// Who computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Implementation {
     Cpu,
     Candle,
+    Cuda,
 }
 
 /// What is done on a backend, whichever it is.
@@ -54,9 +39,9 @@ pub(crate) struct Chosen {
 
 /// Resolves the flags; every mistake in them is found here, before anything is loaded or measured.
 pub(crate) fn choose(args: &ModelArgs) -> anyhow::Result<Chosen> {
-    known("device", &args.device, &DEVICES)?;
-    let device = if args.device == "fake" { Device::Fake } else { Device::Cpu };
-    let implementation = implementation(args, device)?;
+    known("implementation", args.implementation.as_deref().unwrap_or("cpu"), &IMPLEMENTATIONS)?;
+    let device = gpu::device(args)?;
+    let implementation = implementation(args, &device)?;
     if let Some(folder) = &args.model {
         let (spec, weights) = read_model_dir(folder)?;
         let spec = sliced(spec, args.layers)?;
@@ -105,12 +90,24 @@ fn nanogpt_shape(json: &str) -> anyhow::Result<ModelSpec> {
 }
 
 /// Who computes, and whether they can compute what is asked for.
-fn implementation(args: &ModelArgs, device: Device) -> anyhow::Result<Implementation> {
-    let default = if device == Device::Fake { "candle" } else { "cpu" };
+fn implementation(args: &ModelArgs, device: &Device) -> anyhow::Result<Implementation> {
+    let default = match device {
+        Device::Cpu => "cpu",
+        Device::Fake => "candle",
+        Device::Cuda(_) => "cuda",
+    };
     let name = args.implementation.as_deref().unwrap_or(default);
-    known("implementation", name, &IMPLEMENTATIONS)?;
+    if device.is_cuda() {
+        return on_cuda(args, name);
+    }
+    if name == "cuda" {
+        return Err(usage(format!("--device {} has no implementation cuda", args.device)));
+    }
+    if let Some(mode) = args.exec {
+        return Err(usage(format!("--exec {} is for --device cuda", mode.name())));
+    }
     if name == "cpu" {
-        if device == Device::Fake {
+        if *device == Device::Fake {
             return Err(usage("the fake device computes with candle; leave --implementation out"));
         }
         return Ok(Implementation::Cpu);
@@ -123,6 +120,23 @@ fn implementation(args: &ModelArgs, device: Device) -> anyhow::Result<Implementa
     match only_cpu.into_iter().flatten().next() {
         Some(flag) => Err(usage(format!("candle does not know {flag}; --implementation cpu does"))),
         None => Ok(Implementation::Candle),
+    }
+}
+
+/// A GPU computes with kprof's own kernels alone, and knows none of the CPU's flags.
+fn on_cuda(args: &ModelArgs, name: &str) -> anyhow::Result<Implementation> {
+    if name != "cuda" {
+        return Err(usage(format!("--implementation {name} runs on the CPU: --device cpu, or leave it out")));
+    }
+    let only_cpu = [
+        args.weights.map(|weights| format!("--weights {weights}")),
+        args.threads.map(|threads| format!("--threads {threads}")),
+        args.pin.then(|| "--pin".to_string()),
+        args.isa.map(|isa| format!("--isa {isa}")),
+    ];
+    match only_cpu.into_iter().flatten().next() {
+        Some(flag) => Err(usage(format!("--device cuda does not know {flag}; --device cpu does"))),
+        None => Ok(Implementation::Cuda),
     }
 }
 
@@ -153,6 +167,10 @@ impl Chosen {
         versions: &[Version],
         shape: &MemoryShape,
     ) -> anyhow::Result<()> {
+        // A GPU's memory is another: it says itself what it has no room for.
+        if self.device.is_cuda() {
+            return Ok(());
+        }
         let Some(available) = available_memory() else { return Ok(()) };
         Ok(check_memory(&self.spec, args.dtype, versions, shape, Bytes(available))?)
     }
@@ -160,13 +178,17 @@ impl Chosen {
     /// Runs `task` on the backend that the flags name.
     pub(crate) fn on_backend<T: Task>(&self, args: &ModelArgs, task: T) -> anyhow::Result<T::Output> {
         let threads = args.threads.map(usize::from);
-        match (self.device, self.implementation) {
+        match (&self.device, self.implementation) {
             (Device::Fake, _) => task.run(fake_backend(args.dtype)),
+            (Device::Cuda(device), _) => {
+                let gpu = gpu::open(device)?;
+                task.run(CudaBackend::new(&gpu, args.dtype, gpu::exec(args))?)
+            }
             (Device::Cpu, Implementation::Candle) => {
                 let backend = CandleBackend::new(args.dtype);
                 task.run(threads.map_or(Ok(backend.clone()), |n| backend.with_threads(n))?)
             }
-            (Device::Cpu, Implementation::Cpu) => {
+            (Device::Cpu, Implementation::Cpu | Implementation::Cuda) => {
                 let (dtype, weights, pin, isa) = (args.dtype, args.weights, args.pin, args.isa);
                 let options = CpuOptions { dtype, weights, threads, pin, isa };
                 task.run(CpuBackend::new(options).map_err(usage)?)

@@ -1,9 +1,10 @@
 //! What every measuring command does around its measurement: the run file, the manifest, the ceilings, the end.
 
 use crate::args::ModelArgs;
+use crate::gpu::{self, Device};
 use crate::interrupt;
 use crate::live::Live;
-use crate::model::{Chosen, Device, Task};
+use crate::model::{Chosen, Task};
 use crate::progress::Line;
 use kprof::alloc;
 use kprof::attach::Presence;
@@ -12,7 +13,7 @@ use kprof::host::{self, System, Watch, WatchOptions};
 use kprof::hw::Ceiling;
 use kprof::llm::{DType, Version};
 use kprof::pass::Model;
-use kprof::probe::{Depth, ProbeOptions, bounds, measure_cpu};
+use kprof::probe::{Depth, GpuDepth, ProbeOptions, bounds, gpu_bounds, measure_cpu, measure_gpu};
 use kprof::profile::{
     DeviceInfo, FORMAT_VERSION, Finding, FindingCode, HostInfo, Manifest, ProfileError, Profiled, Record,
     Run, RunConfig, RunWriter,
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 /// What the name of a run file says.
 pub(crate) struct Place<'a> {
     pub(crate) benchmark: &'a str,
-    pub(crate) device: Device,
+    pub(crate) device: &'a Device,
     pub(crate) model: &'a str,
     pub(crate) dtype: DType,
 }
@@ -65,23 +66,34 @@ pub(crate) fn command() -> Vec<String> {
     std::iter::once("kprof".to_string()).chain(std::env::args().skip(1)).collect()
 }
 
-pub(crate) fn device_info(device: Device, host: &HostInfo, threads: Option<usize>) -> DeviceInfo {
+pub(crate) fn device_info(device: &Device, host: &HostInfo, threads: Option<usize>) -> DeviceInfo {
     let name = match device {
         Device::Cpu => host.cpu.name.clone().unwrap_or_else(|| format!("{} CPU", host.cpu.arch)),
         Device::Fake => "fake device (scripted clock)".to_string(),
+        Device::Cuda(gpu) => gpu.name.clone(),
     };
     DeviceInfo { kind: device.kind().to_string(), name, threads }
 }
 
-/// The CPU's ceilings, probed beside the run on as many threads as compute; the fake device's by definition.
-pub(crate) fn ceilings(device: Device, threads: Option<usize>, line: &mut Line) -> Vec<Ceiling> {
-    if device == Device::Fake {
-        return fake_ceilings();
+/// The device's ceilings, probed beside the run (the CPU's on as many threads as compute); the fake device's by definition.
+pub(crate) fn ceilings(
+    device: &Device,
+    threads: Option<usize>,
+    line: &mut Line,
+) -> anyhow::Result<Vec<Ceiling>> {
+    match device {
+        Device::Fake => return Ok(fake_ceilings()),
+        Device::Cuda(device) => {
+            let gpu = gpu::open(device)?;
+            let mut progress = |what: &str| line.update(&format!("probing ceilings: {what}"));
+            return Ok(gpu_bounds(&measure_gpu(&gpu, gpu::depth(GpuDepth::Quick), &mut progress)?));
+        }
+        Device::Cpu => {}
     }
     let mut options = ProbeOptions::new(Depth::Quick);
     options.threads = threads.unwrap_or(options.threads);
     let measured = measure_cpu(&options, &mut |p| line.update(&format!("probing ceilings: {}", p.what)));
-    bounds(&measured, options.threads)
+    Ok(bounds(&measured, options.threads))
 }
 
 /// What is measured, on a model that the session loads.
@@ -159,7 +171,7 @@ impl Session<'_> {
             kprof: host::kprof_info(),
             command: command(),
             started: started.to_string(),
-            device: device_info(self.chosen.device, &environment, backend.threads()),
+            device: device_info(&self.chosen.device, &environment, backend.threads()),
             host: environment,
             config: Some(RunConfig {
                 benchmark: settings.benchmark.to_string(),
@@ -169,6 +181,7 @@ impl Session<'_> {
                 dtype: self.model.dtype,
                 weight_format: self.model.weights,
                 instructions: backend.instructions().map(str::to_string),
+                exec: self.chosen.device.is_cuda().then(|| gpu::exec(self.model).name().to_string()),
                 prompt_length: settings.prompt_length,
                 tokens: settings.tokens,
                 lengths: settings.lengths,
@@ -201,7 +214,7 @@ impl<M: Measure> Task for At<'_, M> {
         let (began, started) = (Instant::now(), host::now_rfc3339());
         let place = Place {
             benchmark: session.settings.benchmark,
-            device: session.chosen.device,
+            device: &session.chosen.device,
             model: &session.chosen.spec.name,
             dtype: session.model.dtype,
         };
@@ -222,7 +235,7 @@ impl<M: Measure> Task for At<'_, M> {
             record(Record::Finding(under(&tool)))?;
         }
         if session.ceilings {
-            for ceiling in ceilings(session.chosen.device, backend.threads(), line) {
+            for ceiling in ceilings(&session.chosen.device, backend.threads(), line)? {
                 record(Record::Ceiling(ceiling))?;
             }
         }

@@ -226,6 +226,7 @@ impl Group {
             dtype: line.dtype.as_deref()?.parse::<DType>().ok()?,
             weight_format: None,
             instructions: None,
+            exec: None,
             prompt_length: line.prompt_length?,
             tokens: lengths.last().copied().unwrap_or(1),
             lengths,

@@ -10,6 +10,7 @@ mod estimate;
 mod export;
 mod help;
 mod import;
+mod kernels;
 mod logits;
 mod model;
 mod ncu;
@@ -37,6 +38,7 @@ pub(crate) use estimate::EstimateArgs;
 pub(crate) use export::{ExportArgs, TableExportArgs};
 pub(crate) use help::command;
 pub(crate) use import::ImportArgs;
+pub(crate) use kernels::KernelsArgs;
 pub(crate) use logits::{FeedArg, LogitsArgs};
 pub(crate) use model::ModelArgs;
 pub(crate) use ncu::NcuArgs;
@@ -87,6 +89,7 @@ pub(crate) enum Command {
     Import(ImportArgs),
     Ceilings(CeilingsArgs),
     Doctor(DoctorArgs),
+    Kernels(KernelsArgs),
     Logits(LogitsArgs),
     Schema(SchemaArgs),
     Versions(VersionsArgs),

@@ -1,7 +1,7 @@
 //! The flags that name a model and how it is computed: shared by the commands that run passes.
 
 use clap::Args;
-use kprof::backend::Isa;
+use kprof::backend::{ExecMode, Isa};
 use kprof::llm::{DType, WeightFormat};
 use std::path::PathBuf;
 
@@ -26,17 +26,21 @@ pub(crate) struct ModelArgs {
     /// Storage type of weights and activations: f32, bf16, f16
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub(crate) dtype: DType,
-    /// What to run on: auto, cpu, or fake (a scripted clock, for trying kprof out)
+    /// What to run on: cpu, cuda, cuda:N or cuda:UUID (its beginning is enough), fake (a scripted clock, for trying kprof
+    /// out), or auto: the first CUDA device where there is one and no flag is for the CPU, else the CPU
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: String,
-    /// Who computes: cpu (fused kernels for this CPU) or candle (the reference implementation and baseline)
-    /// [default: cpu; candle on the fake device]
+    /// Who computes: cpu (fused kernels for this CPU), cuda (kprof's own CUDA kernels) or candle (the reference
+    /// implementation and baseline, on the CPU) [default: that of the device; candle on the fake one]
     #[arg(long, value_name = "NAME")]
     pub(crate) implementation: Option<String>,
     /// How the weights of linears are stored: int8:32 (blocks of 32 inputs share a scale, as in Q8_0) or int8 (one scale
     /// per output), both with the cpu implementation only [default: as --dtype]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) weights: Option<WeightFormat>,
+    /// How decode steps reach a GPU: eager (each kernel on its own) or graph (a step as one CUDA graph) [default: eager]
+    #[arg(long, value_name = "MODE")]
+    pub(crate) exec: Option<ExecMode>,
     /// Threads that compute [default: one per physical core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) threads: Option<u16>,

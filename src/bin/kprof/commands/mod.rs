@@ -9,6 +9,7 @@ mod estimate;
 mod figures;
 mod history;
 mod import;
+mod kernels;
 mod logits;
 mod ncu;
 mod phase;
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Import(args) => import::run(&args),
         Command::Ceilings(args) => ceilings::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Kernels(args) => kernels::run(&args),
         Command::Logits(args) => logits::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Versions(args) => versions::run(&args),

@@ -41,6 +41,10 @@ pub(crate) fn run(args: &CapacityArgs) -> anyhow::Result<()> {
 pub(crate) fn plan(args: &CapacityArgs) -> anyhow::Result<(Chosen, CapacityScenario)> {
     positive(&[("--context", args.context.unwrap_or(1)), ("--most", args.most)])?;
     let (chosen, versions) = chosen(&args.bench)?;
+    if chosen.device.is_cuda() {
+        // Its search and its budget are over the memory of this process.
+        return Err(usage("capacity is not measured on a GPU: use --device cpu, or kprof estimate"));
+    }
     let context = args.context.unwrap_or_else(|| CONTEXT.min(chosen.spec.max_position_embeddings));
     check_positions(context, &chosen.spec, &format!("--context {context}"))?;
     if let (SearchArg::Run, Some(available)) = (args.search, available_memory())

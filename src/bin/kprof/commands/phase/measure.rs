@@ -2,9 +2,10 @@
 
 use super::plan::Plan;
 use crate::args::PhaseArgs;
+use crate::gpu::{self, Device};
 use crate::interrupt;
 use crate::live::Live;
-use crate::model::{Device, Task};
+use crate::model::Task;
 use crate::progress::Line;
 use crate::session;
 use kprof::attach::Presence;
@@ -52,21 +53,24 @@ impl Task for Measurement<'_> {
             record(Record::Finding(under(&tool)))?;
         }
         let probes = !args.no_ceilings;
-        let before =
-            if probes { session::ceilings(plan.chosen.device, backend.threads(), line) } else { Vec::new() };
+        let before = if probes {
+            session::ceilings(&plan.chosen.device, backend.threads(), line)?
+        } else {
+            Vec::new()
+        };
         for ceiling in &before {
             record(Record::Ceiling(ceiling.clone()))?;
         }
         let measuring = Instant::now();
         let mut progress = |p: Progress<'_>| line.update(&describe(p, &live));
-        let mut watch = watch(args, plan.chosen.device);
+        let mut watch = watch(args, &plan.chosen.device);
         let mut sink = Sink { record: &mut record, progress: &mut progress, stop, watch: watch.as_ref() };
         let outcome = measure_phases(&mut backend, &model, &plan.scenario, &mut sink);
         if let Some(cost) = watch.as_mut().and_then(Watch::stop) {
             record(Record::TelemetryCost(cost))?;
         }
         if outcome.is_ok() && measuring.elapsed() >= WORTH_PROBING_AGAIN && !before.is_empty() {
-            let after = session::ceilings(plan.chosen.device, backend.threads(), line);
+            let after = session::ceilings(&plan.chosen.device, backend.threads(), line)?;
             if let Some(finding) = host::ceilings_moved(&before, &after) {
                 record(Record::Finding(finding))?;
             }
@@ -84,13 +88,13 @@ impl Task for Measurement<'_> {
 const WORTH_PROBING_AGAIN: Duration = Duration::from_secs(5);
 
 /// Watches the machine, unless told not to; a scripted clock has no machine under it.
-fn watch(args: &PhaseArgs, device: Device) -> Option<Watch> {
-    if args.no_telemetry || device == Device::Fake {
+fn watch(args: &PhaseArgs, device: &Device) -> Option<Watch> {
+    if args.no_telemetry || *device == Device::Fake {
         return None;
     }
     let interval = Duration::from_secs_f64(args.telemetry_interval.0);
     // GPUs do nothing in a run on the CPU, and asking them wakes them up.
-    Some(Watch::start(System::this(), WatchOptions { interval, gpus: device != Device::Cpu }))
+    Some(Watch::start(System::this(), WatchOptions { interval, gpus: *device != Device::Cpu }))
 }
 
 /// The run file of this measurement.
@@ -99,7 +103,7 @@ pub(super) fn create(args: &PhaseArgs, plan: &Plan, started: &str) -> Result<Run
 }
 
 fn place<'a>(args: &PhaseArgs, plan: &'a Plan) -> session::Place<'a> {
-    let (device, model) = (plan.chosen.device, plan.chosen.spec.name.as_str());
+    let (device, model) = (&plan.chosen.device, plan.chosen.spec.name.as_str());
     session::Place { benchmark: "phase", device, model, dtype: args.model.dtype }
 }
 
@@ -111,7 +115,7 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
         kprof: host::kprof_info(),
         command: session::command(),
         started,
-        device: session::device_info(plan.chosen.device, &environment, backend.threads()),
+        device: session::device_info(&plan.chosen.device, &environment, backend.threads()),
         host: environment,
         config: Some(RunConfig {
             benchmark: "phase".to_string(),
@@ -121,6 +125,7 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
             dtype: args.model.dtype,
             weight_format: args.model.weights,
             instructions: backend.instructions().map(str::to_string),
+            exec: plan.chosen.device.is_cuda().then(|| gpu::exec(&args.model).name().to_string()),
             prompt_length: scenario.prompt_length,
             tokens: scenario.tokens,
             lengths: Vec::new(),

@@ -2,7 +2,8 @@
 
 use crate::args::PhaseArgs;
 use crate::exit::usage;
-use crate::model::{Chosen, Device, choose};
+use crate::gpu::Device;
+use crate::model::{Chosen, choose};
 use crate::versions::named;
 use kprof::llm::{Stage, expand_names};
 use kprof::profile::CacheState;
@@ -34,6 +35,9 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
     let chosen = choose(&args.model)?;
     if args.cache == CacheState::Cold && chosen.device == Device::Fake {
         return Err(usage("the fake device has no caches to flush: leave --cache cold out"));
+    }
+    if args.cache == CacheState::Cold && chosen.device.is_cuda() {
+        return Err(usage("--cache cold flushes the caches of a CPU: leave it out with --device cuda"));
     }
     versions.iter().try_for_each(|version| version.check_model(&chosen.spec)).map_err(usage)?;
     let scenario = Scenario {

@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# What a GPU should run first: everything that tests without one cannot say. Needs a driver, bash, and the kprof binary; no
+# Rust, no CUDA toolkit, no network.
+#
+#   scripts/gpu-check.sh KPROF FOLDER     KPROF: the binary; FOLDER: a new folder for what it writes, for profiles/
+#
+# Steps that need what is not there (torch, ncu, compute-sanitizer) are skipped by name. A step that fails is noted and the
+# rest goes on; the exit code is the number of failed steps. KPROF_GPU_CHECK_QUICK=1 is for trying the script itself.
+set -uo pipefail
+
+kprof=$(realpath "${1:?the kprof binary}")
+out=${2:?a folder for the results}
+mkdir -p "$out"
+out=$(realpath "$out")
+here=$(cd "$(dirname "$0")" && pwd)
+failed=0
+
+models="gpt2 gpt2-medium"
+shape="-p 128 -n 64 -b 1"
+schedule="-r 10 --warmup 2 --max-time 60s"
+if [ -n "${KPROF_GPU_CHECK_QUICK:-}" ]; then
+    models=tiny
+    shape="-p 9 -n 4 -b 1"
+    schedule="-r 1 --warmup 1 --no-telemetry"
+fi
+
+# step NAME COMMAND…: its output in NAME.txt, a line about it in summary.txt.
+step() {
+    local name=$1 began=$SECONDS code=0
+    shift
+    printf '== %s\n' "$name"
+    (cd "$out" && timeout 900 "$@") >"$out/$name.txt" 2>&1 || code=$?
+    if [ "$code" = 0 ]; then
+        printf 'ok      %4d s  %s\n' $((SECONDS - began)) "$name" >>"$out/summary.txt"
+    else
+        failed=$((failed + 1))
+        printf 'FAILED  %4d s  %s: exit code %d: %s\n' $((SECONDS - began)) "$name" "$code" \
+            "$(tail -1 "$out/$name.txt" | cut -c1-300)" >>"$out/summary.txt"
+        tail -3 "$out/$name.txt"
+    fi
+}
+
+skip() {
+    printf 'SKIPPED         %s: %s\n' "$1" "$2" | tee -a "$out/summary.txt"
+}
+
+: >"$out/summary.txt"
+{
+    date -u +%Y-%m-%dT%H:%M:%SZ
+    "$kprof" --version
+    nvidia-smi -L
+} >>"$out/summary.txt" 2>&1
+
+command -v nvidia-smi >/dev/null && step nvidia-smi nvidia-smi -q
+step doctor "$kprof" doctor
+
+# Is it right? Every kernel against f64, then whole passes against the CPU, all versions.
+step kernels "$kprof" kernels --all
+for model in tiny tiny-llama $models; do
+    step "agree-$model" "$kprof" kernels --preset "$model"
+done
+
+# How fast may it be?
+step ceilings "$kprof" ceilings --device cuda --export-json ceilings.json --export-csv ceilings.csv
+
+# How fast is it? Every version, both ways to launch.
+for model in $models; do
+    for exec in eager graph; do
+        run=$model-bf16-$exec
+        # shellcheck disable=SC2086
+        step "phase-$run" "$kprof" phase --device cuda --preset "$model" --dtype bf16 --exec $exec --version v0-v4 $shape \
+            $schedule -q -o "$run.jsonl" --export-json "$run.json" --export-markdown "$run.md"
+    done
+done
+if [ -z "${KPROF_GPU_CHECK_QUICK:-}" ]; then
+    # Decode at batch 1 of a model whose weights are far larger than L2, and long contexts, where caches are.
+    step phase-qwen2.5-1.5b "$kprof" phase --device cuda --preset qwen2.5-1.5b --dtype bf16 --exec graph --version v1-v2 -p 128 \
+        -n 64 -r 10 -q -o qwen2.5-1.5b-bf16-graph.jsonl --export-markdown qwen2.5-1.5b-bf16-graph.md
+    step phase-long "$kprof" phase --device cuda --preset llama-2-7b --layers 4 --dtype bf16 --exec graph --version v1-v4 \
+        -p 3968 -n 64 -b 8 -r 5 -q -o long-bf16-graph.jsonl --export-markdown long-bf16-graph.md
+fi
+
+# The same shapes in PyTorch.
+if python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
+    for model in $models; do
+        step "torch-$model" python3 "$here/gpu_torch.py" "$model" "$out/torch-$model.json"
+    done
+else
+    skip torch 'python3 has no torch with CUDA'
+fi
+
+# Memory errors and races of the kernels, on their small shapes.
+if sanitizer=$(command -v compute-sanitizer); then
+    for tool in memcheck racecheck initcheck synccheck; do
+        step "sanitizer-$tool" "$sanitizer" --tool "$tool" --error-exitcode 1 "$kprof" kernels
+    done
+else
+    skip sanitizer 'compute-sanitizer is not found'
+fi
+
+# Counters of one prefill and one decode step of each version.
+if command -v ncu >/dev/null; then
+    for model in $models; do
+        for version in v0 v1 v2 v3 v4; do
+            for stage in prefill decode; do
+                step "ncu-$model-$version-$stage" "$kprof" ncu --output "ncu-$model-$version-$stage" -- phase --device cuda \
+                    --preset "$model" --dtype bf16 --version "$version" -p 128 -n 3 -r 1 --warmup 1 -q --no-telemetry \
+                    --profile-step=$stage -o "ncu-$model-$version-$stage.jsonl"
+            done
+        done
+    done
+else
+    skip ncu 'Nsight Compute is not found'
+fi
+
+printf '\n'
+cat "$out/summary.txt"
+exit "$failed"

@@ -1,0 +1,139 @@
+//! Products: few rows and many, with all that stands around them.
+
+use super::super::linear::{Around, WideCut, skinny, wide};
+use super::super::tensor::Loader;
+use super::Bench;
+use super::reference::{activate, linear, norm};
+use super::rows::norm_of;
+use crate::backend::{BackendError, HostTensor, WeightOrder};
+use crate::llm::{Activation, NormKind};
+
+/// A product and its surroundings.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+    norm: Option<NormKind>,
+    activation: Option<Activation>,
+    gate: bool,
+    residual: bool,
+    bias: bool,
+}
+
+const PLAIN: Case = Case {
+    rows: 1,
+    inputs: 64,
+    outputs: 64,
+    norm: None,
+    activation: None,
+    gate: false,
+    residual: false,
+    bias: false,
+};
+
+pub(super) fn check(bench: &mut Bench) -> Result<(), BackendError> {
+    let gelu = Some(Activation::GeluTanh);
+    let silu = Some(Activation::Silu);
+    for case in [
+        // An odd number of outputs; inputs that end inside a warp's share; every number of rows.
+        Case { outputs: 77, bias: true, ..PLAIN },
+        Case { rows: 2, inputs: 520, outputs: 40, norm: Some(NormKind::Rms), ..PLAIN },
+        Case { rows: 3, inputs: 776, norm: Some(NormKind::Layer), activation: gelu, bias: true, ..PLAIN },
+        Case { rows: 4, inputs: 1032, outputs: 24, residual: true, bias: true, ..PLAIN },
+        Case { rows: 7, inputs: 264, outputs: 48, activation: silu, gate: true, ..PLAIN },
+        Case {
+            inputs: 2056,
+            outputs: 32,
+            norm: Some(NormKind::Rms),
+            activation: silu,
+            gate: true,
+            bias: true,
+            ..PLAIN
+        },
+    ] {
+        // Few multiprocessors: many outputs per block, no sharing; many: all warps of a block share outputs.
+        for multiprocessors in [1, 132] {
+            one(bench, case, true, multiprocessors)?;
+        }
+    }
+    for case in [
+        Case { rows: 70, inputs: 72, outputs: 77, bias: true, ..PLAIN },
+        Case { rows: 9, inputs: 32, outputs: 130, activation: gelu, bias: true, ..PLAIN },
+        Case { rows: 65, inputs: 200, outputs: 64, residual: true, bias: true, ..PLAIN },
+        Case { rows: 66, inputs: 40, outputs: 2 * 88, activation: silu, gate: true, bias: true, ..PLAIN },
+        // Inputs in parts, on the device with many multiprocessors.
+        Case { rows: 33, inputs: 1032, outputs: 72, residual: true, bias: true, ..PLAIN },
+        Case { rows: 20, inputs: 520, outputs: 80, activation: silu, gate: true, ..PLAIN },
+    ] {
+        let gateless = bench.dtype == crate::llm::DType::F32;
+        if case.gate && gateless {
+            continue;
+        }
+        // As if on a device that one tile fills, and on one that none does: the large and the small tile.
+        for multiprocessors in [1, 1000] {
+            one(bench, case, false, multiprocessors)?;
+        }
+    }
+    Ok(())
+}
+
+fn one(bench: &mut Bench, case: Case, is_skinny: bool, multiprocessors: usize) -> Result<(), BackendError> {
+    let Case { rows, inputs, outputs, .. } = case;
+    let results = if case.gate { outputs / 2 } else { outputs };
+    let (x, weight) = (bench.numbers(rows * inputs), bench.numbers(outputs * inputs));
+    let (bias, residual) = (bench.numbers(outputs), bench.numbers(rows * results));
+    let (gain, shift) = (bench.numbers(inputs), bench.numbers(inputs));
+    let shift = (case.norm == Some(NormKind::Layer)).then_some(&shift[..]);
+    let gpu = bench.gpu.clone();
+    let host = |shape: Vec<usize>, data: &[f32]| HostTensor { shape, data: data.to_vec() };
+    let on_device = Loader { gpu: &gpu, dtype: bench.dtype }.linear(
+        &host(vec![outputs, inputs], &weight),
+        WeightOrder::OutputInput,
+        case.bias.then(|| host(vec![outputs], &bias)).as_ref(),
+    )?;
+    let of = case.norm.map(|kind| norm_of(bench, kind, &gain, shift)).transpose()?;
+    let (dx, dr) = (bench.tensor(&x, inputs)?, bench.tensor(&residual, results)?);
+    let y = bench.blank(rows, results)?;
+    let around = Around {
+        norm: of.as_ref().map(|n| (n, 1)),
+        activation: case.activation,
+        gate: case.gate,
+        residual: case.residual.then_some(&dr),
+    };
+    let cut = WideCut::new(bench.dtype, multiprocessors, rows, &on_device);
+    let partial = gpu.allocate(cut.partial_bytes(), "a check")?;
+    let arrived = gpu.zeros(cut.meetings() * 4, "a check")?;
+    let launch = if is_skinny {
+        skinny(bench.dtype, multiprocessors, &dx, rows, &on_device, around, &y)
+    } else {
+        wide(bench.dtype, (cut, partial.address, arrived.address), &dx, &on_device, around, &y)
+    };
+
+    let mut input: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
+    if let Some(of) = &of {
+        let normed: Vec<f32> = input
+            .chunks(inputs)
+            .flat_map(|row| norm(row, of.kind, &gain, shift, of.eps))
+            .map(|x| x as f32)
+            .collect();
+        input = bench.rounded(&normed).iter().map(|x| f64::from(*x)).collect();
+    }
+    let product = linear(&input, inputs, &weight, case.bias.then_some(&bias[..]));
+    let want: Vec<f64> = (0..rows * results)
+        .map(|i| {
+            let at = i / results * outputs + i % results;
+            let activated = activate(product[at], case.activation);
+            if case.gate {
+                activated * product[at + results]
+            } else if case.residual {
+                activated + f64::from(residual[i])
+            } else {
+                activated
+            }
+        })
+        .collect();
+    // Twice: what parts count is left as it was found.
+    bench.run(&launch)?;
+    Ok(bench.compare(&launch, format!("{case:?} on {multiprocessors}"), &y, &want)?)
+}

@@ -1,0 +1,613 @@
+//! The driver's functions behind types that keep what they need alive: a device with its stream, memory, events, kernels
+//! and graphs. Everything runs on one stream, in the order it was asked for.
+
+#![allow(unsafe_code)]
+
+use super::error::{CudaError, LOWEST_CUDA};
+use super::images::image_of;
+use super::launch::Launch;
+use crate::units::Bytes;
+use cudarc::driver::sys::{self, CUresult};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_void};
+use std::rc::Rc;
+
+/// What the driver says a result means: its name and its text.
+fn describe(code: CUresult) -> String {
+    let text = |get: unsafe fn(CUresult, *mut *const std::ffi::c_char) -> CUresult| {
+        let mut text = std::ptr::null();
+        // SAFETY: the function puts a pointer to a constant string into `text`, or leaves it null.
+        let found = unsafe { get(code, &raw mut text) };
+        // SAFETY: not null, so one of the driver's constant strings.
+        (found == CUresult::CUDA_SUCCESS && !text.is_null())
+            .then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+    };
+    let name = text(sys::cuGetErrorName).unwrap_or_else(|| format!("error {}", code as u32));
+    match text(sys::cuGetErrorString) {
+        Some(message) if message != name => format!("{name}, {message}"),
+        _ => name,
+    }
+}
+
+fn check(call: &'static str, code: CUresult) -> Result<(), CudaError> {
+    if code == CUresult::CUDA_SUCCESS {
+        return Ok(());
+    }
+    Err(CudaError::Call { call, reason: describe(code) })
+}
+
+/// Calls a function of the driver and names it where it fails.
+macro_rules! call {
+    ($function:ident($($arg:expr),* $(,)?)) => {
+        // SAFETY: each use says why its arguments are what the function wants.
+        check(stringify!($function), unsafe { sys::$function($($arg),*) })
+    };
+}
+
+/// A CUDA device as it introduces itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CudaDevice {
+    /// Its number among those that this process sees.
+    pub ordinal: usize,
+    /// Its name.
+    pub name: String,
+    /// Its UUID, `GPU-xxxxxxxx-...`, as nvidia-smi prints it; of a MIG instance the driver gives that of the instance.
+    pub uuid: String,
+    /// Its compute capability.
+    pub capability: (i32, i32),
+    /// Multiprocessors.
+    pub multiprocessors: usize,
+    /// Bytes of L2.
+    pub l2_bytes: f64,
+    /// Bytes of memory.
+    pub memory_bytes: f64,
+    /// The CUDA version that the driver supports, as 1000 x major + 10 x minor.
+    pub driver: i32,
+}
+
+/// Starts the driver: its library is looked for before anything of it is called, which would panic.
+fn start() -> Result<i32, CudaError> {
+    // SAFETY: loads the library and runs its initialisers, as anything that uses CUDA does.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(CudaError::NoDriver);
+    }
+    let mut version = 0;
+    // SAFETY: `version` is written; callable before cuInit.
+    call!(cuDriverGetVersion(&raw mut version))?;
+    if version < LOWEST_CUDA {
+        return Err(CudaError::DriverTooOld { found: version });
+    }
+    // SAFETY: no arguments that could be wrong.
+    let started = call!(cuInit(0));
+    started.map_err(|error| CudaError::NoDevice { reason: reason(error) })?;
+    Ok(version)
+}
+
+fn reason(error: CudaError) -> String {
+    match error {
+        CudaError::Call { reason, .. } => reason,
+        other => other.to_string(),
+    }
+}
+
+/// Every device that this process sees.
+///
+/// # Errors
+/// When there is no driver, one too old, or none.
+pub fn cuda_devices() -> Result<Vec<CudaDevice>, CudaError> {
+    let driver = start()?;
+    let mut count = 0;
+    // SAFETY: `count` is written.
+    call!(cuDeviceGetCount(&raw mut count))?;
+    if count == 0 {
+        return Err(CudaError::NoDevice { reason: "none is visible".to_string() });
+    }
+    (0..count as usize).map(|ordinal| introduce(ordinal, driver)).collect()
+}
+
+fn introduce(ordinal: usize, driver: i32) -> Result<CudaDevice, CudaError> {
+    use sys::CUdevice_attribute as A;
+    let device = handle(ordinal)?;
+    let attribute = |which: A| {
+        let mut value = 0;
+        // SAFETY: a device that the driver gave, and a value that is written.
+        call!(cuDeviceGetAttribute(&raw mut value, which, device)).map(|()| value)
+    };
+    let mut name = [0u8; 128];
+    // SAFETY: at most as many bytes as there are, with a zero among them.
+    call!(cuDeviceGetName(name.as_mut_ptr().cast(), name.len() as i32, device))?;
+    let name =
+        CStr::from_bytes_until_nul(&name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut uuid = sys::CUuuid { bytes: [0; 16] };
+    // SAFETY: `uuid` is written.
+    call!(cuDeviceGetUuid_v2(&raw mut uuid, device))?;
+    let mut bytes = 0usize;
+    // SAFETY: `bytes` is written.
+    call!(cuDeviceTotalMem_v2(&raw mut bytes, device))?;
+    Ok(CudaDevice {
+        ordinal,
+        name,
+        uuid: uuid_text(&uuid.bytes.map(|b| b as u8)),
+        capability: (
+            attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        ),
+        multiprocessors: attribute(A::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize,
+        l2_bytes: f64::from(attribute(A::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?),
+        memory_bytes: bytes as f64,
+        driver,
+    })
+}
+
+/// As nvidia-smi prints it.
+fn uuid_text(bytes: &[u8; 16]) -> String {
+    let hex = |range: std::ops::Range<usize>| -> String {
+        bytes[range].iter().map(|b| format!("{b:02x}")).collect()
+    };
+    format!("GPU-{}-{}-{}-{}-{}", hex(0..4), hex(4..6), hex(6..8), hex(8..10), hex(10..16))
+}
+
+fn handle(ordinal: usize) -> Result<sys::CUdevice, CudaError> {
+    let mut device = 0;
+    // SAFETY: `device` is written.
+    call!(cuDeviceGet(&raw mut device, ordinal as i32)).map(|()| device)
+}
+
+/// The device that `which` names: nothing for the first, a number, or a UUID or the beginning of one.
+///
+/// # Errors
+/// As [`cuda_devices`], and when there is no such device.
+pub fn cuda_device(which: Option<&str>) -> Result<CudaDevice, CudaError> {
+    let devices = cuda_devices()?;
+    let Some(asked) = which else { return Ok(devices[0].clone()) };
+    let wanted = asked.to_ascii_lowercase();
+    let named = |d: &&CudaDevice| {
+        let uuid = d.uuid.to_ascii_lowercase();
+        let bare = uuid.trim_start_matches("gpu-");
+        asked.parse() == Ok(d.ordinal)
+            || wanted.len() >= 4 && (uuid.starts_with(&wanted) || bare.starts_with(&wanted))
+    };
+    let known = || {
+        let all: Vec<String> =
+            devices.iter().map(|d| format!("cuda:{} {} ({})", d.ordinal, d.name, d.uuid)).collect();
+        all.join(", ")
+    };
+    let found = devices.iter().find(named).cloned();
+    found.ok_or_else(|| CudaError::UnknownDevice { asked: asked.to_string(), known: known() })
+}
+
+/// A device with its context and the stream that everything runs on.
+#[derive(Debug)]
+pub struct Gpu {
+    /// What it is.
+    pub device: CudaDevice,
+    handle: sys::CUdevice,
+    stream: sys::CUstream,
+    pool: sys::CUmemoryPool,
+    modules: RefCell<HashMap<&'static str, sys::CUmodule>>,
+    functions: RefCell<HashMap<&'static str, sys::CUfunction>>,
+    last: Cell<Option<Launch>>,
+}
+
+impl Gpu {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    pub fn open(device: CudaDevice) -> Result<Rc<Self>, CudaError> {
+        let handle = handle(device.ordinal)?;
+        let mut context = std::ptr::null_mut();
+        // SAFETY: a device of the driver's; the primary context is kept until the Gpu is dropped.
+        call!(cuDevicePrimaryCtxRetain(&raw mut context, handle))?;
+        // SAFETY: that context.
+        call!(cuCtxSetCurrent(context))?;
+        let (mut stream, mut pool) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let flags = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
+        // SAFETY: `stream` is written.
+        call!(cuStreamCreate(&raw mut stream, flags))?;
+        // SAFETY: `pool` is written.
+        call!(cuDeviceGetDefaultMemPool(&raw mut pool, handle))?;
+        let mut keep = u64::MAX;
+        let threshold = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+        // What is freed stays with the pool: giving it back at every synchronisation would cost more than a step.
+        // SAFETY: this attribute is a u64.
+        call!(cuMemPoolSetAttribute(pool, threshold, (&raw mut keep).cast()))?;
+        Ok(Rc::new(Self {
+            device,
+            handle,
+            stream,
+            pool,
+            modules: RefCell::default(),
+            functions: RefCell::default(),
+            last: Cell::new(None),
+        }))
+    }
+
+    /// Loads one kernel, as a trial.
+    ///
+    /// # Errors
+    /// When the device cannot run what kprof carries.
+    pub fn try_kernels(&self) -> Result<(), CudaError> {
+        self.function("kprof_probe_nothing").map(drop)
+    }
+
+    /// Free and total memory in bytes.
+    pub(super) fn memory(&self) -> Result<(usize, usize), CudaError> {
+        let (mut free, mut total) = (0, 0);
+        // SAFETY: both are written.
+        call!(cuMemGetInfo_v2(&raw mut free, &raw mut total))?;
+        Ok((free, total))
+    }
+
+    /// The bytes that the pool's allocations take now, and at most at any time since the last reset.
+    pub(super) fn allocated(&self) -> Result<[f64; 2], CudaError> {
+        use sys::CUmemPool_attribute::{CU_MEMPOOL_ATTR_USED_MEM_CURRENT, CU_MEMPOOL_ATTR_USED_MEM_HIGH};
+        // What was freed on the stream counts until the stream has come to it.
+        self.wait()?;
+        let attribute = |which| {
+            let mut bytes = 0u64;
+            // SAFETY: these attributes are u64.
+            call!(cuMemPoolGetAttribute(self.pool, which, (&raw mut bytes).cast())).map(|()| bytes as f64)
+        };
+        Ok([attribute(CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?, attribute(CU_MEMPOOL_ATTR_USED_MEM_HIGH)?])
+    }
+
+    /// Forgets the high-water mark: what is allocated now becomes the most.
+    pub(super) fn reset_most_allocated(&self) -> Result<(), CudaError> {
+        let mut zero = 0u64;
+        let high = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
+        // SAFETY: this attribute is a u64, and 0 the only value it takes.
+        call!(cuMemPoolSetAttribute(self.pool, high, (&raw mut zero).cast()))
+    }
+
+    /// `bytes` of device memory, which begins undefined; `what` is named where there is no room.
+    pub(super) fn allocate(self: &Rc<Self>, bytes: usize, what: &str) -> Result<Memory, CudaError> {
+        let bytes = bytes.max(16);
+        let mut address = 0;
+        // SAFETY: `address` is written; freed by Memory's drop.
+        let code = unsafe { sys::cuMemAllocAsync(&raw mut address, bytes, self.stream) };
+        if code == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+            let (free, total) = self.memory()?;
+            return Err(CudaError::OutOfMemory {
+                asked: Bytes(bytes as f64),
+                what: what.to_string(),
+                free: Bytes(free as f64),
+                total: Bytes(total as f64),
+            });
+        }
+        check("cuMemAllocAsync", code)?;
+        Ok(Memory { gpu: Rc::clone(self), address, bytes })
+    }
+
+    /// Device memory of zeros.
+    pub(super) fn zeros(self: &Rc<Self>, bytes: usize, what: &str) -> Result<Memory, CudaError> {
+        let memory = self.allocate(bytes, what)?;
+        // SAFETY: memory of this size.
+        call!(cuMemsetD8Async(memory.address, 0, memory.bytes, self.stream))?;
+        Ok(memory)
+    }
+
+    /// Device memory with these bytes.
+    pub(super) fn upload(self: &Rc<Self>, data: &[u8], what: &str) -> Result<Memory, CudaError> {
+        let memory = self.allocate(data.len(), what)?;
+        // SAFETY: as many bytes as were allocated at least; from pageable memory the call returns when they were read.
+        call!(cuMemcpyHtoDAsync_v2(memory.address, data.as_ptr().cast(), data.len(), self.stream))?;
+        Ok(memory)
+    }
+
+    /// Writes these bytes to the beginning of `to`, and waits.
+    pub(super) fn write(&self, to: &Memory, data: &[u8]) -> Result<(), CudaError> {
+        assert!(data.len() <= to.bytes, "a copy stays inside its memory");
+        // SAFETY: as long; waited for below.
+        call!(cuMemcpyHtoDAsync_v2(to.address, data.as_ptr().cast(), data.len(), self.stream))?;
+        self.wait()
+    }
+
+    /// Copies pinned host memory to `to`; the host memory is read when the stream comes to it.
+    pub(super) fn send(&self, to: &Memory, from: &Pinned, bytes: usize) -> Result<(), CudaError> {
+        assert!(bytes <= to.bytes && bytes <= from.bytes, "a copy stays inside its memory");
+        // SAFETY: both are as long; the caller waits before it writes the pinned memory again.
+        call!(cuMemcpyHtoDAsync_v2(to.address, from.start.cast(), bytes, self.stream))
+    }
+
+    /// Copies from device memory at `address` into pinned host memory, when the stream comes to it.
+    pub(super) fn receive(&self, to: &Pinned, from: &Memory, bytes: usize) -> Result<(), CudaError> {
+        assert!(bytes <= to.bytes && bytes <= from.bytes, "a copy stays inside its memory");
+        // SAFETY: both are as long; the caller reads after waiting.
+        call!(cuMemcpyDtoHAsync_v2(to.start.cast(), from.address, bytes, self.stream))
+    }
+
+    /// Device memory on the host, after waiting.
+    pub(super) fn download(&self, from: &Memory, to: &mut [u8]) -> Result<(), CudaError> {
+        assert!(to.len() <= from.bytes, "a copy stays inside its memory");
+        // SAFETY: as long; waited for below.
+        call!(cuMemcpyDtoHAsync_v2(to.as_mut_ptr().cast(), from.address, to.len(), self.stream))?;
+        self.wait()
+    }
+
+    /// Waits for everything that was asked for.
+    ///
+    /// # Errors
+    /// When a kernel faulted.
+    pub(super) fn wait(&self) -> Result<(), CudaError> {
+        // SAFETY: the stream lives as long as the Gpu.
+        let code = unsafe { sys::cuStreamSynchronize(self.stream) };
+        self.no_fault("cuStreamSynchronize", code)
+    }
+
+    /// An error seen while waiting comes from a kernel before.
+    fn no_fault(&self, call: &'static str, code: CUresult) -> Result<(), CudaError> {
+        match self.last.get() {
+            Some(launch) if code != CUresult::CUDA_SUCCESS => {
+                Err(CudaError::fault(describe(code), &launch, false))
+            }
+            _ => check(call, code),
+        }
+    }
+
+    /// Asks for a launch.
+    pub(super) fn launch(&self, launch: &Launch) -> Result<(), CudaError> {
+        let function = self.function(launch.kernel)?;
+        let [x, y, z] = launch.grid;
+        let mut args = [launch.args().cast_mut().cast::<c_void>()];
+        // SAFETY: a loaded function whose one parameter is the struct that `args` points to (KernelArgs); the driver
+        // copies it before it returns.
+        let code = unsafe {
+            sys::cuLaunchKernel(
+                function,
+                x,
+                y,
+                z,
+                launch.threads,
+                1,
+                1,
+                launch.shared,
+                self.stream,
+                args.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
+        };
+        let before = self.last.replace(Some(*launch));
+        match code {
+            CUresult::CUDA_SUCCESS => Ok(()),
+            // An earlier kernel's fault, unless launches wait for their end.
+            CUresult::CUDA_ERROR_ILLEGAL_ADDRESS | CUresult::CUDA_ERROR_LAUNCH_FAILED => {
+                let exact = std::env::var("CUDA_LAUNCH_BLOCKING").is_ok_and(|v| v == "1");
+                let of = if exact { *launch } else { before.unwrap_or(*launch) };
+                Err(CudaError::fault(describe(code), &of, exact))
+            }
+            other => Err(CudaError::fault(describe(other), launch, true)),
+        }
+    }
+
+    /// Loads a kernel, where that was not done before.
+    pub(super) fn load(&self, kernel: &'static str) -> Result<(), CudaError> {
+        self.function(kernel).map(drop)
+    }
+
+    fn function(&self, kernel: &'static str) -> Result<sys::CUfunction, CudaError> {
+        if let Some(function) = self.functions.borrow().get(kernel) {
+            return Ok(*function);
+        }
+        let module = self.module(kernel)?;
+        let name = CString::new(kernel).unwrap_or_default();
+        let mut function = std::ptr::null_mut();
+        // SAFETY: a loaded module and a name that ends with zero.
+        call!(cuModuleGetFunction(&raw mut function, module, name.as_ptr()))?;
+        if let Some(bytes) = super::attention::large_shared(kernel) {
+            let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: a function of the module.
+            call!(cuFuncSetAttribute(function, most, bytes as i32))?;
+        }
+        self.functions.borrow_mut().insert(kernel, function);
+        Ok(function)
+    }
+
+    /// The module with `kernel`, loaded when one of its kernels is first needed: loading compiles it for the device.
+    fn module(&self, kernel: &'static str) -> Result<sys::CUmodule, CudaError> {
+        let image = image_of(kernel).ok_or_else(|| CudaError::Call {
+            call: "load a kernel",
+            reason: format!("there is no {kernel}"),
+        })?;
+        if let Some(module) = self.modules.borrow().get(image.name) {
+            return Ok(*module);
+        }
+        let text = CString::new(image.ptx).unwrap_or_default();
+        let (mut module, mut log) = (std::ptr::null_mut(), vec![0u8; 4096]);
+        let mut options = [
+            sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER,
+            sys::CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+        ];
+        let mut values = [log.as_mut_ptr().cast::<c_void>(), log.len() as *mut c_void];
+        // SAFETY: PTX that ends with zero; two options with their values: a buffer and, by the driver's convention as a
+        // pointer, its size.
+        let code = unsafe {
+            sys::cuModuleLoadDataEx(
+                &raw mut module,
+                text.as_ptr().cast(),
+                2,
+                options.as_mut_ptr(),
+                values.as_mut_ptr(),
+            )
+        };
+        if code != CUresult::CUDA_SUCCESS {
+            let log = CStr::from_bytes_until_nul(&log).map(|l| l.to_string_lossy().trim().to_string());
+            let log = log.unwrap_or_default();
+            let said = if log.is_empty() { String::new() } else { format!(": {log}") };
+            let (major, minor) = self.device.capability;
+            return Err(CudaError::Image {
+                device: self.device.name.clone(),
+                major,
+                minor,
+                module: image.name,
+                reason: format!("{}{said}", describe(code)),
+            });
+        }
+        self.modules.borrow_mut().insert(image.name, module);
+        Ok(module)
+    }
+
+    /// An event that times.
+    pub(super) fn event(self: &Rc<Self>) -> Result<Event, CudaError> {
+        let mut event = std::ptr::null_mut();
+        // SAFETY: `event` is written; the default flags time.
+        call!(cuEventCreate(&raw mut event, sys::CUevent_flags::CU_EVENT_DEFAULT as u32))?;
+        Ok(Event { gpu: Rc::clone(self), event })
+    }
+
+    /// Marks the place in the stream; during a capture, a node of the graph that marks it at every launch.
+    pub(super) fn record(&self, event: &Event, capturing: bool) -> Result<(), CudaError> {
+        let external = sys::CUevent_record_flags::CU_EVENT_RECORD_EXTERNAL as u32;
+        // SAFETY: an event and a stream of this device, both alive.
+        call!(cuEventRecordWithFlags(event.event, self.stream, if capturing { external } else { 0 }))
+    }
+
+    /// Waits until the stream has come to `event`.
+    pub(super) fn wait_for(&self, event: &Event) -> Result<(), CudaError> {
+        // SAFETY: an event of this device.
+        let code = unsafe { sys::cuEventSynchronize(event.event) };
+        self.no_fault("cuEventSynchronize", code)
+    }
+
+    /// Seconds from one event to the other; both were waited for.
+    pub(super) fn between(&self, from: &Event, to: &Event) -> Result<f64, CudaError> {
+        let mut ms = 0f32;
+        // SAFETY: two events of this device; `ms` is written.
+        call!(cuEventElapsedTime(&raw mut ms, from.event, to.event)).map(|()| f64::from(ms) * 1e-3)
+    }
+
+    /// Records what `work` asks for instead of doing it.
+    pub(super) fn capture(
+        self: &Rc<Self>,
+        work: impl FnOnce() -> Result<(), CudaError>,
+    ) -> Result<Graph, CudaError> {
+        // What other threads do with the device does not end this capture: NVML's and a profiler's calls are theirs.
+        let relaxed = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+        // SAFETY: the stream of this device.
+        call!(cuStreamBeginCapture_v2(self.stream, relaxed))?;
+        let worked = work();
+        let mut graph = std::ptr::null_mut();
+        // SAFETY: the stream that captures; it must end even where the work failed.
+        let ended = call!(cuStreamEndCapture(self.stream, &raw mut graph));
+        worked?;
+        ended?;
+        let mut executable = std::ptr::null_mut();
+        // SAFETY: the graph just made.
+        let made = call!(cuGraphInstantiateWithFlags(&raw mut executable, graph, 0));
+        // SAFETY: the executable has a copy of its own.
+        call!(cuGraphDestroy(graph))?;
+        made?;
+        Ok(Graph { gpu: Rc::clone(self), executable })
+    }
+
+    /// Runs a graph.
+    pub(super) fn launch_graph(&self, graph: &Graph) -> Result<(), CudaError> {
+        // SAFETY: an executable graph of this device.
+        let code = unsafe { sys::cuGraphLaunch(graph.executable, self.stream) };
+        self.no_fault("cuGraphLaunch", code)
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        // SAFETY: nothing of the device is used any more: whatever uses it holds the Gpu. Errors are of no use here.
+        unsafe {
+            let _ = sys::cuStreamSynchronize(self.stream);
+            for module in self.modules.borrow().values() {
+                let _ = sys::cuModuleUnload(*module);
+            }
+            let _ = sys::cuStreamDestroy_v2(self.stream);
+            let _ = sys::cuDevicePrimaryCtxRelease_v2(self.handle);
+        }
+    }
+}
+
+/// Device memory.
+#[derive(Debug)]
+pub(super) struct Memory {
+    gpu: Rc<Gpu>,
+    /// Where it lies.
+    pub(super) address: u64,
+    /// How much there is.
+    pub(super) bytes: usize,
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: allocated by this device, freed once, behind everything on the stream that uses it.
+        unsafe {
+            let _ = sys::cuMemFreeAsync(self.address, self.gpu.stream);
+        }
+    }
+}
+
+/// Host memory that the device copies from and to without the host's help.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    /// Pinned memory belongs to the context.
+    _gpu: Rc<Gpu>,
+    start: *mut u32,
+    bytes: usize,
+}
+
+impl Pinned {
+    pub(super) fn new(gpu: &Rc<Gpu>, bytes: usize) -> Result<Self, CudaError> {
+        let mut start = std::ptr::null_mut();
+        // SAFETY: `start` is written; freed by drop.
+        call!(cuMemAllocHost_v2(&raw mut start, bytes))?;
+        // SAFETY: as many bytes as were just allocated.
+        unsafe { start.cast::<u8>().write_bytes(0, bytes) };
+        Ok(Self { _gpu: Rc::clone(gpu), start: start.cast(), bytes })
+    }
+
+    /// Its contents; nothing is under way from or to it.
+    pub(super) fn words(&mut self) -> &mut [u32] {
+        // SAFETY: initialised, aligned (pages), and as long; the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.bytes / 4) }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // SAFETY: allocated by cuMemAllocHost and freed once.
+        unsafe {
+            let _ = sys::cuMemFreeHost(self.start.cast());
+        }
+    }
+}
+
+/// A place in the stream with its time.
+#[derive(Debug)]
+pub(super) struct Event {
+    gpu: Rc<Gpu>,
+    event: sys::CUevent,
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // The context outlives it.
+        let _ = &self.gpu;
+        // SAFETY: made by cuEventCreate and destroyed once.
+        unsafe {
+            let _ = sys::cuEventDestroy_v2(self.event);
+        }
+    }
+}
+
+/// Launches that were captured, to be run as one.
+#[derive(Debug)]
+pub(super) struct Graph {
+    gpu: Rc<Gpu>,
+    executable: sys::CUgraphExec,
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        let _ = &self.gpu;
+        // SAFETY: made by cuGraphInstantiate and destroyed once.
+        unsafe {
+            let _ = sys::cuGraphExecDestroy(self.executable);
+        }
+    }
+}

@@ -205,7 +205,7 @@ pub struct ScheduleRecord {
 }
 
 /// What the processor's caches held before each timed step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheState {
     /// What the step before left there, as when a model generates.

@@ -9,6 +9,7 @@ mod config;
 mod device;
 mod exit;
 mod interrupt;
+mod live;
 mod log;
 mod model;
 mod output;
@@ -16,6 +17,7 @@ mod progress;
 mod session;
 mod spec;
 mod versions;
+mod view;
 mod wrap;
 
 use kprof::alloc::Counting;

@@ -7,7 +7,12 @@ use clap::Args;
 #[command(
     about = "Measure this CPU's bandwidth and FLOP ceilings",
     long_about = "Measure this CPU's bandwidth and FLOP ceilings: reads and triads from each cache level and \
-    from DRAM, and multiply-adds per precision, on one thread and on all. A ceiling is the best repetition."
+    from DRAM, and multiply-adds per precision, on one thread and on all. A ceiling is the best repetition.",
+    after_help = "\
+Examples:
+  kprof ceilings                               every level and precision, in about a minute
+  kprof ceilings --quick                       what a phase run is held against, in about a second
+  kprof ceilings --export-json ceilings.json"
 )]
 pub(crate) struct CeilingsArgs {
     /// Threads of the many-threaded measurements [default: all this process may use]

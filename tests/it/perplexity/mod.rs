@@ -106,8 +106,9 @@ fn a_plain_cache_changes_nothing_int8_little_and_untrained_sharing_much() {
         let v2 = of(&report, "v2").change.as_ref().unwrap();
         assert!(v2.degradation.abs() < 0.01 && v2.kl_nat.unwrap() < 2e-3, "{v2:?}");
         assert!(v2.kl_nat.unwrap() > 1e-8, "INT8 is not exact: {v2:?}");
-        // A model that was not trained to share layers: half a story is enough to see it.
-        assert!(degradation(&report, "v3") > 0.1 && degradation(&report, "v4") > 0.1, "{report:?}");
+        // A model that was not trained to share layers; half a story has little to recall.
+        let least = if of(&report, "v1").tokens < WHOLE - 1 { 0.02 } else { 0.15 };
+        assert!(degradation(&report, "v3") > least && degradation(&report, "v4") > least, "{report:?}");
     }
 }
 
@@ -165,6 +166,6 @@ fn a_cache_that_is_off_by_one_is_found() {
         let (found, v0) = with(fault);
         // Both caches by one pass; v0, which has no cache to be off, by being far better than v1.
         assert_eq!(found, "v0 v1 v2", "{fault:?}");
-        assert!(v0 < -0.05, "{fault:?}: {v0:+}");
+        assert!(v0 < -0.02, "{fault:?}: {v0:+}");
     }
 }

@@ -3,8 +3,9 @@
 # Nothing in plots/ is made or changed by hand.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo build --release --locked --quiet
-kprof=$PWD/target/release/kprof
+# KPROF names another build of it.
+[ -n "${KPROF:-}" ] || cargo build --release --locked --quiet
+kprof=${KPROF:-$PWD/target/release/kprof}
 export COLUMNS=120 NO_COLOR=1
 
 index=plots/README.md
@@ -36,6 +37,12 @@ for run in profiles/*/run.jsonl; do
     for kind in phases roofline; do
         flag=$([ $kind = phases ] && echo --export-svg || echo --export-roofline-svg)
         echo "| [$name.$kind.svg]($name.$kind.svg) | [$run](../$run) | \`kprof phase --load $run $flag plots/$name.$kind.svg\` |" >>"$index"
+    done
+    # The gallery of the README.
+    gallery=speedup,roofline-versions,steps,samples,ops-layers,phases-share
+    "$kprof" plot "$run" --figure "$gallery" --format svg,png --out "plots/$name" 2>/dev/null
+    for kind in ${gallery//,/ }; do
+        echo "| [$name/$kind.svg]($name/$kind.svg) | [$run](../$run) | \`kprof plot $run --figure $kind --out plots/$name\` |" >>"$index"
     done
     heading=$(head -n 2 "plots/$name.txt" | paste -sd'|' - | sed 's/|/, /; s/^kprof phase *//')
     started=$(head -n 1 "$run" | grep -o '"started":"[^"]*"' | cut -d'"' -f4)

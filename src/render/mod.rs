@@ -25,6 +25,7 @@ mod regress;
 mod roofline;
 mod roofline_export;
 mod table;
+mod terminal;
 mod timeline;
 mod trace;
 mod versions;
@@ -66,6 +67,7 @@ pub use regress::{regress_annotations, regress_junit, regress_lines};
 pub use roofline::{roofline_notes, roofline_table};
 pub use roofline_export::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json};
 pub use table::{Align, Column, Table};
+pub use terminal::{Glyphs, TerminalRoofline, bar, phase_bars, roofline_text};
 pub use timeline::{DEVICE_NOTE, class_table, copy_table, device_table, timeline_heading};
 pub use trace::{TRACE_CAP, Trace, trace};
 pub use versions::{

@@ -1,7 +1,7 @@
 //! Runs of several processes, schedules, commands measured in turns, and traces, end to end.
 
 use assert_cmd::Command;
-use kprof::profile::{Ended, Record, Run, read_run};
+use kprof::profile::{CacheState, Ended, Record, Run, read_run};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Output;
@@ -201,4 +201,39 @@ fn versions_are_held_against_each_other_in_latency_cache_and_perplexity() {
     // The mean is 2 + 0.025 / 2 and 0.1 more: exp of it is 7.482 and 8.269, 10.5 % more.
     assert!(table.contains("perplexity: 7.4820 -> 8.2689, +10.5 % [+10.5, +10.5]"), "{table}");
     assert!(row(&table, "run.jsonl:v0").contains(&"none".to_string()), "{table}");
+}
+
+#[test]
+fn cold_caches_are_told_and_not_compared_with_hot_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = [
+        "phase",
+        "--preset",
+        "tiny",
+        "--version",
+        "v1",
+        "-n",
+        "3",
+        "-r",
+        "1",
+        "--warmup",
+        "0",
+        "--threads",
+        "1",
+    ];
+    let quiet = ["-q", "--no-ceilings", "--no-telemetry"];
+    let args = [&real[..], &quiet[..], &["--cache", "cold", "-o", "cold.jsonl"]].concat();
+    let table = ok(kprof(folder.path(), &args));
+    assert!(table.contains("caches cold: flushed before every step"), "{table}");
+    let run = read_run(&folder.path().join("cold.jsonl")).unwrap();
+    assert_eq!(run.cache_state(), CacheState::Cold);
+    assert!(run.ceilings.is_empty());
+    let hot = ok(kprof(folder.path(), &[&real[..], &quiet[..], &["-o", "hot.jsonl"]].concat()));
+    assert!(!hot.contains("caches cold"), "{hot}");
+    let output = kprof(folder.path(), &["compare", "hot.jsonl", "cold.jsonl"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("unlike in cache (hot against cold)"), "{}", text(&output.stderr));
+    let fake = kprof(folder.path(), &[&FAKE[..], &["--cache", "cold"]].concat());
+    assert_eq!(fake.status.code(), Some(2));
+    assert!(text(&fake.stderr).contains("the fake device has no caches"), "{}", text(&fake.stderr));
 }

@@ -10,6 +10,7 @@ mod device;
 mod exit;
 mod gpu;
 mod interrupt;
+mod live;
 mod log;
 mod model;
 mod output;
@@ -17,6 +18,7 @@ mod progress;
 mod session;
 mod spec;
 mod versions;
+mod view;
 mod wrap;
 
 use kprof::alloc::Counting;

@@ -3,6 +3,7 @@
 use crate::args::ModelArgs;
 use crate::gpu::{self, Device};
 use crate::interrupt;
+use crate::live::Live;
 use crate::model::{Chosen, Task};
 use crate::progress::Line;
 use kprof::alloc;
@@ -220,8 +221,10 @@ impl<M: Measure> Task for At<'_, M> {
         let mut writer = create(session.output, &place, &started)?;
         let stop = interrupt::flag();
         let mut run = Run { file: writer.path().display().to_string(), ..Run::default() };
+        let live = Live::default();
         let mut record = |record: Record| -> Result<(), ProfileError> {
             writer.append(&record)?;
+            live.see(&record);
             run.push(record);
             Ok(())
         };
@@ -241,7 +244,7 @@ impl<M: Measure> Task for At<'_, M> {
         }
         let model = if what.only_accounts() { None } else { Some(session.chosen.load(&backend, line)?) };
         let mut watch = session.watch();
-        let mut progress = |p: Progress<'_>| line.update(&describe(p));
+        let mut progress = |p: Progress<'_>| line.update(&describe(p, &live));
         let mut sink = Sink { record: &mut record, progress: &mut progress, stop, watch: watch.as_ref() };
         let outcome = match &model {
             Some(model) => what.measure(&mut backend, model, &mut sink),
@@ -266,12 +269,13 @@ fn under(tool: &str) -> Finding {
     Finding::new(FindingCode::ProfilerAttached, "kprof", message).with_remedy("measure without it")
 }
 
-fn describe(p: Progress<'_>) -> String {
+fn describe(p: Progress<'_>, live: &Live) -> String {
     let what = if p.twin.is_none() { "  warm-up" } else { "" };
     let left = if p.done > 0 && p.total > p.done {
         format!("  at most {:.0} s left", p.elapsed_s / p.done as f64 * (p.total - p.done) as f64)
     } else {
         String::new()
     };
-    format!("{}{what}  {}/{}  {:.0} s{left}", p.version, p.done + 1, p.total, p.elapsed_s)
+    let times = live.of(p.version);
+    format!("{}{what}  {}/{}{times}  {:.0} s{left}", p.version, p.done + 1, p.total, p.elapsed_s)
 }

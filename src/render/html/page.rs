@@ -113,7 +113,15 @@ fn navigation(sections: &[Section]) -> String {
 /// Each version against the first of its run, and each later run's versions against the first run's.
 fn pairs(input: &FigureInput) -> Vec<PairReport> {
     let mut found = Vec::new();
-    let compare = |old: Subject<'_>, new: Subject<'_>| compare_pair(old, new, DEFAULT_THRESHOLD);
+    let several = input.runs.len() > 1;
+    let name = |s: Subject<'_>| {
+        let label = input.runs.iter().position(|r| std::ptr::eq(r, s.run)).map(|i| &input.labels[i]);
+        label.filter(|_| several).map_or(s.version.to_string(), |label| format!("{} of {label}", s.version))
+    };
+    let compare = |old: Subject<'_>, new: Subject<'_>| {
+        let pair = compare_pair(old, new, DEFAULT_THRESHOLD);
+        PairReport { old: name(old), new: name(new), ..pair }
+    };
     let first_run = input.runs.iter().find(|r| !r.steps.is_empty());
     for run in &input.runs {
         let versions = run.versions();
@@ -140,7 +148,7 @@ fn verdict_section(input: &FigureInput, pairs: &[PairReport]) -> String {
         .collect();
     let sentences = verdict::sentences(&named, &input.roofline, pairs);
     let items: String = sentences.iter().map(|s| format!("<li>{}</li>\n", escaped(s))).collect();
-    let findings = findings(input);
+    let findings = input.findings();
     let told = if findings.is_empty() {
         "<p class=\"note\">No finding: nothing that the reader has to know before believing the numbers.</p>\n".to_string()
     } else {
@@ -150,18 +158,6 @@ fn verdict_section(input: &FigureInput, pairs: &[PairReport]) -> String {
     format!(
         "<section id=\"verdict\">\n<h2>Verdict</h2>\n<ul class=\"verdict\">\n{items}</ul>\n{told}</section>\n"
     )
-}
-
-/// The findings of all analyses, each once.
-fn findings(input: &FigureInput) -> Vec<Finding> {
-    let reported = input.reports.iter().flatten().flat_map(|r| r.findings.iter().cloned());
-    let mut all: Vec<Finding> = Vec::new();
-    for finding in reported.chain(input.roofline.labelled_findings()) {
-        if !all.contains(&finding) {
-            all.push(finding);
-        }
-    }
-    all
 }
 
 fn finding(finding: &Finding) -> String {

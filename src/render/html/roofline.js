@@ -72,7 +72,7 @@
   };
   const draw = () => {
     const focused = document.activeElement?.dataset?.id;
-    const width = Math.max(300, box.clientWidth), height = Math.max(300, Math.min(620, width * 0.62));
+    const width = Math.max(280, box.clientWidth), height = Math.max(340, Math.min(620, width * 0.62));
     frame = { x0: 58, y0: 16, x1: width - 12, y1: height - 44 };
     const { x, y } = state.view;
     at = (i, r) => [
@@ -104,7 +104,7 @@
     for (const e of ticks(x)) {
       const [px] = at(10 ** e, 1);
       el("line", { class: "grid", x1: px, x2: px, y1: frame.y0, y2: frame.y1 }, parent);
-      el("text", { x: px, y: frame.y1 + 15, "text-anchor": "middle" }, parent).textContent = Number.isInteger(e) ? tick(e, 1) : (10 ** e).toPrecision(3);
+      el("text", { x: px, y: frame.y1 + 18, "text-anchor": "middle" }, parent).textContent = Number.isInteger(e) ? tick(e, 1) : (10 ** e).toPrecision(3);
     }
     for (const e of ticks(y)) {
       const [, py] = at(1, 10 ** e);
@@ -119,24 +119,33 @@
     const on = data.ceilings.filter((c) => !state.ceilingsOff.has(c.name));
     const top = Math.max(0, ...on.filter((c) => !c.bandwidth).map((c) => c.value)) || 10 ** state.view.y[1];
     const steep = Math.max(0, ...on.filter((c) => c.bandwidth).map((c) => c.value));
-    let left = 0;
+    // Where there is little room, the lines that points are held against have names; the filters name the others.
+    const narrow = frame.x1 - frame.x0 < 520;
+    const taken = [];
+    // Squares along a text; it is written where none meets one that is taken.
+    const free = (squares) => squares.every(([x, y]) => x > frame.x0 && x < frame.x1 && y > frame.y0 && y < frame.y1
+      && taken.every(([tx, ty]) => Math.abs(tx - x) > 11 || Math.abs(ty - y) > 11));
+    const squares = (x, y, slope, length) => Array.from({ length: Math.ceil(length / 8) }, (_, i) => [x + Math.cos(slope) * (i + 0.5) * 8, y + Math.sin(slope) * (i + 0.5) * 8]);
     for (const c of on) {
       const [low, high] = [10 ** (state.view.x[0] - 1), 10 ** (state.view.x[1] + 1)];
       const from = c.bandwidth ? [low, c.value * low] : [steep > 0 ? c.value / steep : low, c.value];
       const to = c.bandwidth ? [top / c.value, top] : [high, c.value];
       const [x1, y1] = at(...from), [x2, y2] = at(...to);
       el("line", { x1, y1, x2, y2, class: c.bandwidth && !c.dram ? "cache" : "roof" }, parent);
-      const name = `${c.name} ${c.text}`;
-      if (c.bandwidth) {
-        // Along the slope, each a little further up than the last.
-        const slope = Math.atan2(y2 - y1, x2 - x1);
-        const start = Math.min(Math.max(10 ** state.view.x[0], 10 ** state.view.y[0] / c.value) * 10 ** (0.12 + 0.02 * left), top / c.value);
-        left += 1;
-        const [lx, ly] = at(start, c.value * start);
-        el("text", { class: "halo", x: lx, y: ly - 5, transform: `rotate(${((slope * 180) / Math.PI).toFixed(1)} ${lx} ${ly - 5})` }, parent).textContent = name;
-      } else {
-        el("text", { class: "halo", x: frame.x1 - 6, y: y2 - 6, "text-anchor": "end" }, parent).textContent = name;
-      }
+      if (narrow && c.bandwidth && !c.dram) continue;
+      const name = narrow ? c.text : `${c.name} ${c.text}`;
+      const slope = Math.atan2(y2 - y1, x2 - x1), length = 6.6 * name.length;
+      // Over the line, along it, from its lower end on; a level line from its right end.
+      const places = Array.from({ length: 60 }, (_, i) => {
+        const along = c.bandwidth ? i * 12 : Math.hypot(x2 - x1, y2 - y1) - length - 12 * i;
+        const sides = c.bandwidth ? [-9] : [-9, 10];
+        return sides.map((side) => [x1 + Math.cos(slope) * along - Math.sin(slope) * side, y1 + Math.sin(slope) * along + Math.cos(slope) * side]);
+      }).flat();
+      const place = places.find(([x, y]) => free(squares(x, y, slope, length)));
+      if (!place) continue;
+      taken.push(...squares(...place, slope, length));
+      const [x, y] = place;
+      el("text", { class: "halo", x, y: y + 4, transform: `rotate(${((slope * 180) / Math.PI).toFixed(1)} ${x.toFixed(1)} ${y.toFixed(1)})` }, parent).textContent = name;
     }
   };
   const points = (parent) => {
@@ -237,6 +246,19 @@
 
   // --- filters --------------------------------------------------------------------------------------------------
   const tools = document.getElementById("filters");
+  const key = document.getElementById("keys");
+  const keyed = new Set();
+  const called = (p) => p.version ?? p.file;
+  for (const p of [...data.points].sort((a, b) => called(a).localeCompare(called(b)))) {
+    const name = called(p);
+    if (keyed.has(name)) continue;
+    keyed.add(name);
+    const item = document.createElement("li");
+    const sample = el("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" });
+    el("polygon", { points: outline(p.shape, 8, 8, 6), fill: `var(--v${p.color % 6})` }, sample);
+    item.append(sample, ` ${name}`);
+    key.append(item);
+  }
   const check = (parent, label, on, change) => {
     const l = document.createElement("label"), input = document.createElement("input");
     input.type = "checkbox";
@@ -255,6 +277,7 @@
   };
   for (const [field, title] of FILTERS) {
     const values = [...new Set(data.points.map((p) => text(p, field)))];
+    if (field === "version" || field === "file") values.sort();
     if (values.length < 2) continue;
     const set = group(title, field);
     for (const value of values) {

@@ -96,6 +96,7 @@ fn roofline(input: &FigureInput, options: &ReportOptions) -> String {
         format!(
             "<div class=\"live\"><div id=\"filters\" class=\"tools\"></div>\
              <div id=\"chart\"><div id=\"tip\" role=\"tooltip\"></div></div>\
+             <ul id=\"keys\" class=\"keys\"></ul>\
              <p class=\"note\">Shape and colour: the version, or of kernels the run; hollow: decode; large: a whole step. \
              Point or tab to a mark for its numbers, arrow keys go to the next, Enter or a click selects it here and in \
              the table. Drag to move, Shift or Ctrl and the wheel to zoom.</p></div>\n\

@@ -20,10 +20,7 @@ pub(super) struct Bar {
 impl Bar {
     /// Draws it with its interval, and over it its value, where that is not wider than `room`.
     pub(super) fn draw(&self, canvas: &mut Canvas, plane: &Plane, room: f64) {
-        let (top, bottom) = (plane.y.pixel(self.value), plane.y.pixel(0.0));
-        let (x0, x1) = (self.x - self.width / 2.0, self.x + self.width / 2.0);
-        canvas.rect(Area { x0, y0: top.min(bottom), x1, y1: top.max(bottom) }, self.color);
-        let mut above = top.min(bottom);
+        let mut above = self.draw_unlabelled(canvas, plane);
         if let Some(interval) = self.interval {
             plane.whisker(canvas, self.x, interval, BLACK);
             above = above.min(plane.y.pixel(interval.1));
@@ -33,6 +30,14 @@ impl Bar {
             let text = Text::new(text, self.x, above - 8.0, SIZE);
             canvas.text(text.anchored(Anchor::Middle).halo());
         }
+    }
+
+    /// The same without its value; gives its upper end.
+    pub(super) fn draw_unlabelled(&self, canvas: &mut Canvas, plane: &Plane) -> f64 {
+        let (top, bottom) = (plane.y.pixel(self.value), plane.y.pixel(0.0));
+        let (x0, x1) = (self.x - self.width / 2.0, self.x + self.width / 2.0);
+        canvas.rect(Area { x0, y0: top.min(bottom), x1, y1: top.max(bottom) }, self.color);
+        top.min(bottom)
     }
 }
 

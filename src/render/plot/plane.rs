@@ -260,6 +260,26 @@ impl Plane {
         }
     }
 
+    /// A thin line, of what is computed and not measured.
+    pub(super) fn thin(&self, canvas: &mut Canvas, points: &[(f64, f64)], color: Rgb, dashes: usize) {
+        let pixels: Vec<(f64, f64)> = points.iter().map(|p| self.at(*p)).collect();
+        if pixels.len() > 1 {
+            canvas.path_in(&pixels, color, 1, dashes);
+        }
+    }
+
+    /// A filled area between two values at each place; of a single place a bar.
+    pub(super) fn area(&self, canvas: &mut Canvas, all: &[(f64, f64, f64)], color: Rgb) {
+        if let [(x, low, high)] = all {
+            let (x, y0, y1) = (self.x.pixel(*x), self.y.pixel(*high), self.y.pixel(*low));
+            return canvas.rect(Area { x0: x - 12.0, y0, x1: x + 12.0, y1 }, color);
+        }
+        let upper = all.iter().map(|(x, _, high)| self.at((*x, *high)));
+        let lower = all.iter().rev().map(|(x, low, _)| self.at((*x, *low)));
+        let outline: Vec<(f64, f64)> = upper.chain(lower).collect();
+        canvas.polygon(&outline, color);
+    }
+
     /// A band between two values at each place.
     pub(super) fn band(&self, canvas: &mut Canvas, all: &[(f64, f64, f64)], color: Rgb) {
         let upper = all.iter().map(|(x, _, high)| self.at((*x, *high)));

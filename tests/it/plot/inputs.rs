@@ -2,7 +2,8 @@
 
 use kprof::hw::{Ceiling, CeilingKind, CeilingSource, ComputeUnit, MemoryLevel, Precision};
 use kprof::profile::{
-    GpuSample, KernelFlops, KernelRecord, Measured, PowerReading, Run, TelemetryRecord, read_run,
+    Accounted, CapacityMethod, CapacityRecord, GpuSample, KernelFlops, KernelRecord, LatencyRecord, Measured,
+    MemoryMethod, MemoryRecord, PowerReading, Run, TelemetryRecord, TimingMethod, read_run,
 };
 use kprof::render::plot::FigureInput;
 use kprof::roofline::Ceilings;
@@ -17,6 +18,8 @@ pub(super) fn inputs() -> Vec<(&'static str, FigureInput)> {
         ("kernels", of(vec![kernels("before.csv", 1.0)])),
         ("exports", of(vec![kernels("before.csv", 1.0), kernels("after.csv", 0.7)])),
         ("gpu", of(vec![with_gpu()])),
+        ("lengths", of(vec![lengths("lengths.jsonl", 1.0)])),
+        ("two-lengths", of(vec![lengths("lengths.jsonl", 1.0), lengths("on-another-machine.jsonl", 0.6)])),
     ]
 }
 
@@ -56,6 +59,64 @@ fn with_gpu() -> Run {
         }
     };
     Run { telemetry: (0..40).map(sample).collect(), ..tiny() }
+}
+
+/// Latency, memory and capacity of five versions, made up: time grows with the square of the length without a cache.
+fn lengths(file: &str, factor: f64) -> Run {
+    let mut run = Run { file: file.into(), ..Run::default() };
+    let bytes = |bytes: f64, method| Some(Accounted::new(bytes, method));
+    for (v, version) in ["v0", "v1", "v2", "v3", "v4"].into_iter().enumerate() {
+        let share = [0.0, 1.0, 0.52, 0.5, 0.26][v];
+        for tokens in [16, 64, 128, 256, 512, 1024] {
+            let t = tokens as f64;
+            let cache = share * 36864.0 * (t + 32.0);
+            for repetition in 0..5 {
+                let noise = 1.0 + 0.01 * ((repetition * 7 + v * 3 + tokens) as f64).sin();
+                let growth = if v == 0 { 4e-5 * t * t } else { 0.0 };
+                run.latencies.push(LatencyRecord {
+                    version: version.into(),
+                    tokens,
+                    prompt_length: 32,
+                    batch: 1,
+                    repetition,
+                    time_s: factor * noise * (0.02 + 0.007 * t * (1.0 + 0.1 * v as f64) + growth),
+                    ttft_s: Some(0.02 * noise),
+                    method: TimingMethod::HostClock,
+                    summarised: None,
+                });
+            }
+            run.memory.push(MemoryRecord {
+                version: version.into(),
+                tokens,
+                prompt_length: 32,
+                batch: 1,
+                repetition: 0,
+                capacity: (v > 0).then_some(1056),
+                peak: bytes(498e6 + 1.2 * cache + 6e6, MemoryMethod::Counted),
+                weights: bytes(498e6, MemoryMethod::Counted),
+                cache_theoretical: (v > 0).then(|| Accounted::new(cache, MemoryMethod::Formula)),
+                cache_allocated: (v > 0).then(|| Accounted::new(1.2 * cache, MemoryMethod::Reported)),
+                cache_touched: None,
+                activations: bytes(6e6, MemoryMethod::Counted),
+                above_weights: None,
+                resident_peak: bytes(520e6 + 1.1 * cache, MemoryMethod::ResidentSet),
+            });
+        }
+        for context in [1024, 4096] {
+            let theory = (v > 0).then(|| (8e9 / (share * 36864.0 * context as f64)) as usize);
+            run.capacities.push(CapacityRecord {
+                version: version.into(),
+                context,
+                budget_bytes: 8.5e9,
+                batch: theory.map_or(40, |t| t * 9 / 10),
+                method: CapacityMethod::Accounted,
+                theoretical_batch: theory,
+                probes: vec![],
+                at_least: v == 4,
+            });
+        }
+    }
+    run
 }
 
 fn measured(value: f64) -> Option<Measured> {

@@ -9,7 +9,13 @@ use clap::Args;
     long_about = "Measure this CPU's bandwidth and FLOP ceilings: reads and triads from each cache level and \
     from DRAM, and multiply-adds per precision, on one thread and on all. A ceiling is the best repetition.\n\n\
     With --device cuda, a GPU's: reads, copies and triads of its memory, reads of its L2, multiply-adds of CUDA cores and \
-    tensor cores by type, and what a launch takes."
+    tensor cores by type, and what a launch takes.",
+    after_help = "\
+Examples:
+  kprof ceilings                               every level and precision, in about a minute
+  kprof ceilings --quick                       what a phase run is held against, in about a second
+  kprof ceilings --device cuda                 the first GPU
+  kprof ceilings --export-json ceilings.json"
 )]
 pub(crate) struct CeilingsArgs {
     /// What to measure: cpu, cuda, cuda:N or cuda:UUID

@@ -8,6 +8,7 @@ mod counts;
 mod doctor;
 mod estimate;
 mod export;
+mod help;
 mod import;
 mod kernels;
 mod logits;
@@ -19,7 +20,9 @@ mod report;
 mod roofline;
 mod schedule;
 mod served;
+mod shell;
 mod versions;
+mod view;
 
 pub(crate) use bench::{
     BenchArgs, CapacityArgs, ConfigArgs, CrossoverArgs, Given, LatencyArgs, LogArgs, MemoryArgs, RunArgs,
@@ -32,6 +35,7 @@ pub(crate) use counts::Counts;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use estimate::EstimateArgs;
 pub(crate) use export::{ExportArgs, TableExportArgs};
+pub(crate) use help::command;
 pub(crate) use import::ImportArgs;
 pub(crate) use kernels::KernelsArgs;
 pub(crate) use logits::{FeedArg, LogitsArgs};
@@ -42,7 +46,9 @@ pub(crate) use plot::{FigureFormat, PlotArgs};
 pub(crate) use report::ReportArgs;
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};
 pub(crate) use served::ServedArgs;
+pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use versions::{VersionsArgs, VersionsFileArgs};
+pub(crate) use view::ViewArgs;
 
 use clap::{Parser, Subcommand};
 
@@ -74,6 +80,7 @@ pub(crate) enum Command {
     Convert(ConvertArgs),
     Plot(Box<PlotArgs>),
     Report(ReportArgs),
+    View(ViewArgs),
     /// Turn traces of other profilers (PyTorch, vLLM, nsys, rocprofv3) and exports of ncu into a run file
     Import(ImportArgs),
     Ceilings(CeilingsArgs),
@@ -81,6 +88,8 @@ pub(crate) enum Command {
     Kernels(KernelsArgs),
     Logits(LogitsArgs),
     Versions(VersionsArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 #[cfg(test)]

@@ -61,6 +61,7 @@ Examples:
   kprof plot run.jsonl --figure phases,steps --format png --theme dark --size 1200x700
   kprof plot before.jsonl after.jsonl --label main,patch --figure roofline-changes
   kprof plot ncu.csv --figure kernels --top 30           a profiler's export
+  kprof plot run.jsonl --terminal                        roofline and bars right here
   kprof plot --list                                      what figures there are, and what they need"
 )]
 pub(crate) struct PlotArgs {
@@ -97,6 +98,12 @@ pub(crate) struct PlotArgs {
     /// Hold the runs against the ceilings of this device, e.g. `--device 'A100 SXM 80GB'`
     #[arg(long, value_name = "NAME")]
     pub(crate) device: Option<String>,
+    /// Draw the roofline and bars of phases here, of characters, and write no file
+    #[arg(long, conflicts_with_all = ["figures", "out", "format"])]
+    pub(crate) terminal: bool,
+    /// With `--terminal`: use the characters of ASCII only
+    #[arg(long, requires = "terminal")]
+    pub(crate) ascii: bool,
     /// List the figures, what they show and what they are drawn from
     #[arg(long)]
     pub(crate) list: bool,

@@ -41,7 +41,9 @@ pub(super) fn read(
 
 /// Whether a run holds a manifest at most.
 fn is_bare(run: &Run) -> bool {
-    run.caches.is_empty() && run.usage.is_empty() && run.telemetry.is_empty()
+    let lengths = run.latencies.is_empty() && run.memory.is_empty() && run.capacities.is_empty();
+    let others = run.decode_points.is_empty() && run.qualities.is_empty();
+    lengths && others && run.caches.is_empty() && run.usage.is_empty() && run.telemetry.is_empty()
 }
 
 /// File names; of files with the same name, with the folder that tells them apart.

@@ -18,7 +18,9 @@ mod regress;
 mod report;
 mod roofline;
 mod served;
+mod shell;
 mod versions;
+mod view;
 
 use crate::args::{Cli, Command};
 
@@ -37,6 +39,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Ncu(args) => ncu::run(&args),
         Command::Estimate(args) => estimate::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::View(args) => view::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Import(args) => import::run(&args),

@@ -14,6 +14,9 @@ pub(crate) fn run(args: &PlotArgs) -> anyhow::Result<()> {
     if args.list {
         return output::print(&list());
     }
+    if args.terminal {
+        return terminal(args);
+    }
     let asked = figures::named(&args.figures)?;
     figures::check_folder(&args.out)?;
     let mut input = figures::read(&args.runs, &args.label, args.device.as_deref())?;
@@ -65,6 +68,18 @@ fn write(args: &PlotArgs, kind: &FigureKind, figure: &Figure) -> anyhow::Result<
         eprintln!("wrote {}", path.display());
     }
     Ok(())
+}
+
+/// The roofline and the phases in characters.
+fn terminal(args: &PlotArgs) -> anyhow::Result<()> {
+    let input = figures::read(&args.runs, &args.label, args.device.as_deref())?;
+    let (width, glyphs) = (output::width(), render::Glyphs::of(args.ascii));
+    let height = (width * 3 / 10).clamp(14, 40);
+    let drawn = render::roofline_text(&input.roofline, width.min(160) - 10, height, glyphs);
+    let bars = input.reports.iter().flatten().map(|report| render::phase_bars(report, width, glyphs));
+    let lines = drawn.chart.into_iter().chain([String::new()]).chain(drawn.key).map(|line| line + "\n");
+    let parts: String = lines.chain(bars.map(|bars| format!("\n{bars}"))).collect();
+    output::print_as_is(&parts)
 }
 
 fn list() -> String {

@@ -58,7 +58,7 @@ pub(crate) enum Parsed {
 
 /// Reads the command line, and with it the configuration; ends the process on --help and on mistakes in the flags.
 pub(crate) fn parse(argv: Vec<OsString>) -> anyhow::Result<Parsed> {
-    let matches = Cli::command().get_matches_from(&argv);
+    let matches = crate::args::command().get_matches_from(&argv);
     expanded(argv, &matches)
 }
 

@@ -1,7 +1,7 @@
 //! What figures are drawn from: runs, with what follows from them worked out once.
 
 use super::series::Series;
-use crate::profile::Run;
+use crate::profile::{Finding, Run};
 use crate::roofline::{By, Ceilings, PhaseReport, Roofline, analyse};
 
 /// Runs and their analysis.
@@ -38,7 +38,26 @@ impl FigureInput {
         self.runs.iter().map(|run| run.file.as_str()).collect()
     }
 
-    /// Every version of every run that has timed steps.
+    /// The findings of all analyses. What two of them say of one thing stands once, where one has a remedy with it.
+    pub fn findings(&self) -> Vec<Finding> {
+        let reported = self.reports.iter().flatten().flat_map(|r| r.findings.iter().cloned());
+        let mut all: Vec<Finding> = Vec::new();
+        for finding in reported.chain(self.roofline.labelled_findings()) {
+            let same = all.iter_mut().find(|f| f.code == finding.code && f.about == finding.about);
+            match same {
+                Some(known) if known.remedy.is_none() && finding.remedy.is_some() => *known = finding,
+                // Several files, or several messages about one thing, say different things.
+                Some(known) if known.message != finding.message && finding.remedy.is_none() => {
+                    all.push(finding)
+                }
+                Some(_) => {}
+                None => all.push(finding),
+            }
+        }
+        all
+    }
+
+    /// See [`Series::all`].
     pub(super) fn series(&self) -> Vec<Series<'_>> {
         Series::all(self)
     }

@@ -1,11 +1,14 @@
 //! The figures that `kprof plot` and `kprof report` draw: a table of them, one file each.
 
 mod cache;
+mod capacity;
 mod heatmap;
 mod input;
 mod itl;
 mod kernels;
+mod latency;
 mod layers;
+mod memory;
 mod op_times;
 mod phases_grouped;
 mod phases_share;
@@ -178,6 +181,27 @@ pub const FIGURES: &[FigureKind] = &[
         needs: "cache records with bytes",
         command: "kprof phase --version v1-v4 -o run.jsonl",
         draw: cache::figure,
+    },
+    FigureKind {
+        name: "latency",
+        shows: "time of a generation against its length, in all and per token, with fits carried on",
+        needs: "latency records",
+        command: "kprof latency --version v0 v1 -o latency.jsonl",
+        draw: latency::figure,
+    },
+    FigureKind {
+        name: "memory",
+        shows: "memory against the number of tokens: weights, caches, activations, and the cache by formula",
+        needs: "memory records",
+        command: "kprof memory --version v0 v1 -o memory.jsonl",
+        draw: memory::figure,
+    },
+    FigureKind {
+        name: "capacity",
+        shows: "the largest batch that fits a memory budget, found and in theory",
+        needs: "capacity records",
+        command: "kprof capacity --version v1 v2 -o capacity.jsonl",
+        draw: capacity::figure,
     },
     FigureKind {
         name: "samples",

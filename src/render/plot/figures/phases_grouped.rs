@@ -19,7 +19,8 @@ pub(super) fn stacked(input: &FigureInput, options: &ChartOptions) -> Option<Fig
         let named = series.label.map(|label| format!("{} {label}", series.version));
         let of =
             |s: &crate::roofline::StageReport| s.version == series.version && s.phases.total.time_s.is_some();
-        let mut found: Vec<_> = series.report.stages.iter().filter(|s| of(s)).cloned().collect();
+        let mut found: Vec<_> =
+            series.report.iter().flat_map(|r| &r.stages).filter(|s| of(s)).cloned().collect();
         for stage in &mut found {
             stage.version = named.clone().unwrap_or_else(|| stage.version.clone());
         }

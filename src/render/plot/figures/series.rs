@@ -13,7 +13,8 @@ use crate::roofline::{PhaseReport, Repetitions, StageReport};
 #[derive(Clone, Copy)]
 pub(super) struct Series<'a> {
     pub(super) run: &'a Run,
-    pub(super) report: &'a PhaseReport,
+    /// The breakdown of its run; `None` for one without timed steps.
+    pub(super) report: Option<&'a PhaseReport>,
     /// What the run is called, where there are several.
     pub(super) label: Option<&'a str>,
     pub(super) version: &'a str,
@@ -23,23 +24,38 @@ pub(super) struct Series<'a> {
 }
 
 impl<'a> Series<'a> {
+    /// Every version of every run that has timed steps.
     pub(super) fn all(input: &'a FigureInput) -> Vec<Self> {
-        let measured = || input.runs.iter().zip(&input.reports).filter(|(_, report)| report.is_some());
-        let names: Vec<&str> = measured().flat_map(|(run, _)| run.versions()).collect();
-        let several = measured().count() > 1;
-        let of = |(at, (run, report)): (usize, (&'a Run, &'a Option<PhaseReport>))| {
-            let label =
-                input.runs.iter().position(|r| std::ptr::eq(r, run)).map(|i| input.labels[i].as_str());
-            let label = label.filter(|_| several);
-            let report = report.as_ref()?;
-            let of_version = |version: &'a str| {
-                let index = marks::version_index(version, &names);
-                let (color, shape) = (marks::version_color(index), Shape::of(index));
-                Self { run, report, label, version, color, shape, dashes: at }
-            };
-            Some(run.versions().into_iter().map(of_version).collect::<Vec<_>>())
+        Self::of(input, Run::versions)
+    }
+
+    /// Every version that `versions` finds in a run.
+    pub(super) fn of(input: &'a FigureInput, versions: impl Fn(&'a Run) -> Vec<&'a str>) -> Vec<Self> {
+        let found: Vec<(usize, Vec<&'a str>)> = input
+            .runs
+            .iter()
+            .enumerate()
+            .map(|(i, run)| (i, versions(run)))
+            .filter(|(_, names)| !names.is_empty())
+            .collect();
+        let names: Vec<&str> = found.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let several = found.len() > 1;
+        let of_version = |at: usize, i: usize, version: &'a str| {
+            let index = marks::version_index(version, &names);
+            Self {
+                run: &input.runs[i],
+                report: input.reports[i].as_ref(),
+                label: several.then_some(input.labels[i].as_str()),
+                version,
+                color: marks::version_color(index),
+                shape: Shape::of(index),
+                dashes: at,
+            }
         };
-        measured().enumerate().filter_map(of).flatten().collect()
+        let of_run = |(at, (i, versions)): (usize, &(usize, Vec<&'a str>))| {
+            versions.iter().map(|version| of_version(at, *i, version)).collect::<Vec<_>>()
+        };
+        found.iter().enumerate().flat_map(of_run).collect()
     }
 
     /// `v1`, or `v1` over the run's name where there are several runs.
@@ -53,7 +69,7 @@ impl<'a> Series<'a> {
     }
 
     pub(super) fn stage(&self, stage: Stage) -> Option<&'a StageReport> {
-        self.report.stages.iter().find(|s| s.version == self.version && s.stage == stage)
+        self.report?.stages.iter().find(|s| s.version == self.version && s.stage == stage)
     }
 
     pub(super) fn plain(&self, stage: Stage) -> Repetitions<'a> {
@@ -78,6 +94,22 @@ impl<'a> Series<'a> {
             self.mark(canvas, plane.at(*point), 4.0);
         }
     }
+}
+
+/// The versions that records of a benchmark name: in the order asked for, then any other as first met.
+pub(super) fn recorded<'a>(run: &'a Run, named: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = named.collect();
+    let asked = run.manifest.iter().filter_map(|m| m.config.as_ref()).flat_map(|c| &c.versions);
+    let place: Vec<&str> = asked.map(|v| v.name.as_str()).collect();
+    let mut seen: Vec<&str> = Vec::new();
+    names.retain(|n| {
+        !seen.contains(n) && {
+            seen.push(n);
+            true
+        }
+    });
+    names.sort_by_key(|n| place.iter().position(|p| p == n).unwrap_or(usize::MAX));
+    names
 }
 
 /// What colours, markers and dashes mean.

@@ -4,6 +4,7 @@ use super::plan::Plan;
 use crate::args::PhaseArgs;
 use crate::gpu::{self, Device};
 use crate::interrupt;
+use crate::live::Live;
 use crate::model::Task;
 use crate::progress::Line;
 use crate::session;
@@ -40,8 +41,10 @@ impl Task for Measurement<'_> {
         let stop = interrupt::flag();
         let model = plan.chosen.load(&backend, line)?;
         let mut run = Run { file: writer.path().display().to_string(), ..Run::default() };
+        let live = Live::default();
         let mut record = |record: Record| -> Result<(), ProfileError> {
             writer.append(&record)?;
+            live.see(&record);
             run.push(record);
             Ok(())
         };
@@ -59,7 +62,7 @@ impl Task for Measurement<'_> {
             record(Record::Ceiling(ceiling.clone()))?;
         }
         let measuring = Instant::now();
-        let mut progress = |p: Progress<'_>| line.update(&describe(p));
+        let mut progress = |p: Progress<'_>| line.update(&describe(p, &live));
         let mut watch = watch(args, &plan.chosen.device);
         let mut sink = Sink { record: &mut record, progress: &mut progress, stop, watch: watch.as_ref() };
         let outcome = measure_phases(&mut backend, &model, &plan.scenario, &mut sink);
@@ -155,7 +158,7 @@ fn under(tool: &str) -> Finding {
         .with_remedy("take times from a run without it, and kernels from its own report")
 }
 
-fn describe(p: Progress<'_>) -> String {
+fn describe(p: Progress<'_>, live: &Live) -> String {
     let what = match p.twin {
         None => "warm-up",
         Some(Twin::Plain) => "plain",
@@ -166,5 +169,6 @@ fn describe(p: Progress<'_>) -> String {
     } else {
         String::new()
     };
-    format!("{} {what}  {}/{}  {:.0} s{left}", p.version, p.done + 1, p.total, p.elapsed_s)
+    let times = live.of(p.version);
+    format!("{} {what}  {}/{}{times}  {:.0} s{left}", p.version, p.done + 1, p.total, p.elapsed_s)
 }

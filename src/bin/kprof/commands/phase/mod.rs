@@ -39,7 +39,11 @@ pub(crate) fn run(args: &PhaseArgs) -> anyhow::Result<()> {
     if run.complete {
         return save(args, &run);
     }
-    Err(Interrupted(format!("{} holds what was measured until then", run.file)).into())
+    Err(Interrupted(format!(
+        "{0} holds what was measured until then; kprof phase --load {0} reports it again",
+        run.file
+    ))
+    .into())
 }
 
 /// Keeps the run as a baseline, where that is asked for.

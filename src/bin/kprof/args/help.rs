@@ -24,7 +24,10 @@ const JOBS: &[(&str, &[&str])] = &[
     ("Take in what others measured", &["roofline", "ncu", "import", "convert"]),
     ("Compare", &["compare", "regress", "history"]),
     ("Show", &["plot", "report", "view"]),
-    ("Know before", &["estimate", "versions", "doctor", "devices", "schema", "completions", "man"]),
+    (
+        "Know before",
+        &["estimate", "versions", "doctor", "devices", "kernels", "schema", "completions", "man"],
+    ),
 ];
 
 const EXAMPLES: &str = "\

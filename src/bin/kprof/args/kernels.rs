@@ -7,7 +7,12 @@ use kprof::llm::DType;
 #[command(
     about = "Check kprof's CUDA kernels on this GPU against arithmetic on the host",
     long_about = "Check kprof's CUDA kernels on this GPU against arithmetic in f64 on the host, on small shapes with ragged \
-    edges: for a GPU or a driver that is new to kprof. Exit code 1 where one is wrong."
+    edges: for a GPU or a driver that is new to kprof. Exit code 1 where one is wrong.",
+    after_help = "\
+Examples:
+  kprof kernels                          every kernel on the first GPU
+  kprof kernels --device cuda:1 --all    every shape, on the second
+  kprof kernels --preset tiny            whole passes of a model too"
 )]
 pub(crate) struct KernelsArgs {
     /// Which GPU: cuda, cuda:N or cuda:UUID

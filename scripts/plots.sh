@@ -22,7 +22,8 @@ mkdir -p plots
 {
     echo '# Recorded runs'
     echo
-    echo 'Each folder holds one run file of `kprof phase`; `scripts/record.sh` makes them and `scripts/plots.sh` this list.'
+    echo 'Each folder holds run files: `run.jsonl` of `kprof phase`, others of the benchmark that they are named after.'
+    echo '`scripts/record.sh` makes them and `scripts/plots.sh` this list.'
     echo
     echo 'Trained models and their recipes: [models](models/README.md).'
     echo
@@ -49,6 +50,33 @@ for run in profiles/*/run.jsonl; do
     heading=$(head -n 2 "plots/$name.txt" | paste -sd'|' - | sed 's/|/, /; s/^kprof phase *//')
     started=$(head -n 1 "$run" | grep -o '"started":"[^"]*"' | cut -d'"' -f4)
     echo "| [$name]($name/run.jsonl) | $heading | $started |" >>"$runs"
+done
+
+# Of the other benchmarks' files: each its figures, which are named after what they show.
+figure() { # figure, files…
+    local kind=$1 files=() name
+    shift
+    for file in "$@"; do [ -f "$file" ] && files+=("$file"); done
+    [ ${#files[@]} -eq $# ] || return 0
+    name=$(basename "$(dirname "$1")")
+    "$kprof" plot "${files[@]}" --figure "$kind" --format svg,png --out "plots/$name" 2>/dev/null
+    local links
+    links=$(printf '[%s](../%s), ' $(printf '%s %s ' $(for f in "${files[@]}"; do echo "$f $f"; done)))
+    echo "| [$name/$kind.svg]($name/$kind.svg) | ${links%, } | \`kprof plot ${files[*]} --figure $kind --out plots/$name\` |" >>"$index"
+}
+for folder in profiles/*/; do
+    folder=${folder%/}
+    for kind in latency memory capacity crossover perplexity; do
+        file=$folder/$kind.jsonl
+        figure "$kind" "$file"
+        [ -f "$file" ] || continue
+        name=$(basename "$folder")
+        heading=$("$kprof" "$kind" --load "$file" 2>/dev/null | head -n 2 | paste -sd'|' - | sed 's/|/, /; s/^kprof *//')
+        started=$(head -n 1 "$file" | grep -o '"started":"[^"]*"' | cut -d'"' -f4)
+        echo "| [$name/$kind]($name/$kind.jsonl) | $heading | $started |" >>"$runs"
+    done
+    figure roofline-trajectory "$folder/crossover.jsonl"
+    figure pareto "$folder/phase.jsonl" "$folder/perplexity.jsonl"
 done
 
 # The README shows one run: the table between the markers is what kprof printed for it.

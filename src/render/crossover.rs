@@ -111,11 +111,12 @@ pub fn crossover_lines(report: &CrossoverReport) -> Vec<String> {
 
 fn batch_line(report: &CrossoverReport, b: &BatchCrossover) -> String {
     let (old, new) = (&report.old, &report.new);
-    let fit = b.crossing.map_or(String::new(), |c| {
-        let interval =
-            c.interval.map_or(String::new(), |i| format!(" {}", bracketed(i, |v| format!("{v:.0}"))));
-        let beyond = if c.value > b.up_to as f64 { ", beyond what was measured" } else { "" };
-        format!("; lines fitted to both meet at {:.0}{interval} tokens{beyond}", c.value)
+    // Where lines meet is nothing to go by without an interval: some of the resampled ones do not.
+    let known = b.crossing.and_then(|c| Some((c.value, c.interval?)));
+    let fit = known.map_or(String::new(), |(at, interval)| {
+        let beyond = if at > b.up_to as f64 { ", beyond what was measured" } else { "" };
+        let range = bracketed(interval, |v| format!("{v:.0}"));
+        format!("; lines fitted to both meet at {at:.0} {range} tokens{beyond}")
     });
     match b.pays_from {
         Some(context) => {

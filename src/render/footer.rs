@@ -3,7 +3,7 @@
 use crate::profile::{KprofInfo, ProfilerInfo, Run};
 
 /// Which kprof drew it (`drawn_by`) and which measured, where that differs; devices, files and dates.
-pub fn footer(runs: &[Run], drawn_by: &KprofInfo) -> String {
+pub fn footer<'a>(runs: impl IntoIterator<Item = &'a Run>, drawn_by: &KprofInfo) -> String {
     let mut parts = vec![format!("kprof {}", program(drawn_by))];
     let mut add = |part: String| {
         if !part.is_empty() && !parts.contains(&part) {

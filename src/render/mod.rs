@@ -63,7 +63,9 @@ pub use launches::{
 pub use machine::machine_lines;
 pub use memory::{memory_csv, memory_heading, memory_json, memory_lines, memory_table};
 pub use nanogpt::nanogpt_jsonl;
-pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table};
+pub use phases::{
+    comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table, phase_table_with_bars,
+};
 pub use quality::{
     quality_csv, quality_heading, quality_json, quality_lines, quality_markdown, quality_table,
 };

@@ -2,6 +2,7 @@
 
 use super::roofline_export::{to_csv, to_json};
 use super::table::{Column, Table, in_scale, in_wide_scale, or_na, percent, signed_percent, significant};
+use super::terminal::{Glyphs, bar};
 use crate::llm::Stage;
 use crate::profile::CacheState;
 use crate::roofline::{Bound, Comparison, PhaseReport, PhaseRow, StageReport};
@@ -32,13 +33,25 @@ pub fn phase_heading(report: &PhaseReport) -> String {
     )
 }
 
+/// Characters of a bar of shares.
+const BAR: usize = 10;
+
 /// The breakdown: a row per version, stage and phase, times per step.
 pub fn phase_table(report: &PhaseReport) -> Table {
+    table(report, None)
+}
+
+/// The same for a terminal: with a bar for each phase's share, where the table has the width for it.
+pub fn phase_table_with_bars(report: &PhaseReport, glyphs: Glyphs) -> Table {
+    table(report, Some(glyphs))
+}
+
+fn table(report: &PhaseReport, bars: Option<Glyphs>) -> Table {
     let rows = || report.stages.iter().flat_map(|s| s.phases.named()).map(|(_, row)| row);
     let time = Scale::for_values(rows().filter_map(|r| r.time_s), Seconds::UNIT);
     let flops = Scale::for_values(rows().filter_map(|r| r.work.achieved_flop_per_s), FlopRate::UNIT);
     let bytes = Scale::for_values(rows().filter_map(|r| r.work.achieved_byte_per_s), "B/s");
-    let mut table = Table::new(vec![
+    let mut columns = vec![
         Column::text("version"),
         Column::text("stage"),
         Column::text("phase"),
@@ -50,13 +63,23 @@ pub fn phase_table(report: &PhaseReport) -> Table {
         Column::number("FLOP/B", ""),
         Column::number("of ceiling", "%").dispensable(2),
         Column::text("bound"),
-    ]);
+    ];
+    let after_share = 6;
+    if bars.is_some() {
+        columns.insert(after_share, Column::text(" ".repeat(BAR)).dispensable(4));
+    }
+    let mut table = Table::new(columns);
     for stage in &report.stages {
         table.space();
         for (i, (name, row)) in stage.phases.named().into_iter().enumerate() {
             let first = |text: &str| if i == 0 { text.to_string() } else { String::new() };
             let mut cells = vec![first(&stage.version), first(stage.stage.name()), name.to_string()];
             cells.extend(cells_of(row, &time, &flops, &bytes));
+            if let Some(glyphs) = bars {
+                // The whole has no bar: it would be the longest, and say nothing.
+                let part = row.share.filter(|_| name != "total").unwrap_or(0.0);
+                cells.insert(after_share, bar(part, BAR, glyphs));
+            }
             table.push(cells);
         }
     }
@@ -227,6 +250,24 @@ mod tests {
         assert_eq!(text.lines().count(), 2 + 24 + 3, "{text}");
         assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
         assert!(phase_table(&report).to_terminal(120).contains("95 % interval"));
+    }
+
+    #[test]
+    fn bars_of_shares_stand_in_the_table_where_it_is_wide_enough() {
+        let report = PhaseReport::new(&phase_run(), &[]);
+        for (glyphs, block) in [(Glyphs::Unicode, '█'), (Glyphs::Ascii, '#')] {
+            let table = phase_table_with_bars(&report, glyphs);
+            let wide = table.to_terminal(120);
+            let bars = |line: &str| line.chars().filter(|c| *c == block).count();
+            let attention = wide.lines().filter(|l| l.contains("attention")).map(bars).max().unwrap();
+            assert!((1..=9).contains(&attention), "{wide}");
+            assert!(wide.lines().filter(|l| l.contains("total")).all(|l| bars(l) == 0), "{wide}");
+            assert!(
+                wide.lines().all(|l| l.chars().count() <= 120) && wide.contains("95 % interval"),
+                "{wide}"
+            );
+            assert_eq!(table.to_terminal(80), phase_table(&report).to_terminal(80), "no room at 80 columns");
+        }
     }
 
     #[test]

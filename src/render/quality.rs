@@ -73,7 +73,7 @@ fn noise_free(kl: f64) -> f64 {
 }
 
 /// A fraction as signed per cent: three decimals where it is small, none of it written as 0 that is not.
-fn percent(fraction: f64) -> String {
+pub(super) fn percent(fraction: f64) -> String {
     match fraction * 100.0 {
         p if p.abs() >= 99.5 => format!("{p:+.0}"),
         p if p.abs() >= 9.95 => format!("{p:+.1}"),

@@ -26,6 +26,7 @@ mod report;
 #[cfg(test)]
 pub(crate) mod samples;
 mod selection;
+mod shapes;
 mod steps;
 mod sums;
 mod timeline;
@@ -54,6 +55,7 @@ pub use report::{
     StageReport, WorkRow,
 };
 pub use selection::Selection;
+pub use shapes::{ShapePoint, decode_shapes};
 pub use steps::{phase_points, step_floor};
 pub use timeline::{COMMUNICATION, ClassTime, CopyTime, DeviceTime, TimelineBuilder, TimelineReport};
 pub use versus::{Change, Saving, changes, one_sided, savings};

@@ -5,7 +5,7 @@ use super::ceilings::CeilingSet;
 use super::point::{FlopCounts, Level, Origin, Point};
 use super::report::{PhaseReport, PhaseRow, StageReport};
 use crate::hw::{Ceiling, ComputeUnit, Precision};
-use crate::llm::{DType, Phase, StepShape, Work};
+use crate::llm::{DType, Phase, Stage, StepShape, Work};
 use crate::profile::{Measured, PlanRecord, PlannedOp, Run, StepRecord};
 
 /// The mean work and floor per step of every op of a plan.
@@ -95,18 +95,88 @@ fn precision(dtype: DType) -> Precision {
 /// `chosen` ceilings come before the run's own.
 pub fn phase_points(run: &Run, chosen: &[Ceiling]) -> Vec<Point> {
     let report = PhaseReport::new(run, chosen);
-    let ceilings = CeilingSet::new(report.ceilings.clone());
-    let dtype = run.manifest.as_ref().and_then(|m| m.config.as_ref()).map(|c| c.dtype);
-    let device = run.manifest.as_ref().map(|m| m.device.name.clone());
-    let context = Context { file: &run.file, device, dtype, ceilings };
+    let context = Context::of(run, CeilingSet::new(report.ceilings.clone()));
     report.stages.iter().flat_map(|stage| stage_points(stage, &context)).collect()
 }
 
-struct Context<'a> {
-    file: &'a str,
-    device: Option<String>,
-    dtype: Option<DType>,
-    ceilings: CeilingSet,
+pub(super) struct Context<'a> {
+    pub(super) file: &'a str,
+    pub(super) device: Option<String>,
+    pub(super) dtype: Option<DType>,
+    pub(super) ceilings: CeilingSet,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn of(run: &'a Run, ceilings: CeilingSet) -> Self {
+        let dtype = run.manifest.as_ref().and_then(|m| m.config.as_ref()).map(|c| c.dtype);
+        let device = run.manifest.as_ref().map(|m| m.device.name.clone());
+        Self { file: &run.file, device, dtype, ceilings }
+    }
+
+    /// The names of the ceilings that `work` is held against; without it, or without a type, bandwidth alone.
+    pub(super) fn used(&self, work: Option<&Work>) -> Vec<String> {
+        let mut names: Vec<String> = self.ceilings.dram().map(|c| c.name()).into_iter().collect();
+        let (Some(dtype), Some(work)) = (self.dtype, work) else { return names };
+        let peaks = demands(work, dtype, &self.ceilings)
+            .into_iter()
+            .filter(|d| d.flops > 0.0)
+            .filter_map(|d| Some(self.ceilings.compute(&d)?.name()));
+        for name in peaks {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// A whole step of analytic work, held against nothing yet.
+    pub(super) fn step(
+        &self,
+        version: &str,
+        stage: Stage,
+        flops: Option<Measured>,
+        bytes: Option<Measured>,
+    ) -> Point {
+        let of = |dtype| if self.dtype == Some(dtype) { flops.clone() } else { None };
+        Point {
+            level: Level::Stage,
+            file: self.file.to_string(),
+            launch: None,
+            kernel: None,
+            short_name: None,
+            group: None,
+            launches: 1,
+            device: self.device.clone(),
+            version: Some(version.to_string()),
+            stage: Some(stage),
+            phase: None,
+            class: None,
+            time: None,
+            share: None,
+            bytes,
+            byte_origin: Origin::Analytic,
+            l2_bytes: None,
+            l1_bytes: None,
+            dram_percent: None,
+            sm_percent: None,
+            rates: None,
+            flops: FlopCounts {
+                fp32: of(DType::F32),
+                fp16: of(DType::F16),
+                fp16_packed: of(DType::F16),
+                total: flops.clone(),
+                ..FlopCounts::default()
+            },
+            flop_origin: Origin::Analytic,
+            flops_complete: flops.is_some(),
+            traced: false,
+            missing: Vec::new(),
+            floor: None,
+            bound: Bound::Unknown,
+            used_ceilings: Vec::new(),
+            ceilings: self.ceilings.clone(),
+        }
+    }
 }
 
 fn stage_points(stage: &StageReport, context: &Context<'_>) -> Vec<Point> {
@@ -120,78 +190,32 @@ fn stage_points(stage: &StageReport, context: &Context<'_>) -> Vec<Point> {
 
 fn point(stage: &StageReport, phase: Option<Phase>, row: &PhaseRow, context: &Context<'_>) -> Point {
     let analytic = |value: Option<f64>| Some(Measured::new(value?, "analytic: Op::work, mean over steps"));
-    let total = analytic(row.work.flops);
-    let of = |dtype| if context.dtype == Some(dtype) { total.clone() } else { None };
     Point {
         level: if phase.is_some() { Level::Phase } else { Level::Stage },
-        file: context.file.to_string(),
-        launch: None,
-        kernel: None,
-        short_name: None,
-        group: None,
-        launches: 1,
-        device: context.device.clone(),
-        version: Some(stage.version.clone()),
-        stage: Some(stage.stage),
         phase,
-        class: None,
         time: row
             .time_s
             .map(|t| Measured::new(t, "instrumented twin: mean over steps, median over repetitions")),
         share: row.share,
-        bytes: analytic(row.work.bytes),
-        byte_origin: Origin::Analytic,
-        l2_bytes: None,
-        l1_bytes: None,
-        dram_percent: None,
-        sm_percent: None,
-        rates: None,
-        flops: FlopCounts {
-            fp32: of(DType::F32),
-            fp16: of(DType::F16),
-            fp16_packed: of(DType::F16),
-            total: total.clone(),
-            ..FlopCounts::default()
-        },
-        flop_origin: Origin::Analytic,
-        flops_complete: total.is_some(),
-        traced: false,
-        missing: Vec::new(),
         floor: row.work.floor,
         bound: row.work.bound.unwrap_or(Bound::Unknown),
         used_ceilings: used(row, context),
-        ceilings: context.ceilings.clone(),
+        ..context.step(&stage.version, stage.stage, analytic(row.work.flops), analytic(row.work.bytes))
     }
 }
 
 fn used(row: &PhaseRow, context: &Context<'_>) -> Vec<String> {
-    let mut names: Vec<String> = context.ceilings.dram().map(|c| c.name()).into_iter().collect();
-    let (Some(dtype), Some(flops), Some(matmul)) = (context.dtype, row.work.flops, row.work.matmul_flops)
-    else {
-        return names;
-    };
-    let work = Work {
+    let work = row.work.flops.zip(row.work.matmul_flops).map(|(flops, matmul)| Work {
         matmul_flops: crate::units::Flops(matmul),
         elementwise_flops: crate::units::Flops(flops - matmul),
         ..Work::default()
-    };
-    let peaks = demands(&work, dtype, &context.ceilings)
-        .into_iter()
-        .filter(|d| d.flops > 0.0)
-        .filter_map(|d| Some(context.ceilings.compute(&d)?.name()));
-    for name in peaks {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
+    });
+    context.used(work.as_ref())
 }
-
 #[cfg(test)]
 mod tests {
     use super::super::samples::phase_run;
     use super::*;
-    use crate::llm::Stage;
 
     #[test]
     fn a_run_gives_its_phases_and_stages_as_points_of_analytic_work() {

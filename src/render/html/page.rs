@@ -1,13 +1,14 @@
 //! The whole page: head, verdict, findings, sections, scripts.
 
+use super::benchmarks::Benchmarks;
+use super::compared::Compared;
 use super::sections::{self, Section};
 use super::text::{escaped, list};
-use super::verdict;
-use crate::compare::{PairReport, Subject, compare_pair};
-use crate::profile::{Finding, Run};
+use super::verdict::{self, Told};
+use crate::compare::PairReport;
+use crate::profile::{Finding, KprofInfo, Run};
+use crate::render::footer;
 use crate::render::plot::{FigureInput, Theme};
-use crate::roofline::PhaseReport;
-use crate::stats::DEFAULT_THRESHOLD;
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("style.css");
@@ -15,18 +16,20 @@ const DARK: &str = include_str!("dark.css");
 const SCRIPTS: [&str; 2] = [include_str!("tables.js"), include_str!("roofline.js")];
 
 /// What the page says besides what is in the runs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ReportOptions {
     /// The title; a plain one where there is none.
     pub title: Option<String>,
-    /// Provenance: program, device, files, date.
-    pub footer: String,
+    /// The kprof that makes the page: every figure names it, the runs that it is drawn from, and where those are from.
+    pub drawn_by: KprofInfo,
 }
 
 /// The page of all runs.
 pub fn report_html(input: &FigureInput, options: &ReportOptions) -> String {
-    let pairs = pairs(input);
-    let sections = sections::all(input, &pairs, options);
+    let compared = Compared::of(input);
+    let benchmarks: Vec<Benchmarks> =
+        input.runs.iter().map(|run| Benchmarks::of(run, &input.ceilings.chosen)).collect();
+    let sections = sections::all(input, &compared, &benchmarks, options);
     let title = options.title.clone().unwrap_or_else(|| title(input));
     let mut out = String::new();
     // Nothing may be loaded: the page is all there is.
@@ -42,12 +45,12 @@ pub fn report_html(input: &FigureInput, options: &ReportOptions) -> String {
         escaped(&subtitle(input)),
         navigation(&sections),
     );
-    out.push_str(&verdict_section(input, &pairs));
+    out.push_str(&verdict_section(input, &compared.pairs, &benchmarks));
     for Section { id, title, html } in &sections {
         let _ = write!(out, "<section id=\"{id}\">\n<h2>{title}</h2>\n{html}</section>\n");
     }
     out.push_str(&definitions(input));
-    let _ = write!(out, "</main>\n<footer>{}</footer>\n", escaped(&options.footer));
+    let _ = write!(out, "</main>\n<footer>{}</footer>\n", escaped(&footer(&input.runs, &options.drawn_by)));
     for script in SCRIPTS {
         let _ = write!(out, "<script>\n{script}</script>\n");
     }
@@ -89,14 +92,13 @@ fn subtitle(input: &FigureInput) -> String {
     let of = |run: &Run| {
         let m = run.manifest.as_ref()?;
         let c = m.config.as_ref()?;
-        Some(format!(
-            "{} on {}, prompt {}, {} output tokens, batch {}",
-            c.implementation_and_instructions(),
-            m.device.name,
-            c.prompt_length,
-            c.tokens,
-            c.batch
-        ))
+        // Of searches and sweeps, shapes are what is varied.
+        let shape = match c.benchmark.as_str() {
+            "phase" => format!(", prompt {}, {} output tokens, batch {}", c.prompt_length, c.tokens, c.batch),
+            _ => String::new(),
+        };
+        let (how, device) = (c.implementation_and_instructions(), &m.device.name);
+        Some(format!("kprof {}: {how} on {device}{shape}", c.benchmark))
     };
     let mut lines: Vec<String> = input.runs.iter().filter_map(of).collect();
     lines.dedup();
@@ -110,45 +112,18 @@ fn navigation(sections: &[Section]) -> String {
     format!("<nav aria-label=\"Sections\"><ul>{entries}</ul></nav>\n")
 }
 
-/// Each version against the first of its run, and each later run's versions against the first run's.
-fn pairs(input: &FigureInput) -> Vec<PairReport> {
-    let mut found = Vec::new();
+fn verdict_section(input: &FigureInput, pairs: &[PairReport], benchmarks: &[Benchmarks]) -> String {
     let several = input.runs.len() > 1;
-    let name = |s: Subject<'_>| {
-        let label = input.runs.iter().position(|r| std::ptr::eq(r, s.run)).map(|i| &input.labels[i]);
-        label.filter(|_| several).map_or(s.version.to_string(), |label| format!("{} of {label}", s.version))
+    let told = |(i, run): (usize, _)| Told {
+        name: several.then_some(input.labels[i].as_str()),
+        run,
+        report: input.reports[i].as_ref(),
+        benchmarks: &benchmarks[i],
     };
-    let compare = |old: Subject<'_>, new: Subject<'_>| {
-        let pair = compare_pair(old, new, DEFAULT_THRESHOLD);
-        PairReport { old: name(old), new: name(new), ..pair }
-    };
-    let first_run = input.runs.iter().find(|r| !r.steps.is_empty());
-    for run in &input.runs {
-        let versions = run.versions();
-        let against = versions.iter().copied().find(|v| input.against.as_deref().is_none_or(|a| a == *v));
-        let Some(against) = against.or(versions.first().copied()) else { continue };
-        for version in versions.iter().copied().filter(|v| *v != against) {
-            found.push(compare(Subject { run, version: against }, Subject { run, version }));
-        }
-        let Some(first) = first_run.filter(|f| !std::ptr::eq(*f, run)) else { continue };
-        for version in versions.iter().copied().filter(|v| first.versions().contains(v)) {
-            found.push(compare(Subject { run: first, version }, Subject { run, version }));
-        }
-    }
-    found
-}
-
-fn verdict_section(input: &FigureInput, pairs: &[PairReport]) -> String {
-    let several = input.runs.len() > 1;
-    let named: Vec<(Option<&str>, &Run, Option<&PhaseReport>)> = input
-        .runs
-        .iter()
-        .enumerate()
-        .map(|(i, run)| (several.then_some(input.labels[i].as_str()), run, input.reports[i].as_ref()))
-        .collect();
+    let named: Vec<Told<'_>> = input.runs.iter().enumerate().map(told).collect();
     let sentences = verdict::sentences(&named, &input.roofline, pairs);
     let items: String = sentences.iter().map(|s| format!("<li>{}</li>\n", escaped(s))).collect();
-    let findings = input.findings();
+    let findings = input.findings(benchmarks.iter().flat_map(Benchmarks::findings).collect());
     let told = if findings.is_empty() {
         "<p class=\"note\">No finding: nothing that the reader has to know before believing the numbers.</p>\n".to_string()
     } else {

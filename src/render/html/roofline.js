@@ -66,6 +66,14 @@
     return Array.from({ length: corners }, (_, i) => `${(x + r * scale * Math.cos(at(i))).toFixed(1)},${(y + r * scale * Math.sin(at(i))).toFixed(1)}`).join(" ");
   };
   let frame, at, svg;
+  // How wide a text of the chart is; its height is that of a line.
+  const LINE = 13;
+  const ruler = document.createElement("canvas").getContext("2d");
+  const widthOf = (text) => {
+    const style = getComputedStyle(box);
+    ruler.font = `11px ${style.getPropertyValue("--chart-font") || style.fontFamily}`;
+    return ruler.measureText(text).width;
+  };
   const tick = (e, scale) => {
     const v = 10 ** e / scale;
     return v >= 1e-3 && v < 1e5 ? String(Number(v.toPrecision(6))) : `1e${Math.round(Math.log10(v))}`;
@@ -73,8 +81,9 @@
   const draw = () => {
     const focused = document.activeElement?.dataset?.id;
     const width = Math.max(280, box.clientWidth), height = Math.max(340, Math.min(620, width * 0.62));
-    frame = { x0: 58, y0: 16, x1: width - 12, y1: height - 44 };
     const { x, y } = state.view;
+    const widest = Math.max(...ticks(y, prefixed()[0]).map(([, label]) => widthOf(label)));
+    frame = { x0: Math.max(58, 30 + widest), y0: 16, x1: width - 12, y1: height - 44 };
     at = (i, r) => [
       frame.x0 + ((Math.log10(i) - x[0]) / (x[1] - x[0])) * (frame.x1 - frame.x0),
       frame.y1 - ((Math.log10(r) - y[0]) / (y[1] - y[0])) * (frame.y1 - frame.y0),
@@ -90,26 +99,36 @@
     svg = fresh;
     if (focused !== undefined) svg.querySelector(`[data-id="${focused}"]`)?.focus({ preventScroll: true });
   };
+  // Where the ticks of an axis are, and what stands there; rates are divided by their prefix.
+  const ticks = ([low, high], scale) => {
+    const decades = Array.from({ length: Math.floor(high) - Math.ceil(low) + 1 }, (_, i) => Math.ceil(low) + i);
+    if (decades.length > 1) return decades.map((e) => [e, tick(e, scale)]);
+    const between = Array.from({ length: 5 }, (_, i) => low + ((high - low) * i) / 4);
+    return between.map((e) => [e, String(Number((10 ** e / scale).toPrecision(3)))]);
+  };
+  const prefixed = () => {
+    const { y } = state.view, middle = 10 ** ((y[0] + y[1]) / 2);
+    return PREFIXES.find(([f]) => middle >= f) ?? [1, ""];
+  };
   const axes = (parent, width, height) => {
     const { x, y } = state.view;
-    const middle = 10 ** ((y[0] + y[1]) / 2);
-    const [scale, prefix] = PREFIXES.find(([f]) => middle >= f) ?? [1, ""];
-    const decades = ([low, high]) => Array.from({ length: Math.floor(high) - Math.ceil(low) + 1 }, (_, i) => Math.ceil(low) + i);
-    const ticks = (span) => {
-      const found = decades(span);
-      if (found.length > 1) return found;
-      const steps = Array.from({ length: 5 }, (_, i) => span[0] + ((span[1] - span[0]) * i) / 4);
-      return steps;
-    };
-    for (const e of ticks(x)) {
-      const [px] = at(10 ** e, 1);
+    const [scale, prefix] = prefixed();
+    // A label that would touch the one before it is left out; its line stays.
+    let free = -Infinity;
+    for (const [e, label] of ticks(x, 1)) {
+      const [px] = at(10 ** e, 1), half = widthOf(label) / 2;
       el("line", { class: "grid", x1: px, x2: px, y1: frame.y0, y2: frame.y1 }, parent);
-      el("text", { x: px, y: frame.y1 + 18, "text-anchor": "middle" }, parent).textContent = Number.isInteger(e) ? tick(e, 1) : (10 ** e).toPrecision(3);
+      if (px - half < free || px - half < 2 || px + half > width - 1) continue;
+      free = px + half + 6;
+      el("text", { x: px, y: frame.y1 + 18, "text-anchor": "middle" }, parent).textContent = label;
     }
-    for (const e of ticks(y)) {
+    free = Infinity;
+    for (const [e, label] of ticks(y, scale)) {
       const [, py] = at(1, 10 ** e);
       el("line", { class: "grid", x1: frame.x0, x2: frame.x1, y1: py, y2: py }, parent);
-      el("text", { x: frame.x0 - 6, y: py + 4, "text-anchor": "end" }, parent).textContent = Number.isInteger(e) ? tick(e, scale) : (10 ** e / scale).toPrecision(3);
+      if (py + LINE / 2 > free) continue;
+      free = py - LINE / 2 - 2;
+      el("text", { x: frame.x0 - 6, y: py + 4, "text-anchor": "end" }, parent).textContent = label;
     }
     el("text", { x: (frame.x0 + frame.x1) / 2, y: height - 8, "text-anchor": "middle" }, parent).textContent = "arithmetic intensity [FLOP/B]";
     const turned = { x: 13, y: (frame.y0 + frame.y1) / 2, "text-anchor": "middle", transform: `rotate(-90 13 ${(frame.y0 + frame.y1) / 2})` };
@@ -121,11 +140,20 @@
     const steep = Math.max(0, ...on.filter((c) => c.bandwidth).map((c) => c.value));
     // Where there is little room, the lines that points are held against have names; the filters name the others.
     const narrow = frame.x1 - frame.x0 < 520;
+    // Corners of the texts that are there; a text is written where it is inside the frame and meets none of them.
     const taken = [];
-    // Squares along a text; it is written where none meets one that is taken.
-    const free = (squares) => squares.every(([x, y]) => x > frame.x0 && x < frame.x1 && y > frame.y0 && y < frame.y1
-      && taken.every(([tx, ty]) => Math.abs(tx - x) > 11 || Math.abs(ty - y) > 11));
-    const squares = (x, y, slope, length) => Array.from({ length: Math.ceil(length / 8) }, (_, i) => [x + Math.cos(slope) * (i + 0.5) * 8, y + Math.sin(slope) * (i + 0.5) * 8]);
+    const corners = (x, y, slope, length) => {
+      const [cos, sin] = [Math.cos(slope), Math.sin(slope)];
+      return [[-2, -8], [length + 2, -8], [length + 2, 8], [-2, 8]].map(([u, v]) => [x + u * cos - v * sin, y + u * sin + v * cos]);
+    };
+    // Two turned rectangles meet unless a line along a side of one of them keeps them apart.
+    const meet = (a, b) => [a, b].every((r) => [0, 1].every((i) => {
+      const [nx, ny] = [r[i + 1][1] - r[i][1], r[i][0] - r[i + 1][0]];
+      const span = (q) => { const d = q.map(([px, py]) => px * nx + py * ny); return [Math.min(...d), Math.max(...d)]; };
+      const [a0, a1] = span(a), [b0, b1] = span(b);
+      return a0 < b1 && b0 < a1;
+    }));
+    const free = (r) => r.every(([px, py]) => px > frame.x0 && px < frame.x1 && py > frame.y0 && py < frame.y1) && !taken.some((t) => meet(t, r));
     for (const c of on) {
       const [low, high] = [10 ** (state.view.x[0] - 1), 10 ** (state.view.x[1] + 1)];
       const from = c.bandwidth ? [low, c.value * low] : [steep > 0 ? c.value / steep : low, c.value];
@@ -134,18 +162,19 @@
       el("line", { x1, y1, x2, y2, class: c.bandwidth && !c.dram ? "cache" : "roof" }, parent);
       if (narrow && c.bandwidth && !c.dram) continue;
       const name = narrow ? c.text : `${c.name} ${c.text}`;
-      const slope = Math.atan2(y2 - y1, x2 - x1), length = 6.6 * name.length;
+      const slope = Math.atan2(y2 - y1, x2 - x1), length = widthOf(name);
       // Over the line, along it, from its lower end on; a level line from its right end.
       const places = Array.from({ length: 60 }, (_, i) => {
         const along = c.bandwidth ? i * 12 : Math.hypot(x2 - x1, y2 - y1) - length - 12 * i;
         const sides = c.bandwidth ? [-9] : [-9, 10];
         return sides.map((side) => [x1 + Math.cos(slope) * along - Math.sin(slope) * side, y1 + Math.sin(slope) * along + Math.cos(slope) * side]);
       }).flat();
-      const place = places.find(([x, y]) => free(squares(x, y, slope, length)));
+      const place = places.find(([x, y]) => free(corners(x, y, slope, length)));
       if (!place) continue;
-      taken.push(...squares(...place, slope, length));
+      taken.push(corners(...place, slope, length));
       const [x, y] = place;
-      el("text", { class: "halo", x, y: y + 4, transform: `rotate(${((slope * 180) / Math.PI).toFixed(1)} ${x.toFixed(1)} ${y.toFixed(1)})` }, parent).textContent = name;
+      // In the middle of its line, in the turned frame.
+      el("text", { class: "halo", x, y, dy: 4, transform: `rotate(${((slope * 180) / Math.PI).toFixed(1)} ${x.toFixed(1)} ${y.toFixed(1)})` }, parent).textContent = name;
     }
   };
   const points = (parent) => {

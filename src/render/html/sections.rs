@@ -1,14 +1,13 @@
 //! The sections of the page: each with what it says, the figures of the table of figures that belong to it, and tables.
 
+use super::benchmarks::Benchmarks;
+use super::compared::Compared;
 use super::page::ReportOptions;
 use super::text::{escaped, table};
 use super::{environment, points};
-use crate::compare::PairReport;
 use crate::render::plot::{ChartOptions, FIGURES, FigureInput};
 use crate::render::table::{Column, Table, in_wide_scale, or_na, percent, significant};
-use crate::render::{
-    compare_heading, compare_table, contributions_table, latency_table, machine_lines, phase_table,
-};
+use crate::render::{footer, latency_table, machine_lines, phase_table};
 use crate::roofline::{Bound, PhaseReport};
 use crate::units::{Scale, Seconds};
 
@@ -28,18 +27,23 @@ const FIGURES_OF: &[(&str, &[&str])] = &[
     ("machine", &["telemetry"]),
 ];
 
-pub(super) fn all(input: &FigureInput, pairs: &[PairReport], options: &ReportOptions) -> Vec<Section> {
+pub(super) fn all(
+    input: &FigureInput,
+    compared: &Compared,
+    benchmarks: &[Benchmarks],
+    options: &ReportOptions,
+) -> Vec<Section> {
     let of = |id: &str| figures(id, input, options);
     let lengths = options.more_figures(FIGURES_OF);
     let sections = [
         Section { id: "roofline", title: "Roofline", html: roofline(input, options) },
         Section { id: "phases", title: "Where the time goes", html: of("phases") + &phases(input) },
-        Section { id: "versions", title: "Versions and runs", html: of("versions") + &compared(pairs) },
+        Section { id: "versions", title: "Versions and runs", html: of("versions") + &compared.html(input) },
         Section { id: "kernels", title: "Kernels", html: of("kernels") },
         Section {
             id: "lengths",
             title: "Lengths, memory and quality",
-            html: drawn(&lengths, input, options),
+            html: drawn(&lengths, input, options) + &tables(input, benchmarks),
         },
         Section { id: "samples", title: "Samples", html: of("samples") },
         Section { id: "machine", title: "The machine", html: of("machine") + &machine(input) },
@@ -67,9 +71,10 @@ fn figures(section: &str, input: &FigureInput, options: &ReportOptions) -> Strin
 
 /// The figures of these names that the runs have the records for.
 fn drawn(names: &[&str], input: &FigureInput, options: &ReportOptions) -> String {
-    let chart = ChartOptions { footer: options.footer.clone(), ..ChartOptions::default() };
     let draw = |name: &&str| {
         let kind = FIGURES.iter().find(|f| f.name == *name)?;
+        let footer = footer(kind.runs(input), &options.drawn_by);
+        let chart = ChartOptions { footer, ..ChartOptions::default() };
         let figure = kind.draw(input, &chart).ok()?;
         Some(figure_html(kind.name, &figure.svg, kind.shows))
     };
@@ -174,16 +179,10 @@ fn ops(report: &PhaseReport) -> Table {
     table
 }
 
-fn compared(pairs: &[PairReport]) -> String {
-    let of = |pair: &PairReport| {
-        format!(
-            "<h3>{}</h3>\n{}<p class=\"note\">What the change is made of: the parts add up to it.</p>\n{}",
-            escaped(compare_heading(pair).trim()),
-            table(&compare_table(pair), 0),
-            table(&contributions_table(pair), 1)
-        )
-    };
-    pairs.iter().map(of).collect()
+fn tables(input: &FigureInput, benchmarks: &[Benchmarks]) -> String {
+    let several = input.runs.len() > 1;
+    let label = |i: usize| several.then_some(input.labels[i].as_str());
+    benchmarks.iter().enumerate().map(|(i, b)| b.tables(label(i))).collect()
 }
 
 fn machine(input: &FigureInput) -> String {

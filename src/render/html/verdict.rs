@@ -1,5 +1,6 @@
 //! What the runs say, in plain words: sentences made of measured numbers, each with its uncertainty where there is one.
 
+use super::benchmarks::Benchmarks;
 use crate::compare::{PairReport, TimeChange};
 use crate::llm::{Phase, Stage};
 use crate::profile::Run;
@@ -8,14 +9,23 @@ use crate::roofline::{Bound, Level, PhaseReport, Roofline, StageReport};
 use crate::stats::{Interval, Verdict};
 use crate::units::Seconds;
 
+/// A run with what was made of it.
+pub(super) struct Told<'a> {
+    /// What it is called, where there are several.
+    pub(super) name: Option<&'a str>,
+    pub(super) run: &'a Run,
+    pub(super) report: Option<&'a PhaseReport>,
+    pub(super) benchmarks: &'a Benchmarks,
+}
+
 /// The sentences of all runs; `name` says what a run is called, where there are several.
-pub(super) fn sentences(
-    runs: &[(Option<&str>, &Run, Option<&PhaseReport>)],
-    roofline: &Roofline,
-    pairs: &[PairReport],
-) -> Vec<String> {
+pub(super) fn sentences(runs: &[Told<'_>], roofline: &Roofline, pairs: &[PairReport]) -> Vec<String> {
     let mut all = Vec::new();
-    for (name, run, report) in runs {
+    // Of several runs, what changed comes first.
+    if runs.len() > 1 {
+        all.extend(pairs.iter().map(change));
+    }
+    for Told { name, run, report, benchmarks } in runs {
         let of = name.map(|n| format!("{n}: ")).unwrap_or_default();
         if run.manifest.is_some() && !run.complete {
             all.push(format!("{of}The run was interrupted: what follows is of the part until then."));
@@ -24,8 +34,11 @@ pub(super) fn sentences(
             all.extend(speed(versions).map(|s| format!("{of}{s}")));
             all.extend(bounds(versions).map(|s| format!("{of}{s}")));
         }
+        all.extend(benchmarks.sentences().into_iter().map(|s| format!("{of}{s}")));
     }
-    all.extend(pairs.iter().map(change));
+    if runs.len() < 2 {
+        all.extend(pairs.iter().map(change));
+    }
     all.extend(kernels(roofline));
     if all.is_empty() {
         all.push("The files hold nothing that was timed; the tables below show what they have.".to_string());
@@ -96,8 +109,27 @@ fn change(pair: &PairReport) -> String {
         };
         format!("{} {times}{} ({verdict})", t.what, interval.unwrap_or_default())
     };
-    let parts: Vec<String> = pair.times.iter().map(part).collect();
-    format!("{} against {}: {}.", pair.new, pair.old, parts.join("; "))
+    let mut why: Vec<&str> = pair.times.iter().filter_map(|t| t.change.reason.as_deref()).collect();
+    why.dedup();
+    let why = if why.is_empty() { String::new() } else { format!(" Not certain: {}.", why.join("; ")) };
+    let mut parts: Vec<String> = pair.times.iter().map(part).collect();
+    parts.extend(cache(pair));
+    parts.extend(pair.perplexity.map(|p| {
+        let by = |ratio: f64| format!("{:+.2}", 100.0 * (ratio - 1.0));
+        let range = p.interval.map_or(String::new(), |i| format!(" [{}, {}]", by(i.low), by(i.high)));
+        format!("perplexity {} %{range}", by(p.ratio))
+    }));
+    format!("{} against {}: {}.{why}", pair.new, pair.old, parts.join("; "))
+}
+
+/// Where one side's cache is the smaller one.
+fn cache(pair: &PairReport) -> Option<String> {
+    let (old, new) = (pair.memory.old_allocated_bytes?, pair.memory.new_allocated_bytes?);
+    match old / new {
+        ratio if !ratio.is_finite() || ratio == 0.0 || ratio == 1.0 => None,
+        ratio if ratio > 1.0 => Some(format!("its KV cache is {}x smaller", significant(Some(ratio)))),
+        ratio => Some(format!("its KV cache is {}x larger", significant(Some(1.0 / ratio)))),
+    }
 }
 
 /// Of a profiler's export: how many kernels, the longest, and what bounds the time.
@@ -133,11 +165,16 @@ mod tests {
     use crate::roofline::samples::{kernel, phase_run};
     use crate::roofline::{By, Ceilings, analyse};
 
+    fn told<'a>(name: Option<&'a str>, run: &'a Run, report: Option<&'a PhaseReport>) -> Told<'a> {
+        let benchmarks = Box::leak(Box::new(Benchmarks::of(run, &[])));
+        Told { name, run, report, benchmarks }
+    }
+
     #[test]
     fn a_run_is_told_in_times_bounds_and_shares() {
         let run = phase_run();
         let report = PhaseReport::new(&run, &[]);
-        let all = sentences(&[(None, &run, Some(&report))], &Roofline::default(), &[]);
+        let all = sentences(&[told(None, &run, Some(&report))], &Roofline::default(), &[]);
         // v1: prefill 10.1 ms, decode 5.05 ms.
         assert!(
             all.iter().any(|s| s.starts_with("v1 takes 10.1 ms to the first token") && s.contains("5.05 ms")),
@@ -152,7 +189,7 @@ mod tests {
     #[test]
     fn an_interrupted_run_says_so_first() {
         let run = Run { complete: false, ..phase_run() };
-        let all = sentences(&[(Some("a"), &run, None)], &Roofline::default(), &[]);
+        let all = sentences(&[told(Some("a"), &run, None)], &Roofline::default(), &[]);
         assert_eq!(all, ["a: The run was interrupted: what follows is of the part until then."]);
     }
 
@@ -161,7 +198,7 @@ mod tests {
         let kernels: Vec<KernelRecord> = vec![kernel("gemm", 3e-3, 1e9, 1e9), kernel("norm", 1e-3, 1e9, 1e6)];
         let run = Run { kernels, file: "x.csv".into(), ..Run::default() };
         let roofline = analyse(std::slice::from_ref(&run), By::Kernel, &Ceilings::default());
-        let all = sentences(&[(None, &run, None)], &roofline, &[]);
+        let all = sentences(&[told(None, &run, None)], &roofline, &[]);
         assert_eq!(all.len(), 1);
         assert!(
             all[0].starts_with("2 kernels take 4.00 ms in all; the longest is gemm with 75 %"),

@@ -102,6 +102,34 @@ pub(super) fn nice_ticks(low: f64, high: f64, most: usize) -> (Vec<f64>, usize) 
     ((first..=last.max(first + 1)).map(|i| i as f64 * step).collect(), decimals)
 }
 
+/// The ends of a logarithmic axis, 1, 2 or 5 times a power of ten, and its ticks: all of those between the ends, or of them
+/// so many that there are about `most`: decades, then every other decade, and so on.
+pub(super) fn log_ticks(low: f64, high: f64, most: usize) -> (f64, f64, Vec<f64>) {
+    let usable = |v: f64| v.is_finite() && v > 0.0;
+    let (low, high) = if usable(low) && usable(high) { (low, high.max(low)) } else { (1.0, 10.0) };
+    let (from, to) = ((low.log10() + 1e-9).floor() as i32, (high.log10() - 1e-9).ceil() as i32);
+    let to = to.max(from + 1);
+    // From text, so that each is the number that is nearest to it.
+    let tick = |m: i32, e: i32| format!("{m}e{e}").parse::<f64>().unwrap_or(f64::NAN);
+    let fine: Vec<f64> = (from..=to).flat_map(|e| [1, 2, 5].map(|m| tick(m, e))).collect();
+    let first = fine.iter().rposition(|t| *t <= low * (1.0 + 1e-9)).unwrap_or(0);
+    let last = fine.iter().position(|t| *t >= high * (1.0 - 1e-9)).unwrap_or(fine.len() - 1).max(first + 1);
+    let (low, high) = (fine[first], fine[last]);
+    if last - first <= most {
+        return (low, high, fine[first..=last].to_vec());
+    }
+    let decades: Vec<f64> = (from..=to).map(|e| tick(1, e)).filter(|t| (low..=high).contains(t)).collect();
+    let every = decades.len().div_ceil(most.max(1)).max(1);
+    (low, high, decades.into_iter().step_by(every).collect())
+}
+
+/// Where `value` is on an axis that is linear up to `linear` on both sides of 0, which is 1 away from it, and logarithmic
+/// beyond: sign(v) (1 + log10(|v| / linear)).
+pub(super) fn symlog(value: f64, linear: f64) -> f64 {
+    let times = value.abs() / linear;
+    value.signum() * if times <= 1.0 { times } else { 1.0 + times.log10() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +165,23 @@ mod tests {
         assert!(ticks[0] < 5.0 && *ticks.last().unwrap() > 5.0, "{ticks:?}");
         assert!(nice_ticks(0.0, 0.0, 4).0.len() > 1);
         assert!(nice_ticks(f64::INFINITY, f64::NEG_INFINITY, 4).0.len() > 1);
+    }
+
+    #[test]
+    fn logarithmic_ticks_enclose_what_they_are_for() {
+        assert_eq!(log_ticks(22.5, 989.0, 8), (20.0, 1000.0, vec![20.0, 50.0, 100.0, 200.0, 500.0, 1000.0]));
+        assert_eq!(log_ticks(0.09, 8.7, 3), (0.05, 10.0, vec![0.1, 1.0, 10.0]));
+        assert_eq!(log_ticks(0.3, 0.3, 8), (0.2, 0.5, vec![0.2, 0.5]));
+        assert_eq!(log_ticks(1.0, 1e9, 5).2, [1.0, 1e2, 1e4, 1e6, 1e8]);
+        assert!(log_ticks(f64::INFINITY, 0.0, 4).2.len() > 1);
+    }
+
+    #[test]
+    fn a_symmetric_logarithm_is_linear_near_0_and_has_a_place_for_each_decade() {
+        let places = [0.0, 0.05, 0.1, 1.0, 100.0, -10.0].map(|v| symlog(v, 0.1));
+        for (place, expected) in places.iter().zip([0.0, 0.5, 1.0, 2.0, 4.0, -3.0]) {
+            assert!((place - expected).abs() < 1e-12, "{places:?}");
+        }
     }
 
     #[test]

@@ -116,6 +116,11 @@ impl Canvas {
         }
     }
 
+    /// An unbroken line through points that lie closer than pixels tell apart: those are not rounded to whole ones.
+    pub(super) fn curve(&mut self, points: &[(f64, f64)], color: Rgb, stroke: u32) {
+        self.shapes.push(Shape::Dashed(points.to_vec(), color, stroke, "none"));
+    }
+
     pub(super) fn polygon(&mut self, points: &[(f64, f64)], color: Rgb) {
         self.shapes.push(Shape::Polygon(points.to_vec(), color, 1.0));
     }

@@ -1,6 +1,6 @@
-//! A plot with two axes: each linear or made of names, with one prefix for all of it.
+//! A plot with two axes: each linear, logarithmic or made of names, with one prefix for all of it.
 
-use super::axis::nice_ticks;
+use super::axis::{log_ticks, nice_ticks, symlog};
 use super::canvas::{Area, Canvas, Rgb};
 use super::font;
 use super::marks::{BLACK, LIGHT};
@@ -27,6 +27,11 @@ pub(super) enum Division {
     Zero,
     /// Linear, over the values; from 0 where those begin near it.
     Near,
+    /// Logarithmic: all values are above 0.
+    Log,
+    /// Linear up to this distance from 0, beyond it logarithmic, a decade being as long as that distance: for changes
+    /// of a tenth of a per cent beside such of thousands, of either sign.
+    Symlog(f64),
     /// A place for each name; what follows a line break stands under it, smaller.
     Names(Vec<String>),
 }
@@ -53,7 +58,22 @@ impl Spec {
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Linear { ticks: Vec<f64>, decimals: usize },
+    Linear {
+        ticks: Vec<f64>,
+        decimals: usize,
+    },
+    /// From `low` to `high`, which need not be ticks.
+    Log {
+        low: f64,
+        high: f64,
+        ticks: Vec<f64>,
+    },
+    /// From `low` to `high` in units of `linear`, see [`symlog`].
+    Symlog {
+        linear: f64,
+        low: i32,
+        high: i32,
+    },
     Names(Vec<String>),
 }
 
@@ -89,6 +109,15 @@ impl Axis {
             Division::Zero => linear(low.min(0.0), high.max(0.0)),
             Division::Near if low > 0.0 && low < 0.4 * high => linear(0.0, high),
             Division::Near => linear(low, high),
+            Division::Log => {
+                let (low, high, ticks) = log_ticks(low, high, most);
+                Kind::Log { low, high, ticks }
+            }
+            Division::Symlog(distance) => {
+                let end = |v: f64| symlog(if v.is_finite() { v } else { 0.0 }, *distance);
+                let (low, high) = (end(low).floor().min(0.0) as i32, end(high).ceil().max(1.0) as i32);
+                Kind::Symlog { linear: *distance, low, high }
+            }
             Division::Names(names) => Kind::Names(names.clone()),
         };
         Self { title: spec.title.clone(), scale, kind, from, to }
@@ -100,6 +129,10 @@ impl Axis {
             Kind::Linear { ticks, .. } => {
                 let (low, high) = (ticks[0], ticks[ticks.len() - 1]);
                 (self.scale.apply(value) - low) / (high - low)
+            }
+            Kind::Log { low, high, .. } => (self.scale.apply(value) / low).log10() / (high / low).log10(),
+            Kind::Symlog { linear, low, high } => {
+                (symlog(self.scale.apply(value), *linear) - f64::from(*low)) / f64::from(high - low)
             }
             Kind::Names(names) => (value + 0.5) / names.len().max(1) as f64,
         };
@@ -123,6 +156,12 @@ impl Axis {
             Kind::Linear { ticks, decimals } => {
                 ticks.iter().map(|t| (at(*t), format!("{t:.decimals$}"))).collect()
             }
+            Kind::Log { ticks, .. } => ticks.iter().map(|t| (at(*t), t.to_string())).collect(),
+            Kind::Symlog { linear, low, high } => {
+                let tick = |i: i32| f64::from(i.signum()) * linear * 10f64.powi(i.abs() - 1);
+                let value = |i: i32| if i == 0 { 0.0 } else { tick(i) };
+                (*low..=*high).map(|i| (at(value(i)), format!("{}", rounded(value(i))))).collect()
+            }
             Kind::Names(names) => {
                 names.iter().enumerate().map(|(i, n)| (self.pixel(i as f64), n.clone())).collect()
             }
@@ -145,6 +184,11 @@ impl Axis {
     fn widest_label(&self) -> f64 {
         self.ticks().iter().map(|(_, t)| font::width(t, SIZE, false)).fold(0.0, f64::max)
     }
+}
+
+/// Without what powers of ten leave in the last digits.
+fn rounded(value: f64) -> f64 {
+    format!("{value:e}").parse::<f64>().map_or(value, |v| (v * 1e6).round() / 1e6)
 }
 
 /// Two axes and what is between them.
@@ -263,8 +307,10 @@ impl Plane {
     /// A thin line, of what is computed and not measured.
     pub(super) fn thin(&self, canvas: &mut Canvas, points: &[(f64, f64)], color: Rgb, dashes: usize) {
         let pixels: Vec<(f64, f64)> = points.iter().map(|p| self.at(*p)).collect();
-        if pixels.len() > 1 {
-            canvas.path_in(&pixels, color, 1, dashes);
+        match dashes {
+            _ if pixels.len() < 2 => {}
+            0 => canvas.curve(&pixels, color, 1),
+            _ => canvas.path_in(&pixels, color, 1, dashes),
         }
     }
 

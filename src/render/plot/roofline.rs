@@ -44,7 +44,7 @@ pub fn roofline_chart(roofline: &Roofline, options: &ChartOptions) -> Figure {
     let numbered = marks.len() > NAMED || !plain.names_fit(&marks, &ceilings);
     let outside = marks.iter().any(|m| plain.position(m).1);
     let mut sections = sections(roofline, &marks, &ceilings, numbered, outside, options);
-    if let Some(points) = sections.last_mut().filter(|_| numbered && options.analytic) {
+    if let Some(points) = sections.last_mut().filter(|_| numbered && (options.analytic || options.joined)) {
         points.title = "Points";
     }
     let height = least_height.max(TOP + legend::height(&sections) + 40.0);

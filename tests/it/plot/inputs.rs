@@ -2,8 +2,9 @@
 
 use kprof::hw::{Ceiling, CeilingKind, CeilingSource, ComputeUnit, MemoryLevel, Precision};
 use kprof::profile::{
-    Accounted, CapacityMethod, CapacityRecord, GpuSample, KernelFlops, KernelRecord, LatencyRecord, Measured,
-    MemoryMethod, MemoryRecord, PowerReading, Run, TelemetryRecord, TimingMethod, read_run,
+    Accounted, CapacityMethod, CapacityRecord, DecodePointRecord, GpuSample, KernelFlops, KernelRecord,
+    LatencyRecord, Measured, MemoryMethod, MemoryRecord, PowerReading, QualityRecord, Run, TelemetryRecord,
+    TimingMethod, read_run,
 };
 use kprof::render::plot::FigureInput;
 use kprof::roofline::Ceilings;
@@ -19,6 +20,18 @@ pub(super) fn inputs() -> Vec<(&'static str, FigureInput)> {
         ("exports", of(vec![kernels("before.csv", 1.0), kernels("after.csv", 0.7)])),
         ("gpu", of(vec![with_gpu()])),
         ("lengths", of(vec![lengths("lengths.jsonl", 1.0)])),
+        ("scored", of(vec![Run { qualities: scores(&[("v0", 0.0), ("v1", 0.0), ("v2", 0.004)]), ..tiny() }])),
+        (
+            "scored-apart",
+            of(vec![tiny(), faster(), Run { qualities: scores(&[("v1", 0.0), ("v2", 3.8)]), ..bare() }]),
+        ),
+        ("import", of(vec![imported()])),
+        ("sweep", of(vec![sweep("sweep.jsonl", &[64, 256, 1024, 2048], &[1, 4])])),
+        ("sweep-of-batches", of(vec![sweep("batches.jsonl", &[512], &[1, 2, 8, 32])])),
+        (
+            "sweeps",
+            of(vec![sweep("a.jsonl", &[64, 256], &[1, 4]), sweep("on-another.jsonl", &[64, 512], &[1, 16])]),
+        ),
         ("two-lengths", of(vec![lengths("lengths.jsonl", 1.0), lengths("on-another-machine.jsonl", 0.6)])),
     ]
 }
@@ -59,6 +72,74 @@ fn with_gpu() -> Run {
         }
     };
     Run { telemetry: (0..40).map(sample).collect(), ..tiny() }
+}
+
+fn bare() -> Run {
+    Run { file: "quality.jsonl".into(), manifest: tiny().manifest, ..Run::default() }
+}
+
+/// Twelve segments of forty tokens; of each version by how many nats a token costs more than v1's.
+fn scores(versions: &[(&str, f64)]) -> Vec<QualityRecord> {
+    let record = |(version, more): &(&str, f64), segment: usize| {
+        let nll = (0..40).map(|i| {
+            let wobble = ((segment * 40 + i) as f64 * 0.7).sin();
+            3.0 + wobble + more * (1.0 + 0.5 * ((segment * 7 + i) as f64 * 1.3).cos())
+        });
+        QualityRecord {
+            version: (*version).into(),
+            segment,
+            first_token: 40 * segment,
+            bytes: Some(160),
+            characters: None,
+            nll_nat: nll.collect(),
+            teacher_forced_nll_nat: Vec::new(),
+            reference: (*version != "v1").then(|| "v1".to_string()),
+            kl_nat: Vec::new(),
+            same_top1: Vec::new(),
+            mean_of: None,
+        }
+    };
+    versions.iter().flat_map(|v| (0..12).map(move |s| record(v, s))).collect()
+}
+
+/// Perplexities as another program's file has them: one mean for each version, and no reference.
+fn imported() -> Run {
+    let mean = |version: &str, nll: f64| QualityRecord {
+        nll_nat: vec![nll],
+        reference: None,
+        mean_of: Some(480),
+        segment: 0,
+        first_token: 0,
+        ..scores(&[(version, 0.0)]).remove(0)
+    };
+    let all = [("v0", 22.54f64), ("v1", 22.54), ("v2", 22.6), ("v3", 989.0), ("v4", 984.0)];
+    let qualities = all.into_iter().map(|(version, perplexity)| mean(version, perplexity.ln())).collect();
+    Run { file: "results.jsonl".into(), qualities, ..Run::default() }
+}
+
+/// Decode steps of v1 and v2, made up: v2 begins above and grows by half as much; plans are tiny's.
+fn sweep(file: &str, contexts: &[usize], batches: &[usize]) -> Run {
+    let mut run = Run { file: file.into(), steps: Vec::new(), ..tiny() };
+    for batch in batches {
+        for context in contexts {
+            for repetition in 0..6 {
+                for (version, base, slope) in [("v1", 0.9e-3, 1.1e-6), ("v2", 1.15e-3, 0.5e-6)] {
+                    let noise = 1.0 + 0.01 * ((repetition * 7 + context + batch * 3) as f64).sin();
+                    let time_s = noise * (base * (*batch as f64).sqrt() + slope * (context * batch) as f64);
+                    run.decode_points.push(DecodePointRecord {
+                        version: version.into(),
+                        context: *context,
+                        batch: *batch,
+                        repetition,
+                        time_s,
+                        steps: 5,
+                        method: TimingMethod::HostClock,
+                    });
+                }
+            }
+        }
+    }
+    run
 }
 
 /// Latency, memory and capacity of five versions, made up: time grows with the square of the length without a cache.

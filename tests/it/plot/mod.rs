@@ -3,6 +3,7 @@
 
 mod command;
 mod inputs;
+mod recorded;
 
 use inputs::inputs;
 use kprof::render::plot::{Area, ChartOptions, FIGURES, Figure, FigureInput, FigureKind, Theme, to_png};

@@ -13,7 +13,34 @@
   const key = (target, name) => target.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true, cancelable: true }));
   const mouse = (target, name, more = {}) => target.dispatchEvent(new MouseEvent(name, { bubbles: name !== "mouseenter" && name !== "mouseleave", cancelable: true, ...more }));
 
+  // The corners of a text on the screen, which may be turned; a pixel smaller all around, for halos and rounding.
+  const corners = (text) => {
+    const b = text.getBBox(), m = text.getScreenCTM();
+    const at = (x, y) => [m.a * x + m.c * y + m.e, m.b * x + m.d * y + m.f];
+    return [at(b.x + 1, b.y + 1), at(b.x + b.width - 1, b.y + 1), at(b.x + b.width - 1, b.y + b.height - 1), at(b.x + 1, b.y + b.height - 1)];
+  };
+  // Turned rectangles are apart where the projections on a side's normal are (the separating axis theorem).
+  const apart = (p, q) => [p, q].some((r) => [0, 1].some((i) => {
+    const n = [r[i + 1][1] - r[i][1], r[i][0] - r[i + 1][0]];
+    const span = (s) => s.map(([x, y]) => x * n[0] + y * n[1]);
+    return Math.max(...span(p)) <= Math.min(...span(q)) || Math.max(...span(q)) <= Math.min(...span(p));
+  }));
+  const inside = (quad, box) => quad.every(([x, y]) => x >= box.left - 1 && x <= box.right + 1 && y >= box.top - 1 && y <= box.bottom + 1);
+  // No text of the chart covers another or leaves the picture; the labels of ceilings are clipped to its frame.
+  const texts = (when, least) => {
+    const svg = document.querySelector("#chart svg"), picture = svg.getBoundingClientRect();
+    const found = all("#chart svg text").filter((t) => visible(t) && t.textContent !== "").map((t) => [t.textContent, corners(t)]);
+    const wrong = [];
+    found.forEach(([name, quad], i) => {
+      if (!inside(quad, picture)) wrong.push(`'${name}' leaves the picture`);
+      for (const [other, q] of found.slice(i + 1)) if (!apart(quad, q)) wrong.push(`'${name}' covers '${other}'`);
+    });
+    check(`labels are apart ${when}`, found.length >= least && wrong.length === 0, `${found.length} texts; ${wrong.join(", ")}`);
+  };
+
   try {
+    texts("at first", 8);
+    check("ceilings have names", all("#chart .halo").length >= 2, all("#chart .halo").length);
     check("the chart answers in the place of the picture", visible(document.getElementById("chart")) && !visible(document.getElementById("figure-roofline")));
     const drawn = points().length;
     check("every point with numbers is drawn", drawn > 5 && drawn <= rows().length, `${drawn} of ${rows().length}`);
@@ -35,6 +62,7 @@
     box("version", "v0").click();
     check("a filter takes its points and rows away", points().length < drawn && rows().length < before && rows().every((r) => !r.textContent.includes("v0 ")), `${points().length} of ${drawn}`);
     check("and says how many are left", document.getElementById("count").textContent === `${rows().length} of ${before} points`, document.getElementById("count").textContent);
+    texts("under a filter", 8);
     box("version", "v0").click();
     check("and gives them back", points().length === drawn && rows().length === before);
     for (const field of ["stage", "phase", "bound"]) check(`there is a filter by ${field}`, document.querySelector(`fieldset[data-filter="${field}"]`) !== null);
@@ -45,6 +73,7 @@
     const roofs = () => all("#chart .roof, #chart .cache").length, lines = roofs();
     box("ceilings", "DRAM").click();
     check("a ceiling can be left out", roofs() === lines - 1);
+    texts("without a ceiling", 7);
     box("ceilings", "DRAM").click();
 
     // Selection, both ways.
@@ -72,12 +101,17 @@
     const button = (text) => all("#filters button").find((b) => b.textContent === text);
     button("Zoom in").click(); button("Zoom in").click();
     check("zoom changes the axes", labels() !== whole);
+    texts("zoomed in", 5);
+    for (let i = 0; i < 12; i += 1) { button("Zoom in").click(); texts(`zoomed in ${i + 3} times`, 4); }
+    button("Whole chart").click();
+    for (let i = 0; i < 14; i += 1) { button("Zoom out").click(); texts(`zoomed out ${i + 1} times`, 5); }
     button("Whole chart").click();
     check("and comes back", labels() === whole);
     const svg = document.querySelector("#chart svg");
     mouse(svg, "mousedown", { clientX: 300, clientY: 300 });
     mouse(window, "mousemove", { clientX: 200, clientY: 250 });
     mouse(window, "mouseup");
+    texts("moved", 5);
     check("dragging moves it", labels() !== whole || document.querySelector("#chart svg") !== svg);
     button("Whole chart").click();
 

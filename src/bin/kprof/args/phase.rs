@@ -90,6 +90,9 @@ pub(crate) struct PhaseArgs {
     /// Add the run to the baseline of this name as further processes, so that it knows what differs between them
     #[arg(long, value_name = "NAME", conflicts_with = "save_baseline", help_heading = "Output")]
     pub(crate) add_to_baseline: Option<String>,
+    /// Draw the bars of the table of ASCII characters only
+    #[arg(long, help_heading = "Output")]
+    pub(crate) ascii: bool,
     /// No progress on stderr
     #[arg(short = 'q', long, help_heading = "Output")]
     pub(crate) quiet: bool,

@@ -22,9 +22,10 @@ pub(crate) fn run(args: &PlotArgs) -> anyhow::Result<()> {
     let mut input = figures::read(&args.runs, &args.label, args.device.as_deref())?;
     input.top = args.top;
     input.against = figures::against(args.against.as_deref(), &input)?;
-    let options = ChartOptions {
+    let drawn_by = host::kprof_info();
+    let options = |kind: &FigureKind| ChartOptions {
         title: args.title.clone(),
-        footer: render::footer(&input.runs, &host::kprof_info()),
+        footer: render::footer(kind.runs(&input), &drawn_by),
         theme: args.theme.into(),
         size: args.size.map(|size| size.0),
         ..ChartOptions::default()
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &PlotArgs) -> anyhow::Result<()> {
     let mut left_out = Vec::new();
     let mut written = 0;
     for kind in asked {
-        match kind.draw(&input, &options) {
+        match kind.draw(&input, &options(kind)) {
             Ok(figure) => {
                 write(args, kind, &figure)?;
                 written += 1;

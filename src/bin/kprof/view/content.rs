@@ -224,5 +224,8 @@ fn findings(input: &FigureInput) -> Sheet {
             .flatten()
             .collect(),
     };
-    Sheet::new(vec![("about", false), ("finding", false)], input.findings().into_iter().map(row).collect())
+    Sheet::new(
+        vec![("about", false), ("finding", false)],
+        input.findings(Vec::new()).into_iter().map(row).collect(),
+    )
 }

@@ -1,7 +1,7 @@
 //! What figures are drawn from: runs, with what follows from them worked out once.
 
 use super::series::Series;
-use crate::profile::{Finding, Run};
+use crate::profile::{Finding, Run, StepRecord};
 use crate::roofline::{By, Ceilings, PhaseReport, Roofline, analyse};
 
 /// Runs and their analysis.
@@ -24,10 +24,12 @@ pub struct FigureInput {
 
 impl FigureInput {
     /// Of `runs`, called by `labels` where there are any.
-    pub fn new(runs: Vec<Run>, labels: &[String], ceilings: Ceilings) -> Self {
+    pub fn new(mut runs: Vec<Run>, labels: &[String], ceilings: Ceilings) -> Self {
+        let swept: Vec<Vec<StepRecord>> = runs.iter_mut().map(take_swept).collect();
         let report = |run: &Run| (!run.steps.is_empty()).then(|| PhaseReport::new(run, &ceilings.chosen));
         let reports = runs.iter().map(report).collect();
         let mut roofline = analyse(&runs, By::Kernel, &ceilings);
+        runs.iter_mut().zip(swept).for_each(|(run, steps)| run.steps.extend(steps));
         roofline.set_labels(labels);
         let labels = runs.iter().map(|run| roofline.label_of(&run.file)).collect();
         Self { runs, labels, reports, roofline, ceilings, against: None, top: 12 }
@@ -38,9 +40,9 @@ impl FigureInput {
         self.runs.iter().map(|run| run.file.as_str()).collect()
     }
 
-    /// The findings of all analyses. What two of them say of one thing stands once, where one has a remedy with it.
-    pub fn findings(&self) -> Vec<Finding> {
-        let reported = self.reports.iter().flatten().flat_map(|r| r.findings.iter().cloned());
+    /// The findings of all analyses, and `more`. What two of them say of one thing stands once, where one has a remedy with it.
+    pub fn findings(&self, more: Vec<Finding>) -> Vec<Finding> {
+        let reported = self.reports.iter().flatten().flat_map(|r| r.findings.iter().cloned()).chain(more);
         let mut all: Vec<Finding> = Vec::new();
         for finding in reported.chain(self.roofline.labelled_findings()) {
             let same = all.iter_mut().find(|f| f.code == finding.code && f.about == finding.about);
@@ -57,8 +59,23 @@ impl FigureInput {
         all
     }
 
+    /// The versions whose steps are of one scenario, so that they are analysed as stages.
+    pub fn versions<'a>(&self, run: &'a Run) -> Vec<&'a str> {
+        if is_sweep(run) { Vec::new() } else { run.versions() }
+    }
+
     /// See [`Series::all`].
     pub(super) fn series(&self) -> Vec<Series<'_>> {
         Series::all(self)
     }
+}
+
+/// Whether a run has steps of every batch and context of a search: mixed up, they are no stage of anything.
+pub(super) fn is_sweep(run: &Run) -> bool {
+    !run.decode_points.is_empty()
+}
+
+/// Takes the steps of a sweep out of the way.
+fn take_swept(run: &mut Run) -> Vec<StepRecord> {
+    if is_sweep(run) { std::mem::take(&mut run.steps) } else { Vec::new() }
 }

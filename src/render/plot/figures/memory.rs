@@ -12,8 +12,11 @@ use crate::render::plot::sheet::{Head, Sheet, columns, rows};
 use crate::render::plot::text::Text;
 use crate::render::plot::{ChartOptions, Figure};
 use crate::stats::Sample;
+use crate::units::format_iec;
 use std::collections::BTreeMap;
 
+/// A resident set of more than so many times all parts is told and not drawn: it would leave them no height.
+const FAR_ABOVE: f64 = 4.0;
 /// Plots beside each other.
 const ACROSS: usize = 3;
 
@@ -45,7 +48,11 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     if all.is_empty() {
         return None;
     }
-    let legend = [legend(&all)];
+    let parts = all.iter().flat_map(|(_, places)| places).map(Place::top).fold(0.0, f64::max);
+    let resident = all.iter().flat_map(|(_, places)| places).filter_map(|p| p.resident).fold(0.0, f64::max);
+    // Of a small model the program takes more than all that the figure is about.
+    let with_resident = resident <= FAR_ABOVE * parts || parts == 0.0;
+    let legend = [legend(&all, with_resident)];
     let across = all.len().min(ACROSS);
     let down = all.len().div_ceil(across);
     let note = "the most at any time of a generation, medians over repetitions · theory: cache by formula, on top of the weights";
@@ -53,12 +60,12 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
     let head =
         Head { title: "Memory against length", note, legend: &legend, size, body: 170.0 * down as f64 };
     let mut sheet = Sheet::new(options, &head);
-    let most = all.iter().flat_map(|(_, places)| places).map(Place::top).fold(0.0, f64::max);
+    let most = if with_resident { parts.max(resident) } else { parts };
     let areas = rows(sheet.body, down, 14.0).into_iter().flat_map(|row| columns(row, across, 18.0));
     for ((s, places), area) in all.iter().zip(areas) {
         let title = font::fit_bold(&s.title(), 13.0, area.x1 - area.x0);
         sheet.canvas.text(Text::new(title, area.x0, area.y0 + 6.0, 13.0).bold());
-        plot(&mut sheet.canvas, Area { y0: area.y0 + 14.0, ..area }, places, most);
+        plot(&mut sheet.canvas, Area { y0: area.y0 + 14.0, ..area }, places, most, with_resident);
     }
     Some(sheet.finish())
 }
@@ -66,7 +73,7 @@ pub(super) fn figure(input: &FigureInput, options: &ChartOptions) -> Option<Figu
 impl Place {
     fn top(&self) -> f64 {
         let parts: f64 = self.parts.iter().flatten().sum();
-        parts.max(self.resident.unwrap_or(0.0)).max(self.theory.unwrap_or(0.0))
+        parts.max(self.theory.unwrap_or(0.0))
     }
 }
 
@@ -92,7 +99,7 @@ fn places(series: &Series<'_>) -> Vec<Place> {
     by_length.into_iter().map(place).collect()
 }
 
-fn legend(all: &[(Series<'_>, Vec<Place>)]) -> Section {
+fn legend(all: &[(Series<'_>, Vec<Place>)], with_resident: bool) -> Section {
     let has = |of: &dyn Fn(&Place) -> bool| all.iter().flat_map(|(_, p)| p).any(of);
     let mut entries: Vec<Entry> = (0..PARTS.len())
         .rev()
@@ -106,13 +113,18 @@ fn legend(all: &[(Series<'_>, Vec<Place>)]) -> Section {
     if has(&|p: &Place| p.theory.is_some()) {
         entries.push(line(1, "theory"));
     }
-    if has(&|p: &Place| p.resident.is_some()) {
+    let residents = || all.iter().flat_map(|(_, p)| p).filter_map(|p| p.resident);
+    if with_resident && residents().next().is_some() {
         entries.push(line(2, "resident set, program too"));
+    } else if residents().next().is_some() {
+        let most = format_iec(residents().fold(0.0, f64::max), "B");
+        let text = |text: String| Entry { sample: LegendSample::Nothing, text };
+        entries.extend([text("resident set, program too:".into()), text(format!("up to {most}, not drawn"))]);
     }
     Section { title: "Bytes", entries }
 }
 
-fn plot(canvas: &mut Canvas, area: Area, places: &[Place], most: f64) {
+fn plot(canvas: &mut Canvas, area: Area, places: &[Place], most: f64, with_resident: bool) {
     let tokens: Vec<f64> = places.iter().map(|p| p.tokens).collect();
     let x = Spec::new("output tokens T", Unit::Plain(""), Division::Near, tokens);
     let plane = Plane::new(area, &x, &Spec::new("memory", Unit::Iec, Division::Zero, vec![most]));
@@ -134,5 +146,7 @@ fn plot(canvas: &mut Canvas, area: Area, places: &[Place], most: f64) {
         places.iter().filter_map(|p| Some((p.tokens, of(p)?))).collect()
     };
     plane.line(canvas, &line(&|p| p.theory), BLACK, 1);
-    plane.line(canvas, &line(&|p| p.resident), BLACK, 2);
+    if with_resident {
+        plane.line(canvas, &line(&|p| p.resident), BLACK, 2);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod capacity;
+mod crossover;
 mod heatmap;
 mod input;
 mod itl;
@@ -10,6 +11,8 @@ mod latency;
 mod layers;
 mod memory;
 mod op_times;
+mod pareto;
+mod perplexity;
 mod phases_grouped;
 mod phases_share;
 mod rooflines;
@@ -25,6 +28,7 @@ mod trajectory;
 pub use input::FigureInput;
 
 use super::{ChartOptions, Figure};
+use crate::profile::Run;
 
 /// A figure that can be drawn of runs.
 pub struct FigureKind {
@@ -36,6 +40,8 @@ pub struct FigureKind {
     pub needs: &'static str,
     /// A command that records them.
     pub command: &'static str,
+    /// Whether a run has records that it is drawn from.
+    of: fn(&Run) -> bool,
     /// Draws it; `None` where the runs lack what it needs.
     draw: fn(&FigureInput, &ChartOptions) -> Option<Figure>,
 }
@@ -56,6 +62,12 @@ pub struct MissingRecords {
 }
 
 impl FigureKind {
+    /// The runs that it is drawn from, for its line of provenance.
+    pub fn runs<'a>(&self, input: &'a FigureInput) -> impl Iterator<Item = &'a Run> {
+        let of = self.of;
+        input.runs.iter().filter(move |run| of(run))
+    }
+
     /// Draws it.
     ///
     /// # Errors
@@ -71,6 +83,11 @@ impl FigureKind {
     }
 }
 
+/// Steps of one scenario.
+const TIMED: fn(&Run) -> bool = |run| !input::is_sweep(run) && !run.steps.is_empty();
+const KERNELS: fn(&Run) -> bool = |run| !run.kernels.is_empty();
+const POINTS: fn(&Run) -> bool = |run| TIMED(run) || KERNELS(run);
+
 const PHASE: &str = "kprof phase --version v0 v1 -o run.jsonl";
 const STEPS: &str = "timed steps";
 const MARKED: &str = "instrumented steps";
@@ -82,6 +99,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "every kernel, or phase of every version in prefill and decode, against the ceilings",
         needs: "points with FLOPs, bytes and a time",
         command: "kprof phase --version v0 v1 -o run.jsonl, or kprof ncu -- PROGRAM",
+        of: POINTS,
         draw: rooflines::all,
     },
     FigureKind {
@@ -89,6 +107,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "whole steps of every version in prefill and decode, coloured by version",
         needs: MARKED,
         command: PHASE,
+        of: TIMED,
         draw: rooflines::versions,
     },
     FigureKind {
@@ -96,6 +115,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "each kernel once per level of memory, joined: how well caches serve it",
         needs: "launches with bytes of L2 or L1",
         command: "kprof ncu -- PROGRAM",
+        of: KERNELS,
         draw: rooflines::levels,
     },
     FigureKind {
@@ -103,6 +123,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "each kernel once per precision, against that precision's own ceiling",
         needs: "launches with FLOPs of two precisions",
         command: "kprof ncu -- PROGRAM",
+        of: KERNELS,
         draw: rooflines::precision,
     },
     FigureKind {
@@ -110,13 +131,15 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "arrows from each kernel or phase of the first run to the same of later ones",
         needs: "kernels or phases in common with a second run",
         command: "kprof plot before.jsonl after.jsonl --figure roofline-changes",
+        of: POINTS,
         draw: rooflines::changed,
     },
     FigureKind {
         name: "roofline-trajectory",
         shows: "how decode steps move over the roofline as the context or the batch grows",
         needs: "decode steps at two contexts or batches",
-        command: "kprof phase --version v0 v1 -n 128 -o run.jsonl",
+        command: "kprof phase --version v0 v1 -n 128 -o run.jsonl, or kprof crossover v1 v2 --batches 1-16*2 -o run.jsonl",
+        of: |r| TIMED(r) || !r.decode_points.is_empty(),
         draw: trajectory::figure,
     },
     FigureKind {
@@ -124,6 +147,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "time per step by phase, stacked",
         needs: MARKED,
         command: PHASE,
+        of: TIMED,
         draw: phases_grouped::stacked,
     },
     FigureKind {
@@ -131,6 +155,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "time per step by phase, side by side, with intervals",
         needs: MARKED,
         command: PHASE,
+        of: TIMED,
         draw: phases_grouped::figure,
     },
     FigureKind {
@@ -138,6 +163,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "each phase's share of a step",
         needs: MARKED,
         command: PHASE,
+        of: TIMED,
         draw: phases_share::figure,
     },
     FigureKind {
@@ -145,6 +171,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "time of each layer by phase",
         needs: "instrumented steps whose ops name their layer",
         command: PHASE,
+        of: TIMED,
         draw: layers::figure,
     },
     FigureKind {
@@ -152,6 +179,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "heat map of the time of each op in each layer",
         needs: "instrumented steps whose ops name their layer",
         command: PHASE,
+        of: TIMED,
         draw: heatmap::figure,
     },
     FigureKind {
@@ -159,6 +187,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "tokens per second in prefill and decode, with intervals",
         needs: STEPS,
         command: PHASE,
+        of: TIMED,
         draw: throughput::figure,
     },
     FigureKind {
@@ -166,6 +195,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "speed-up of each version against one of them (--against), with intervals and verdicts",
         needs: "timed steps of two versions or runs",
         command: PHASE,
+        of: TIMED,
         draw: speedup::figure,
     },
     FigureKind {
@@ -173,6 +203,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "time of a whole generation in each run, by version",
         needs: "plain prefill and decode steps",
         command: PHASE,
+        of: TIMED,
         draw: scenarios::figure,
     },
     FigureKind {
@@ -180,6 +211,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "bytes of the KV cache of each version: by formula, allocated, touched",
         needs: "cache records with bytes",
         command: "kprof phase --version v1-v4 -o run.jsonl",
+        of: |r| !r.caches.is_empty(),
         draw: cache::figure,
     },
     FigureKind {
@@ -187,6 +219,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "time of a generation against its length, in all and per token, with fits carried on",
         needs: "latency records",
         command: "kprof latency --version v0 v1 -o latency.jsonl",
+        of: |r| !r.latencies.is_empty(),
         draw: latency::figure,
     },
     FigureKind {
@@ -194,6 +227,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "memory against the number of tokens: weights, caches, activations, and the cache by formula",
         needs: "memory records",
         command: "kprof memory --version v0 v1 -o memory.jsonl",
+        of: |r| !r.memory.is_empty(),
         draw: memory::figure,
     },
     FigureKind {
@@ -201,13 +235,40 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "the largest batch that fits a memory budget, found and in theory",
         needs: "capacity records",
         command: "kprof capacity --version v1 v2 -o capacity.jsonl",
+        of: |r| !r.capacities.is_empty(),
         draw: capacity::figure,
+    },
+    FigureKind {
+        name: "crossover",
+        shows: "decode steps of two versions over the context, by batch, and from where the second one pays",
+        needs: "decode steps of two versions at several contexts or batches",
+        command: "kprof crossover v1 v2 -o crossover.jsonl",
+        of: |r| !r.decode_points.is_empty(),
+        draw: crossover::figure,
+    },
+    FigureKind {
+        name: "perplexity",
+        shows: "perplexity of each version, and by how much it is worse than the reference's, in zones",
+        needs: "perplexities",
+        command: "kprof perplexity --version v0-v4 -o quality.jsonl",
+        of: |r| !r.qualities.is_empty(),
+        draw: perplexity::figure,
+    },
+    FigureKind {
+        name: "pareto",
+        shows: "time of a decode step, perplexity and cache bytes of each version, and which version beats which",
+        needs: "decode steps of two versions with their perplexities or caches",
+        command: "kprof phase --version v1-v4 --preset grammar -o run.jsonl and kprof perplexity --version v1-v4 --preset grammar \
+                  -o quality.jsonl, then kprof plot run.jsonl quality.jsonl --figure pareto",
+        of: |r| TIMED(r) || !r.qualities.is_empty(),
+        draw: pareto::figure,
     },
     FigureKind {
         name: "samples",
         shows: "every repetition's time per step: distribution function and box",
         needs: STEPS,
         command: PHASE,
+        of: TIMED,
         draw: samples::figure,
     },
     FigureKind {
@@ -215,6 +276,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "time of each decode step over the generation",
         needs: "two decode steps",
         command: "kprof phase --version v0 v1 -n 64 -o run.jsonl",
+        of: TIMED,
         draw: steps::figure,
     },
     FigureKind {
@@ -222,6 +284,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "histogram of the times between tokens",
         needs: "plain decode steps",
         command: "kprof phase --version v0 v1 -n 64 -o run.jsonl",
+        of: TIMED,
         draw: itl::figure,
     },
     FigureKind {
@@ -229,6 +292,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "clocks, power, temperature and CPU time over the run",
         needs: "telemetry or usage records",
         command: "kprof phase --version v0 v1 --telemetry-interval 100ms -o run.jsonl",
+        of: |r| !r.telemetry.is_empty() || !r.usage.is_empty(),
         draw: telemetry::figure,
     },
     FigureKind {
@@ -236,6 +300,7 @@ pub const FIGURES: &[FigureKind] = &[
         shows: "the kernels that take the most time, and all the rest",
         needs: "kernel launches with times",
         command: "kprof ncu -- PROGRAM, or kprof import TRACE",
+        of: KERNELS,
         draw: kernels::figure,
     },
 ];

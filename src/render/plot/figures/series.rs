@@ -26,7 +26,7 @@ pub(super) struct Series<'a> {
 impl<'a> Series<'a> {
     /// Every version of every run that has timed steps.
     pub(super) fn all(input: &'a FigureInput) -> Vec<Self> {
-        Self::of(input, Run::versions)
+        Self::of(input, |run| input.versions(run))
     }
 
     /// Every version that `versions` finds in a run.

@@ -78,7 +78,7 @@ pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result
         Export { path: &roofline_beside, make: &|| text(roofline()) },
     ];
     if !output::takes_stdout(&exports) {
-        output::print(&table(&report))?;
+        output::print(&table(&report, render::Glyphs::of(args.ascii)))?;
     }
     if fresh {
         eprintln!("wrote {}", run.file);
@@ -96,9 +96,9 @@ fn timeline(run: &Run) -> String {
     trace.json
 }
 
-fn table(report: &PhaseReport) -> String {
+fn table(report: &PhaseReport, glyphs: render::Glyphs) -> String {
     let width = output::width();
-    let (phases, latency) = (render::phase_table(report), render::latency_table(report));
+    let (phases, latency) = (render::phase_table_with_bars(report, glyphs), render::latency_table(report));
     let comparisons = lines(&render::comparison_lines(report), "");
     let findings = render::findings(&report.findings, output::color(), output::wrap_width());
     let parts = [

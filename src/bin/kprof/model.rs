@@ -2,8 +2,9 @@
 
 use crate::args::ModelArgs;
 use crate::exit::usage;
-use crate::gpu::{self, Device};
+use crate::gpu::{self, Device, Picked};
 use crate::progress::Line;
+use crate::rank;
 use kprof::backend::{Backend, CandleBackend, CpuBackend, CpuOptions, CudaBackend, fake_backend};
 use kprof::hw::available_memory;
 use kprof::llm::{ModelSpec, Version, nearest_first, preset};
@@ -31,6 +32,8 @@ pub(crate) trait Task {
 /// A model chosen and its weights found, not yet loaded.
 pub(crate) struct Chosen {
     pub(crate) device: Device,
+    /// Why that device, where kprof chose it.
+    pub(crate) why: Option<String>,
     implementation: Implementation,
     pub(crate) spec: ModelSpec,
     pub(crate) source: WeightSource,
@@ -39,21 +42,22 @@ pub(crate) struct Chosen {
 
 /// Resolves the flags; every mistake in them is found here, before anything is loaded or measured.
 pub(crate) fn choose(args: &ModelArgs) -> anyhow::Result<Chosen> {
+    rank::will_measure();
     known("implementation", args.implementation.as_deref().unwrap_or("cpu"), &IMPLEMENTATIONS)?;
-    let device = gpu::device(args)?;
+    let Picked { device, why } = gpu::device(args)?;
     let implementation = implementation(args, &device)?;
     if let Some(folder) = &args.model {
         let (spec, weights) = read_model_dir(folder)?;
         let spec = sliced(spec, args.layers)?;
         let source = WeightSource::Directory { path: folder.display().to_string() };
-        return Ok(Chosen { device, implementation, spec, source, weights: Box::new(weights) });
+        return Ok(Chosen { device, why, implementation, spec, source, weights: Box::new(weights) });
     }
     let default = if device == Device::Fake { "tiny" } else { "gpt2" };
     let name = args.preset.as_deref().unwrap_or(default);
     if let Some(trained) = trained_model(name).filter(|_| args.model_config.is_none()) {
         let (spec, weights) = trained?;
         let (spec, source) = (sliced(spec, args.layers)?, WeightSource::Builtin { name: name.to_string() });
-        return Ok(Chosen { device, implementation, spec, source, weights: Box::new(weights) });
+        return Ok(Chosen { device, why, implementation, spec, source, weights: Box::new(weights) });
     }
     let spec = match &args.model_config {
         Some(json) => nanogpt_shape(json)?,
@@ -62,7 +66,8 @@ pub(crate) fn choose(args: &ModelArgs) -> anyhow::Result<Chosen> {
     spec.require_pass().map_err(usage)?;
     let spec = sliced(spec, args.layers)?;
     let source = WeightSource::Random { seed: args.seed };
-    Ok(Chosen { device, implementation, spec, source, weights: Box::new(RandomWeights::new(args.seed)) })
+    let weights = Box::new(RandomWeights::new(args.seed));
+    Ok(Chosen { device, why, implementation, spec, source, weights })
 }
 
 /// The shape of nanoGPT's `model_config`, under the names that Hugging Face gives a GPT-2's.

@@ -5,6 +5,7 @@ mod ceilings;
 mod compare;
 mod convert;
 mod counts;
+mod devices;
 mod doctor;
 mod estimate;
 mod export;
@@ -33,6 +34,7 @@ pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use compare::{CompareArgs, FailOn, HistoryArgs, RegressArgs};
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
 pub(crate) use counts::Counts;
+pub(crate) use devices::DevicesArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use estimate::EstimateArgs;
 pub(crate) use export::{ExportArgs, TableExportArgs};
@@ -89,6 +91,7 @@ pub(crate) enum Command {
     Import(ImportArgs),
     Ceilings(CeilingsArgs),
     Doctor(DoctorArgs),
+    Devices(DevicesArgs),
     Kernels(KernelsArgs),
     Logits(LogitsArgs),
     Schema(SchemaArgs),

@@ -4,6 +4,7 @@ mod bench;
 mod ceilings;
 mod compare;
 mod convert;
+mod devices;
 mod doctor;
 mod estimate;
 mod figures;
@@ -49,6 +50,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Import(args) => import::run(&args),
         Command::Ceilings(args) => ceilings::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Devices(args) => devices::run(&args),
         Command::Kernels(args) => kernels::run(&args),
         Command::Logits(args) => logits::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -80,7 +80,9 @@ const FIRST_STEP_OF_SLURMS_OWN: u32 = 0xffff_fff0;
 #[non_exhaustive]
 pub enum RankError {
     /// A variable has no number.
-    #[error("{variable}='{value}', which {launcher} sets, is no number; unset it, or set {CHOICE}=none to run without ranks")]
+    #[error(
+        "{variable}='{value}', which {launcher} sets, is no number; unset it, or set {CHOICE}=none to run without ranks"
+    )]
     NoNumber {
         /// The variable.
         variable: &'static str,
@@ -184,8 +186,7 @@ impl Launcher {
     fn info(&self, get: &impl Fn(&str) -> Option<String>) -> Result<RankInfo, RankError> {
         let number = |variable: &'static str| -> Result<Option<usize>, RankError> {
             let Some(value) = get(variable) else { return Ok(None) };
-            let wrong =
-                |_| RankError::NoNumber { variable, value: value.clone(), launcher: self.name };
+            let wrong = |_| RankError::NoNumber { variable, value: value.clone(), launcher: self.name };
             value.trim().parse().map(Some).map_err(wrong)
         };
         let first = |names: &'static [&'static str]| -> Result<Option<(&'static str, usize)>, RankError> {
@@ -264,7 +265,10 @@ mod tests {
         assert_eq!(rank(&[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "4")]), Ok(None));
         // The batch step, and the step of an interactive shell.
         for step in ["4294967291", "4294967290"] {
-            assert_eq!(rank(&[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "4"), ("SLURM_STEP_ID", step)]), Ok(None));
+            assert_eq!(
+                rank(&[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "4"), ("SLURM_STEP_ID", step)]),
+                Ok(None)
+            );
         }
     }
 
@@ -293,6 +297,9 @@ mod tests {
         let error = rank(&[("RANK", "4"), ("WORLD_SIZE", "4")]).unwrap_err().to_string();
         assert!(error.contains("RANK=4 is none of 4 ranks (WORLD_SIZE)"), "{error}");
         let error = rank(&[("OMPI_COMM_WORLD_RANK", "x")]).unwrap_err().to_string();
-        assert!(error.contains("OMPI_COMM_WORLD_RANK='x'") && error.contains("KPROF_LAUNCHER=none"), "{error}");
+        assert!(
+            error.contains("OMPI_COMM_WORLD_RANK='x'") && error.contains("KPROF_LAUNCHER=none"),
+            "{error}"
+        );
     }
 }

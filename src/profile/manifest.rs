@@ -33,6 +33,23 @@ pub struct Manifest {
     pub rank: Option<RankInfo>,
 }
 
+impl Manifest {
+    /// What it ran on, in lines: the device with its threads, and of one rank of several which, where, and on which GPU.
+    pub fn device_lines(&self) -> String {
+        let device = &self.device;
+        let name = match device.threads {
+            Some(threads) => format!("{}, {threads} threads", device.name),
+            None => device.name.clone(),
+        };
+        let host = self.host.hostname.as_deref().unwrap_or("n/a");
+        let gpu = device.ordinal.zip(device.uuid.as_ref()).map(|(n, uuid)| format!(", cuda:{n} {uuid}"));
+        let rank = self.rank.as_ref().filter(|rank| !rank.is_alone()).map(|rank| {
+            format!("\n{} by {}, host {host}{}", rank.name(), rank.launcher, gpu.unwrap_or_default())
+        });
+        name + &rank.unwrap_or_default()
+    }
+}
+
 /// What a profiler had to do with a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Profiled {

@@ -1,9 +1,9 @@
 //! The records of a run file.
 
 use super::{
-    CapacityRecord, ClockRecord, CopyRecord, DecodePointRecord, Finding, ForeignRecord, KernelRecord, LatencyRecord,
-    Manifest, MemoryRecord, MergedRecord, PhaseTotalsRecord, ProfilerInfo, QualityRecord, RangeRecord, TelemetryCost,
-    TelemetryRecord, TextRecord, TraceInfo, UsageRecord,
+    CapacityRecord, ClockRecord, CopyRecord, DecodePointRecord, Finding, ForeignRecord, KernelRecord,
+    LatencyRecord, Manifest, MemoryRecord, MergedRecord, PhaseTotalsRecord, ProfilerInfo, QualityRecord,
+    RangeRecord, TelemetryCost, TelemetryRecord, TextRecord, TraceInfo, UsageRecord,
 };
 use crate::hw::Ceiling;
 use crate::llm::{Op, Phase, Stage, StepShape, Work};

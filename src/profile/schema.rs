@@ -8,7 +8,9 @@ use serde_json::json;
 pub fn record_schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(Record).to_value();
     let records = schema["oneOf"].as_array_mut();
-    for record in records.into_iter().flatten().filter(|record| record["properties"]["type"]["const"] != "merged") {
+    for record in
+        records.into_iter().flatten().filter(|record| record["properties"]["type"]["const"] != "merged")
+    {
         record["properties"]["rank"] = json!({
             "type": "integer",
             "minimum": 0,

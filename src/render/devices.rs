@@ -73,7 +73,8 @@ pub fn devices_lines(list: &DeviceList) -> Vec<String> {
 
 fn visibility(list: &DeviceList) -> String {
     let Some(set) = &list.visible_devices else {
-        return "CUDA_VISIBLE_DEVICES is not set: every GPU is visible (of MIG instances, the first)".to_string();
+        return "CUDA_VISIBLE_DEVICES is not set: every GPU is visible (of MIG instances, the first)"
+            .to_string();
     };
     let of = list.hidden.as_ref().map_or("n/a".to_string(), |h| (h.len() + list.gpus.len()).to_string());
     format!("CUDA_VISIBLE_DEVICES={set} leaves {} of {of} devices, numbered from 0", list.gpus.len())

@@ -129,7 +129,10 @@ pub fn ranks_notes(report: &RanksReport) -> Vec<String> {
     }
     notes.extend(report.ranks.iter().filter(|row| !row.shares_with.is_empty()).map(|row| {
         let others = numbers(&row.shares_with);
-        format!("rank {} ran on the same GPU as rank {others}: each had what the others left", row.merged.rank)
+        format!(
+            "rank {} ran on the same GPU as rank {others}: each had what the others left",
+            row.merged.rank
+        )
     }));
     notes
 }
@@ -203,7 +206,10 @@ mod tests {
     #[test]
     fn the_imbalance_table_has_every_rank_and_names_the_slowest() {
         let table = imbalance_table(&report()).to_terminal(200);
-        assert!(table.contains("rank 0") && table.contains("rank 1") && table.contains("max/mean"), "{table}");
+        assert!(
+            table.contains("rank 0") && table.contains("rank 1") && table.contains("max/mean"),
+            "{table}"
+        );
         // 1.5 / 1.25.
         assert_eq!(table.matches("1.200").count(), report().imbalances.len(), "{table}");
     }

@@ -33,8 +33,10 @@ pub fn trace(run: &Run, cap: usize) -> Trace {
 /// clock is not known against that one's is left out, and said to be.
 pub fn trace_of_ranks(runs: &[Run], cap: usize) -> Trace {
     let offsets = merged_ranks(runs).into_iter().map(|rank| rank.clock.offset_s);
-    let (known, unknown): (Vec<_>, Vec<_>) = runs.iter().zip(offsets).partition(|(_, offset)| offset.is_some());
-    let known: Vec<(&Run, f64)> = known.into_iter().filter_map(|(run, offset)| Some((run, offset?))).collect();
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        runs.iter().zip(offsets).partition(|(_, offset)| offset.is_some());
+    let known: Vec<(&Run, f64)> =
+        known.into_iter().filter_map(|(run, offset)| Some((run, offset?))).collect();
     let unknown: Vec<&Run> = unknown.into_iter().map(|(run, _)| run).collect();
     trace_of(&known, &unknown, cap)
 }
@@ -294,9 +296,7 @@ fn counters(sample: &TelemetryRecord, events: &mut Events) {
     }
     let (ts, pid) = ((sample.at_s + events.offset_s) * 1e6, events.process);
     for (name, value) in values {
-        events.push(
-            json!({"ph": "C", "name": name, "ts": ts, "pid": pid, "args": {"value": value}}),
-        );
+        events.push(json!({"ph": "C", "name": name, "ts": ts, "pid": pid, "args": {"value": value}}));
     }
 }
 

@@ -82,7 +82,11 @@ impl RanksReport {
             launcher: first.launcher.clone(),
             world_size: first.world_size,
             missing: (0..first.world_size.unwrap_or(0)).filter(|rank| !numbers.contains(rank)).collect(),
-            ranks: merged_ranks(runs).into_iter().zip(runs).map(|(merged, run)| row(merged, run, runs)).collect(),
+            ranks: merged_ranks(runs)
+                .into_iter()
+                .zip(runs)
+                .map(|(merged, run)| row(merged, run, runs))
+                .collect(),
             imbalances: imbalances(runs),
         })
     }
@@ -91,7 +95,8 @@ impl RanksReport {
 fn row(merged: MergedRank, run: &Run, all: &[Run]) -> RankRow {
     let device = |run: &Run| run.manifest.as_ref().map(|m| m.device.clone());
     let uuid = |run: &Run| device(run)?.uuid;
-    let on_same_gpu = |other: &&Run| other.file != run.file && uuid(run).is_some() && uuid(other) == uuid(run);
+    let on_same_gpu =
+        |other: &&Run| other.file != run.file && uuid(run).is_some() && uuid(other) == uuid(run);
     RankRow {
         local_rank: run.rank().and_then(|rank| rank.local_rank),
         device: device(run).map(|d| match d.ordinal {
@@ -99,7 +104,12 @@ fn row(merged: MergedRank, run: &Run, all: &[Run]) -> RankRow {
             None => d.name,
         }),
         uuid: uuid(run),
-        shares_with: all.iter().filter(on_same_gpu).filter_map(Run::rank).map(|rank: &RankInfo| rank.rank).collect(),
+        shares_with: all
+            .iter()
+            .filter(on_same_gpu)
+            .filter_map(Run::rank)
+            .map(|rank: &RankInfo| rank.rank)
+            .collect(),
         merged,
     }
 }
@@ -173,7 +183,8 @@ mod tests {
         let runs = launched(3, &[(0, 1.0), (1, 1.5), (2, 1.0)]);
         let report = RanksReport::new(&runs).unwrap();
         assert_eq!((report.file.as_str(), report.missing.len(), report.ranks.len()), ("m.jsonl", 0, 3));
-        let decode = report.imbalances.iter().find(|i| i.version == "v1" && i.stage == Stage::Decode).unwrap();
+        let decode =
+            report.imbalances.iter().find(|i| i.version == "v1" && i.stage == Stage::Decode).unwrap();
         let alone = PhaseReport::new(&runs[0], &[]);
         let of_rank_0 = alone.stages.iter().find(|s| s.version == "v1" && s.stage == Stage::Decode).unwrap();
         assert_eq!(decode.time_s[0], of_rank_0.plain_step_s.as_ref().map(|s| s.median));

@@ -169,10 +169,9 @@ fn named<'a>(devices: &'a [CudaDevice], asked: &str) -> Result<&'a CudaDevice, C
             known: list(devices.iter()),
             why: not_seen(asked),
         }),
-        several => Err(CudaError::AmbiguousDevice {
-            asked: asked.to_string(),
-            which: list(several.iter().copied()),
-        }),
+        several => {
+            Err(CudaError::AmbiguousDevice { asked: asked.to_string(), which: list(several.iter().copied()) })
+        }
     }
 }
 
@@ -217,9 +216,15 @@ mod tests {
 
     #[test]
     fn devices_are_named_by_number_and_by_a_beginning_that_only_one_has() {
-        for (asked, ordinal) in
-            [("1", 1), ("GPU-3f2a", 0), ("gpu-3F2B", 1), ("3f2b", 1), ("MIG-9", 2), ("91c2", 2), ("MIG-91c20003-cc", 2)]
-        {
+        for (asked, ordinal) in [
+            ("1", 1),
+            ("GPU-3f2a", 0),
+            ("gpu-3F2B", 1),
+            ("3f2b", 1),
+            ("MIG-9", 2),
+            ("91c2", 2),
+            ("MIG-91c20003-cc", 2),
+        ] {
             assert_eq!(chosen(asked), Ok(ordinal), "{asked}");
         }
     }
@@ -227,7 +232,11 @@ mod tests {
     #[test]
     fn what_could_be_two_or_none_is_refused() {
         let ambiguous = chosen("GPU-3f2").unwrap_err();
-        assert!(ambiguous.is_usage() && ambiguous.to_string().contains("cuda:0") && ambiguous.to_string().contains("cuda:1"));
+        assert!(
+            ambiguous.is_usage()
+                && ambiguous.to_string().contains("cuda:0")
+                && ambiguous.to_string().contains("cuda:1")
+        );
         assert!(matches!(chosen("GPU-"), Err(CudaError::AmbiguousDevice { .. })));
         // Too few digits without their kind, a number that is none, the other kind.
         for asked in ["3f2", "7", "MIG-3f2a", ""] {

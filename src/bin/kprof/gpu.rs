@@ -81,7 +81,9 @@ fn ordinal(rank: Option<&RankInfo>, visible: usize) -> anyhow::Result<(usize, &'
     let Some(rank) = rank.filter(|r| !r.is_alone() && visible > 1) else { return Ok((0, "")) };
     match rank.local_rank {
         Some(local) if local < visible => Ok((local, ", by its local rank")),
-        Some(local) => Ok((local % visible, ", by its local rank, shared: there are fewer GPUs than ranks here")),
+        Some(local) => {
+            Ok((local % visible, ", by its local rank, shared: there are fewer GPUs than ranks here"))
+        }
         None => Err(usage(format!(
             "{} sees {visible} GPUs, and {} does not say which rank of its machine it is: give each its own \
              (CUDA_VISIBLE_DEVICES), or name one with --device cuda:N",

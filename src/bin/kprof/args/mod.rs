@@ -13,6 +13,7 @@ mod help;
 mod import;
 mod kernels;
 mod logits;
+mod merge;
 mod model;
 mod ncu;
 mod phase;
@@ -42,6 +43,7 @@ pub(crate) use help::command;
 pub(crate) use import::ImportArgs;
 pub(crate) use kernels::KernelsArgs;
 pub(crate) use logits::{FeedArg, LogitsArgs};
+pub(crate) use merge::MergeArgs;
 pub(crate) use model::ModelArgs;
 pub(crate) use ncu::NcuArgs;
 pub(crate) use phase::PhaseArgs;
@@ -89,6 +91,7 @@ pub(crate) enum Command {
     View(ViewArgs),
     /// Turn traces of other profilers (PyTorch, vLLM, nsys, rocprofv3) and exports of ncu into a run file
     Import(ImportArgs),
+    Merge(MergeArgs),
     Ceilings(CeilingsArgs),
     Doctor(DoctorArgs),
     Devices(DevicesArgs),

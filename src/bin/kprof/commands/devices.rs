@@ -86,9 +86,12 @@ fn hidden(known: &[Gpu], seen: &[CudaDevice]) -> Vec<HiddenGpu> {
             mig_profile,
         };
         match &gpu.instances {
-            Some(instances) => all.extend(instances.iter().filter(|i| !is_seen(&i.uuid)).map(|i| {
-                entry(&i.uuid, Some(i.profile.clone().unwrap_or_else(|| "n/a".to_string())))
-            })),
+            Some(instances) => all.extend(
+                instances
+                    .iter()
+                    .filter(|i| !is_seen(&i.uuid))
+                    .map(|i| entry(&i.uuid, Some(i.profile.clone().unwrap_or_else(|| "n/a".to_string())))),
+            ),
             None => all.extend((!is_seen(&gpu.uuid)).then(|| entry(&gpu.uuid, None))),
         }
     }

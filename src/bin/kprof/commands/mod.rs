@@ -12,6 +12,7 @@ mod history;
 mod import;
 mod kernels;
 mod logits;
+mod merge;
 mod ncu;
 mod phase;
 mod plot;
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Plot(args) => plot::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Ceilings(args) => ceilings::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Devices(args) => devices::run(&args),

@@ -3,6 +3,7 @@
 mod measure;
 mod plan;
 mod processes;
+mod ranks;
 mod report;
 
 use crate::args::PhaseArgs;
@@ -10,15 +11,16 @@ use crate::baseline;
 use crate::exit::{Interrupted, usage};
 use crate::progress::Line;
 use crate::rank;
-use kprof::profile::{Run, read_run};
+use kprof::profile::{Run, RunFile, read_run_file};
 
 pub(crate) fn run(args: &PhaseArgs) -> anyhow::Result<()> {
     report::check(args)?;
     check_baseline(args)?;
     if let Some(file) = &args.load {
-        let run = read_run(file)?;
-        report::report(args, &run, false)?;
-        return save(args, &run);
+        return match read_run_file(file)? {
+            RunFile::One(run) => report::report(args, &run, false).and_then(|()| save(args, &run)),
+            RunFile::Ranks(ranks) => ranks::report(args, &ranks),
+        };
     }
     let plan = plan::plan(args)?;
     let mut line = Line::new(args.quiet);

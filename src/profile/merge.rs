@@ -1,6 +1,6 @@
 //! The run files of the ranks of one launch as one file, in which every record keeps its rank.
 //!
-//! A merged file begins with a `merged` record; every further line is a line of a rank's file with its `rank` added. Ranks
+//! A merged file begins with a `merged` record; every further line is a line of a rank's file with its number added, as `of_rank`. Ranks
 //! are never repetitions of each other: nothing here adds or averages them.
 
 use super::{ClockRecord, KprofInfo, RankInfo, Run, RunConfig};
@@ -214,8 +214,11 @@ pub fn check_ranks(runs: &mut [Run], partial: bool) -> Result<Vec<usize>, MergeE
     }
 }
 
-/// What the ranks of one launch have alike, each with its name and how a run says it.
-const ALIKE: &[(&str, fn(&Run) -> Option<String>)] = &[
+/// What ranks have alike: its name, and how a run says it.
+type Alike = (&'static str, fn(&Run) -> Option<String>);
+
+/// What the ranks of one launch have alike.
+const ALIKE: &[Alike] = &[
     ("the launcher", |run| Some(run.rank()?.launcher.clone())),
     ("the number of ranks", |run| Some(run.rank()?.world_size.map_or("n/a".into(), |n| n.to_string()))),
     ("the launch", |run| run.rank()?.job.clone()),
@@ -276,10 +279,10 @@ pub fn merged_ranks(runs: &[Run]) -> Vec<MergedRank> {
     runs.iter().enumerate().map(of).collect()
 }
 
-/// A line of a run file with `rank` added as its last field; nothing else of it is changed.
+/// A line of a run file with the rank that it is of added as its last field, `of_rank` (some records have a `rank` besides); nothing else of it is changed.
 pub(super) fn with_rank(line: &str, rank: usize) -> Option<String> {
     let inside = line.trim_end().strip_suffix('}')?;
-    Some(format!("{inside},\"rank\":{rank}}}"))
+    Some(format!("{inside},\"of_rank\":{rank}}}"))
 }
 
 /// A run file of several ranks, each a run of its own.

@@ -186,7 +186,7 @@ fn head_of(path: &Path, text: &str) -> Result<Option<MergedRecord>, ProfileError
 /// Whose line it is, in a file of several ranks.
 #[derive(serde::Deserialize)]
 struct Tag {
-    rank: usize,
+    of_rank: usize,
 }
 
 /// The records of `text`; of a file of several ranks, those of `rank`.
@@ -196,7 +196,7 @@ fn parse(path: &Path, text: &str, rank: Option<usize>) -> Result<Run, ProfileErr
     let lines: Vec<&str> = text.lines().collect();
     let skipped = usize::from(rank.is_some());
     for (index, line) in lines.iter().enumerate().skip(skipped).filter(|(_, l)| !l.trim().is_empty()) {
-        let mine = || Ok(rank.is_none() || Some(serde_json::from_str::<Tag>(line)?.rank) == rank);
+        let mine = || Ok(rank.is_none() || Some(serde_json::from_str::<Tag>(line)?.of_rank) == rank);
         let record = mine().and_then(|mine| mine.then(|| serde_json::from_str::<Record>(line)).transpose());
         match record {
             Ok(record) => record.into_iter().for_each(|record| run.push(record)),

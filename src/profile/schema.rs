@@ -4,14 +4,14 @@ use super::Record;
 use serde_json::json;
 
 /// The schema of one line of a run file: one of the records, told apart by `type`. In a file of several ranks each line but
-/// the first has a `rank` besides.
+/// the first has an `of_rank` besides.
 pub fn record_schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(Record).to_value();
     let records = schema["oneOf"].as_array_mut();
     for record in
         records.into_iter().flatten().filter(|record| record["properties"]["type"]["const"] != "merged")
     {
-        record["properties"]["rank"] = json!({
+        record["properties"]["of_rank"] = json!({
             "type": "integer",
             "minimum": 0,
             "description": "Whose record it is; in a file of several ranks only.",

@@ -126,9 +126,12 @@ fn every_rank_writes_files_of_its_own_and_says_which_it_is() {
     }
 }
 
+/// Variables, the run file that they give, and the launcher and rank that it says.
+type Launched = (&'static [(&'static str, &'static str)], &'static str, Option<(&'static str, usize)>);
+
 #[test]
 fn launchers_are_told_apart_and_one_rank_alone_keeps_its_name() {
-    let cases: [(&[(&str, &str)], &str, Option<(&str, usize)>); 5] = [
+    let cases: [Launched; 5] = [
         (
             &[("OMPI_COMM_WORLD_RANK", "2"), ("OMPI_COMM_WORLD_SIZE", "11"), ("PMIX_RANK", "2")],
             "run.rank02.jsonl",

@@ -79,9 +79,12 @@ pub enum ProfileError {
     },
 }
 
+/// What a file of several ranks begins with.
+const MERGED: &str = r#"{"type":"merged""#;
+
 /// Whether `head`, the beginning of a file, is that of a run file.
 pub fn looks_like_run(head: &[u8]) -> bool {
-    [&br#"{"type":"manifest""#[..], br#"{"type":"merged""#].iter().any(|start| head.starts_with(start))
+    [r#"{"type":"manifest""#, MERGED].iter().any(|start| head.starts_with(start.as_bytes()))
 }
 
 /// Reads a run file; of a file of several ranks, the one that `FILE@RANK` names. A last line cut short is dropped, and a run
@@ -137,9 +140,13 @@ pub fn names_of_runs(name: &Path) -> Vec<PathBuf> {
     let alone = || vec![name.to_path_buf()];
     let (path, rank) = place_of(name);
     let head = || {
-        let file = std::fs::File::open(&path).ok()?;
+        // A pipe is read once, by its reader.
+        let mut file = path.is_file().then(|| std::fs::File::open(&path).ok()).flatten()?;
         let mut line = String::new();
-        io::BufRead::read_line(&mut io::BufReader::new(file).take(MOST_OF_A_HEAD), &mut line).ok()?;
+        file.by_ref().take(MERGED.len() as u64).read_to_string(&mut line).ok()?;
+        // Other files may be one line of gigabytes.
+        let rest = Some(file).filter(|_| line == MERGED)?;
+        io::BufRead::read_line(&mut io::BufReader::new(rest).take(MOST_OF_A_HEAD), &mut line).ok()?;
         match serde_json::from_str(&line).ok()? {
             Record::Merged(head) => Some(head),
             _ => None,

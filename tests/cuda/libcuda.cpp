@@ -157,7 +157,11 @@ Result run(const Command& c) {
     launches++;
     running = c.function->name.c_str();
     const char* faulty = getenv("KPROF_STAND_IN_FAULTS");
-    if (faulty && c.function->name == faulty) return lost = ILLEGAL_ADDRESS;
+    if (faulty && c.function->name == faulty) {
+        // A device says so at a later call, unless launches wait for their end.
+        lost = ILLEGAL_ADDRESS;
+        return number("CUDA_LAUNCH_BLOCKING", 0) ? lost : SUCCESS;
+    }
     if (emulation::launch(*c.function->kernel, c.grid, c.block, c.shared, c.args.data())) return SUCCESS;
     fprintf(stderr, "stand-in: %s waits at a barrier that not all its threads reach\n", running);
     return lost = LAUNCH_FAILED;

@@ -250,7 +250,7 @@ const PHASE: [&str; 8] = ["phase", "--device", "cuda", "--preset", "tiny", "-q",
 
 #[test]
 fn what_a_machine_lacks_is_said_with_its_cause_and_a_remedy() {
-    let cases: [Case; 8] = [
+    let cases: [Case; 9] = [
         (&[("KPROF_STAND_IN_DRIVER", "11080")], &PHASE, 5, &["too old: it supports CUDA 11.8", "525.60.13"]),
         (
             &[("KPROF_STAND_IN_DEVICES", "0")],
@@ -275,6 +275,15 @@ fn what_a_machine_lacks_is_said_with_its_cause_and_a_remedy() {
             &PHASE,
             1,
             &["CUDA_ERROR_ILLEGAL_ADDRESS: kernel kprof_attend1_f32 with grid 1 x 4 x 32, 128 threads"],
+        ),
+        (
+            &[("KPROF_STAND_IN_FAULTS", "kprof_attend1_f32")],
+            &PHASE,
+            1,
+            &[
+                "a kernel up to kprof_attend1_f32 with grid 1 x 4 x 32",
+                "CUDA_LAUNCH_BLOCKING=1 names the one",
+            ],
         ),
         (
             &[],

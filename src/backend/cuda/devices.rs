@@ -41,8 +41,7 @@ const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 
 /// Starts the driver: its library is looked for before anything of it is called, which would panic.
 fn start() -> Result<i32, CudaError> {
-    // SAFETY: loads the library and runs its initialisers, as anything that uses CUDA does.
-    if !unsafe { sys::is_culib_present() } {
+    if !has_library() {
         return Err(CudaError::NoDriver);
     }
     let mut version = 0;
@@ -55,6 +54,19 @@ fn start() -> Result<i32, CudaError> {
     let started = call!(cuInit(0));
     started.map_err(|error| CudaError::NoDevice { reason: reason(error) })?;
     Ok(version)
+}
+
+/// Whether the driver's library is there.
+#[cfg(not(feature = "candle-cuda"))]
+fn has_library() -> bool {
+    // SAFETY: loads the library and runs its initialisers, as anything that uses CUDA does.
+    unsafe { sys::is_culib_present() }
+}
+
+/// candle links the driver's library: without it the program would not have started.
+#[cfg(feature = "candle-cuda")]
+fn has_library() -> bool {
+    true
 }
 
 fn reason(error: CudaError) -> String {

@@ -101,6 +101,17 @@ pub enum CudaError {
         /// Whether it is this one for certain.
         exact: bool,
     },
+    /// A call that met what a kernel before it did: the context is lost.
+    #[error(
+        "{reason}, seen by {call}: a kernel before it faulted, and the device takes nothing more from this process; \
+         CUDA_LAUNCH_BLOCKING=1 names it"
+    )]
+    Lost {
+        /// The function.
+        call: &'static str,
+        /// The driver's word for it.
+        reason: String,
+    },
     /// A call that failed otherwise.
     #[error("{call}: {reason}")]
     Call {

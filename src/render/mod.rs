@@ -64,9 +64,7 @@ pub use machine::machine_lines;
 pub use memory::{memory_csv, memory_heading, memory_json, memory_lines, memory_table};
 pub use nanogpt::nanogpt_jsonl;
 pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table};
-pub use quality::{
-    quality_csv, quality_heading, quality_json, quality_lines, quality_markdown, quality_table,
-};
+pub use quality::{quality_csv, quality_heading, quality_json, quality_lines, quality_table};
 pub use regress::{regress_annotations, regress_junit, regress_lines};
 pub use roofline::{roofline_notes, roofline_table};
 pub use roofline_export::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json};

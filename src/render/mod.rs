@@ -67,9 +67,7 @@ pub use machine::machine_lines;
 pub use memory::{memory_csv, memory_heading, memory_json, memory_lines, memory_table};
 pub use nanogpt::nanogpt_jsonl;
 pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table};
-pub use quality::{
-    quality_csv, quality_heading, quality_json, quality_lines, quality_markdown, quality_table,
-};
+pub use quality::{quality_csv, quality_heading, quality_json, quality_lines, quality_table};
 pub use ranks::{
     RANKS_SCHEMA_VERSION, csv_by_rank, imbalance_table, ranks_heading, ranks_json, ranks_notes, ranks_table,
 };

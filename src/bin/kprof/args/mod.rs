@@ -28,7 +28,7 @@ mod versions;
 mod view;
 
 pub(crate) use bench::{
-    BenchArgs, CapacityArgs, ConfigArgs, CrossoverArgs, Given, LatencyArgs, LogArgs, MemoryArgs,
+    BenchArgs, CapacityArgs, ConfigArgs, CrossoverArgs, Given, LatencyArgs, LogArgs, MemoryArgs, OutputArgs,
     PerplexityArgs, RunArgs, SearchArg,
 };
 pub(crate) use ceilings::CeilingsArgs;
@@ -38,7 +38,7 @@ pub(crate) use counts::Counts;
 pub(crate) use devices::DevicesArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use estimate::EstimateArgs;
-pub(crate) use export::{ExportArgs, TableExportArgs};
+pub(crate) use export::ExportArgs;
 pub(crate) use help::command;
 pub(crate) use import::ImportArgs;
 pub(crate) use kernels::KernelsArgs;

@@ -7,22 +7,28 @@
 mod arena;
 mod args;
 mod attention;
+mod call;
 mod check;
 mod clock;
+mod devices;
 mod driver;
 mod error;
+mod fused;
+mod handles;
 mod images;
 mod launch;
 mod linear;
 mod ops;
 mod probe;
 mod queue;
+mod rowwise;
 mod tensor;
 #[cfg(test)]
 mod tests;
 
 pub use check::{KernelCheck, check_kernels};
-pub use driver::{CudaDevice, Gpu, cuda_device, cuda_devices};
+pub use devices::{CudaDevice, cuda_device, cuda_devices, cuda_visible_devices};
+pub use driver::Gpu;
 pub use error::CudaError;
 pub use probe::{GpuProbe, GpuRate};
 pub use queue::ExecMode;
@@ -32,7 +38,7 @@ use super::{BackendError, Marks};
 use crate::llm::DType;
 use arena::{Arena, Block};
 use clock::DeviceClock;
-use driver::{Memory, Pinned};
+use handles::{Memory, Pinned};
 use queue::Queue;
 use std::rc::Rc;
 use tensor::CudaTensor;
@@ -127,7 +133,7 @@ impl CudaBackend {
             return Ok(x);
         }
         let y = self.tensor(x.rows, x.width)?;
-        let launch = ops::activation(self.dtype, &x, None, &y);
+        let launch = rowwise::activation(self.dtype, &x, None, &y);
         self.queue.launch(launch)?;
         Ok(y)
     }

@@ -6,8 +6,9 @@
 //! because another version or other memory is at work, merely is captured anew: no graph ever runs in place of other
 //! launches.
 
-use super::driver::{Event, Gpu, Graph};
+use super::driver::Gpu;
 use super::error::CudaError;
+use super::handles::{Event, Graph};
 use super::launch::Launch;
 use std::rc::Rc;
 

@@ -22,6 +22,7 @@ impl Compared {
     /// Each later run's versions against the first run's, where both are of one model and shape; then each version against
     /// the first of its run.
     pub(super) fn of(input: &FigureInput) -> Self {
+        let rank = |run: &Run| run.rank().map(|rank| rank.rank);
         let (mut across, mut inside) = (Vec::new(), Vec::new());
         let mut refused = Vec::new();
         let first_run = input.runs.iter().find(|r| !input.versions(r).is_empty());
@@ -32,7 +33,10 @@ impl Compared {
             let Some(against) = against else { continue };
             let of = |version| Subject { run, version };
             inside.extend(versions.iter().filter(|v| **v != against).map(|v| (of(against), of(v))));
-            let Some(first) = first_run.filter(|f| !std::ptr::eq(*f, run)) else { continue };
+            // Ranks of one launch are no changes of each other: each is held against the same rank of an earlier launch.
+            let same_rank = |r: &&Run| !input.versions(r).is_empty() && rank(r) == rank(run);
+            let earlier = input.runs.iter().find(same_rank);
+            let Some(first) = earlier.filter(|f| !std::ptr::eq(*f, run)) else { continue };
             let differing: Vec<Unlike> =
                 unlike(first, run).into_iter().filter(|u| !ALLOWED.contains(&u.aspect)).collect();
             if !differing.is_empty() {

@@ -114,7 +114,8 @@ fn change(pair: &PairReport) -> String {
     let why = if why.is_empty() { String::new() } else { format!(" Not certain: {}.", why.join("; ")) };
     let mut parts: Vec<String> = pair.times.iter().map(part).collect();
     parts.extend(cache(pair));
-    parts.extend(pair.perplexity.map(|p| {
+    // Of one version scored once, there is no change to tell.
+    parts.extend(pair.perplexity.filter(|p| p.ratio != 1.0).map(|p| {
         let by = |ratio: f64| format!("{:+.2}", 100.0 * (ratio - 1.0));
         let range = p.interval.map_or(String::new(), |i| format!(" [{}, {}]", by(i.low), by(i.high)));
         format!("perplexity {} %{range}", by(p.ratio))

@@ -16,7 +16,7 @@ pub use candle::CandleBackend;
 pub(crate) use cpu::tiles_are_usable;
 pub use cpu::{CpuBackend, CpuOptions, Isa};
 pub use cuda::{
-    CudaBackend, CudaDevice, CudaError, ExecMode, Gpu, GpuProbe, GpuRate, KernelCheck, check_kernels,
+    CudaBackend, CudaDevice, CudaError, ExecMode, Gemm, Gpu, GpuProbe, GpuRate, KernelCheck, check_kernels,
     cuda_device, cuda_devices,
 };
 pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend, fake_ceilings};
@@ -156,6 +156,16 @@ pub trait Backend: Sized {
     /// The instructions it computes with, where it chose among several, e.g. `avx512`.
     fn instructions(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Who computes products of many rows, where there is a choice, e.g. `cuBLASLt 12.8.4`.
+    fn gemm(&self) -> Option<String> {
+        None
+    }
+
+    /// What could not be done as asked for and was done otherwise, since the last call.
+    fn take_notes(&mut self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Takes a table of `[entries, width]`.

@@ -85,6 +85,7 @@ fn manifest() -> Manifest {
             weight_format: None,
             instructions: None,
             exec: None,
+            gemm: None,
             prompt_length: 4,
             tokens: 3,
             lengths: Vec::new(),

@@ -8,6 +8,7 @@ mod cli;
 mod compare;
 mod cpu_backend;
 mod cpu_ops;
+mod cublaslt;
 mod cuda;
 mod damaged_runs;
 mod doctor;

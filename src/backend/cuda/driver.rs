@@ -346,6 +346,16 @@ impl Gpu {
         }
     }
 
+    /// The stream, for libraries that ask for launches themselves.
+    pub(super) fn stream(&self) -> sys::CUstream {
+        self.stream
+    }
+
+    /// A library asked for a launch, which a fault may come from.
+    pub(super) fn asked(&self, launch: Launch) {
+        self.last.set(Some(launch));
+    }
+
     /// Asks for a launch.
     pub(super) fn launch(&self, launch: &Launch) -> Result<(), CudaError> {
         let function = self.function(launch.kernel)?;

@@ -5,6 +5,7 @@ use super::args::{
     norm_code,
 };
 use super::attention::{self, Cut, Scratch, Source};
+use super::blas;
 use super::launch::Launch;
 use super::linear::{self, Around, SKINNY_ROWS, WideCut};
 use super::tensor::{
@@ -229,7 +230,11 @@ impl CudaBackend {
         }
         let y = self.tensor(count, width)?;
         let (dtype, multiprocessors) = (self.dtype, self.multiprocessors());
-        let launch = if Self::is_skinny(step, rows) {
+        let skinny = Self::is_skinny(step, rows);
+        if !skinny && self.by_library(x, linear, around, &y)? {
+            return Ok(y);
+        }
+        let launch = if skinny {
             linear::skinny(dtype, multiprocessors, x, count, linear, around, &y)
         } else {
             let cut = WideCut::new(dtype, multiprocessors, count, linear);
@@ -242,6 +247,27 @@ impl CudaBackend {
         };
         self.queue.launch(launch)?;
         Ok(y)
+    }
+
+    /// Asks the library for a product, where there is one that knows a way.
+    fn by_library(
+        &mut self,
+        x: &CudaTensor,
+        linear: &CudaLinear,
+        around: Around<'_>,
+        y: &CudaTensor,
+    ) -> Result<bool, CudaError> {
+        let Some(blas) = self.queue.blas.clone() else { return Ok(false) };
+        let Some(steps) = blas::steps(&blas, (&self.arena, self.dtype), x, linear, around, y)? else {
+            return Ok(false);
+        };
+        for step in steps {
+            match step {
+                blas::Step::Product(product) => self.queue.product(product)?,
+                blas::Step::Launch(launch) => self.queue.launch(launch)?,
+            }
+        }
+        Ok(true)
     }
 
     /// Where blocks of a launch count their arrivals.
@@ -296,6 +322,15 @@ impl Backend for CudaBackend {
 
     fn threads(&self) -> Option<usize> {
         None
+    }
+
+    fn gemm(&self) -> Option<String> {
+        Some(self.queue.blas.as_ref().map_or("own".to_string(), |blas| blas.name()))
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        let of_library = self.queue.blas.as_ref().map(|blas| blas.take_notes()).unwrap_or_default();
+        self.notes.drain(..).chain(of_library).collect()
     }
 
     fn load_table(&self, table: HostTensor) -> Result<CudaTable, BackendError> {

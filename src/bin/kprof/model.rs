@@ -106,6 +106,9 @@ fn implementation(args: &ModelArgs, device: &Device) -> anyhow::Result<Implement
     if let Some(mode) = args.exec {
         return Err(usage(format!("--exec {} is for --device cuda", mode.name())));
     }
+    if let Some(gemm) = args.gemm {
+        return Err(usage(format!("--gemm {} is for --device cuda", gemm.name())));
+    }
     if name == "cpu" {
         if *device == Device::Fake {
             return Err(usage("the fake device computes with candle; leave --implementation out"));
@@ -182,7 +185,8 @@ impl Chosen {
             (Device::Fake, _) => task.run(fake_backend(args.dtype)),
             (Device::Cuda(device), _) => {
                 let gpu = gpu::open(device)?;
-                task.run(CudaBackend::new(&gpu, args.dtype, gpu::exec(args))?)
+                let backend = CudaBackend::new(&gpu, args.dtype, gpu::exec(args))?;
+                task.run(backend.with_gemm(args.gemm.unwrap_or_default())?)
             }
             (Device::Cpu, Implementation::Candle) => {
                 let backend = CandleBackend::new(args.dtype);

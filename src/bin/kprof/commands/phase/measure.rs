@@ -75,6 +75,9 @@ impl Task for Measurement<'_> {
                 record(Record::Finding(finding))?;
             }
         }
+        for finding in session::fallbacks(&mut backend) {
+            record(Record::Finding(finding))?;
+        }
         match outcome {
             Ok(_) => record(Record::End { wall_s: began.elapsed().as_secs_f64() })?,
             Err(RunnerError::Interrupted) => {}
@@ -126,6 +129,7 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
             weight_format: args.model.weights,
             instructions: backend.instructions().map(str::to_string),
             exec: plan.chosen.device.is_cuda().then(|| gpu::exec(&args.model).name().to_string()),
+            gemm: backend.gemm(),
             prompt_length: scenario.prompt_length,
             tokens: scenario.tokens,
             lengths: Vec::new(),

@@ -16,7 +16,7 @@ pub use candle::CandleBackend;
 pub(crate) use cpu::tiles_are_usable;
 pub use cpu::{CpuBackend, CpuOptions, Isa};
 pub use cuda::{
-    CudaBackend, CudaDevice, CudaError, ExecMode, Gemm, Gpu, GpuProbe, GpuRate, KernelCheck, check_kernels,
+    CounterOffer, Counters, Cupti, CuptiError, CudaBackend, CudaDevice, CudaError, ExecMode, Gemm, Gpu, GpuProbe, GpuRate, KernelCheck, OpValues, Trace, TracedKernel, check_kernels,
     cuda_device, cuda_devices,
 };
 pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend, fake_ceilings};

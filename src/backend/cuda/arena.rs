@@ -1,7 +1,8 @@
 //! Memory of activations: blocks that are used again and never given back, the same block for the same place in a step.
 
-use super::driver::{Gpu, Memory};
+use super::driver::Gpu;
 use super::error::CudaError;
+use super::handles::Memory;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;

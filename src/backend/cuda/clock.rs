@@ -1,7 +1,8 @@
 //! Time on the device: events around steps and ops, resolved when the step is over.
 
-use super::driver::{Event, Gpu};
+use super::driver::Gpu;
 use super::error::CudaError;
+use super::handles::Event;
 use super::queue::Queue;
 use crate::backend::{OpSpan, Site};
 use crate::llm::Op;

@@ -1,9 +1,12 @@
-//! The driver's functions behind types that keep what they need alive: a device with its stream, memory, events, kernels
-//! and graphs. Everything runs on one stream, in the order it was asked for.
+//! A device with what was opened on it: its stream, its kernels, its memory. Everything runs on one stream, in the order it
+//! was asked for.
 
 #![allow(unsafe_code)]
 
-use super::error::{CudaError, LOWEST_CUDA};
+use super::call::{call, check, describe};
+use super::devices::{CudaDevice, handle};
+use super::error::CudaError;
+use super::handles::{Event, Graph, Memory, Pinned};
 use super::images::image_of;
 use super::launch::Launch;
 use crate::units::Bytes;
@@ -13,177 +16,17 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_void};
 use std::rc::Rc;
 
-/// What the driver says a result means: its name and its text.
-fn describe(code: CUresult) -> String {
-    let text = |get: unsafe fn(CUresult, *mut *const std::ffi::c_char) -> CUresult| {
-        let mut text = std::ptr::null();
-        // SAFETY: the function puts a pointer to a constant string into `text`, or leaves it null.
-        let found = unsafe { get(code, &raw mut text) };
-        // SAFETY: not null, so one of the driver's constant strings.
-        (found == CUresult::CUDA_SUCCESS && !text.is_null())
-            .then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
-    };
-    let name = text(sys::cuGetErrorName).unwrap_or_else(|| format!("error {}", code as u32));
-    match text(sys::cuGetErrorString) {
-        Some(message) if message != name => format!("{name}, {message}"),
-        _ => name,
-    }
-}
-
-fn check(call: &'static str, code: CUresult) -> Result<(), CudaError> {
-    if code == CUresult::CUDA_SUCCESS {
-        return Ok(());
-    }
-    Err(CudaError::Call { call, reason: describe(code) })
-}
-
-/// Calls a function of the driver and names it where it fails.
-macro_rules! call {
-    ($function:ident($($arg:expr),* $(,)?)) => {
-        // SAFETY: each use says why its arguments are what the function wants.
-        check(stringify!($function), unsafe { sys::$function($($arg),*) })
-    };
-}
-
-/// A CUDA device as it introduces itself.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CudaDevice {
-    /// Its number among those that this process sees.
-    pub ordinal: usize,
-    /// Its name.
-    pub name: String,
-    /// Its UUID, `GPU-xxxxxxxx-...`, as nvidia-smi prints it; of a MIG instance the driver gives that of the instance.
-    pub uuid: String,
-    /// Its compute capability.
-    pub capability: (i32, i32),
-    /// Multiprocessors.
-    pub multiprocessors: usize,
-    /// Bytes of L2.
-    pub l2_bytes: f64,
-    /// Bytes of memory.
-    pub memory_bytes: f64,
-    /// The CUDA version that the driver supports, as 1000 x major + 10 x minor.
-    pub driver: i32,
-}
-
-/// Starts the driver: its library is looked for before anything of it is called, which would panic.
-fn start() -> Result<i32, CudaError> {
-    // SAFETY: loads the library and runs its initialisers, as anything that uses CUDA does.
-    if !unsafe { sys::is_culib_present() } {
-        return Err(CudaError::NoDriver);
-    }
-    let mut version = 0;
-    // SAFETY: `version` is written; callable before cuInit.
-    call!(cuDriverGetVersion(&raw mut version))?;
-    if version < LOWEST_CUDA {
-        return Err(CudaError::DriverTooOld { found: version });
-    }
-    // SAFETY: no arguments that could be wrong.
-    let started = call!(cuInit(0));
-    started.map_err(|error| CudaError::NoDevice { reason: reason(error) })?;
-    Ok(version)
-}
-
-fn reason(error: CudaError) -> String {
-    match error {
-        CudaError::Call { reason, .. } => reason,
-        other => other.to_string(),
-    }
-}
-
-/// Every device that this process sees.
-///
-/// # Errors
-/// When there is no driver, one too old, or none.
-pub fn cuda_devices() -> Result<Vec<CudaDevice>, CudaError> {
-    let driver = start()?;
-    let mut count = 0;
-    // SAFETY: `count` is written.
-    call!(cuDeviceGetCount(&raw mut count))?;
-    if count == 0 {
-        return Err(CudaError::NoDevice { reason: "none is visible".to_string() });
-    }
-    (0..count as usize).map(|ordinal| introduce(ordinal, driver)).collect()
-}
-
-fn introduce(ordinal: usize, driver: i32) -> Result<CudaDevice, CudaError> {
-    use sys::CUdevice_attribute as A;
-    let device = handle(ordinal)?;
-    let attribute = |which: A| {
-        let mut value = 0;
-        // SAFETY: a device that the driver gave, and a value that is written.
-        call!(cuDeviceGetAttribute(&raw mut value, which, device)).map(|()| value)
-    };
-    let mut name = [0u8; 128];
-    // SAFETY: at most as many bytes as there are, with a zero among them.
-    call!(cuDeviceGetName(name.as_mut_ptr().cast(), name.len() as i32, device))?;
-    let name =
-        CStr::from_bytes_until_nul(&name).map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut uuid = sys::CUuuid { bytes: [0; 16] };
-    // SAFETY: `uuid` is written.
-    call!(cuDeviceGetUuid_v2(&raw mut uuid, device))?;
-    let mut bytes = 0usize;
-    // SAFETY: `bytes` is written.
-    call!(cuDeviceTotalMem_v2(&raw mut bytes, device))?;
-    Ok(CudaDevice {
-        ordinal,
-        name,
-        uuid: uuid_text(&uuid.bytes.map(|b| b as u8)),
-        capability: (
-            attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
-            attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
-        ),
-        multiprocessors: attribute(A::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize,
-        l2_bytes: f64::from(attribute(A::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?),
-        memory_bytes: bytes as f64,
-        driver,
-    })
-}
-
-/// As nvidia-smi prints it.
-fn uuid_text(bytes: &[u8; 16]) -> String {
-    let hex = |range: std::ops::Range<usize>| -> String {
-        bytes[range].iter().map(|b| format!("{b:02x}")).collect()
-    };
-    format!("GPU-{}-{}-{}-{}-{}", hex(0..4), hex(4..6), hex(6..8), hex(8..10), hex(10..16))
-}
-
-fn handle(ordinal: usize) -> Result<sys::CUdevice, CudaError> {
-    let mut device = 0;
-    // SAFETY: `device` is written.
-    call!(cuDeviceGet(&raw mut device, ordinal as i32)).map(|()| device)
-}
-
-/// The device that `which` names: nothing for the first, a number, or a UUID or the beginning of one.
-///
-/// # Errors
-/// As [`cuda_devices`], and when there is no such device.
-pub fn cuda_device(which: Option<&str>) -> Result<CudaDevice, CudaError> {
-    let devices = cuda_devices()?;
-    let Some(asked) = which else { return Ok(devices[0].clone()) };
-    let wanted = asked.to_ascii_lowercase();
-    let named = |d: &&CudaDevice| {
-        let uuid = d.uuid.to_ascii_lowercase();
-        let bare = uuid.trim_start_matches("gpu-");
-        asked.parse() == Ok(d.ordinal)
-            || wanted.len() >= 4 && (uuid.starts_with(&wanted) || bare.starts_with(&wanted))
-    };
-    let known = || {
-        let all: Vec<String> =
-            devices.iter().map(|d| format!("cuda:{} {} ({})", d.ordinal, d.name, d.uuid)).collect();
-        all.join(", ")
-    };
-    let found = devices.iter().find(named).cloned();
-    found.ok_or_else(|| CudaError::UnknownDevice { asked: asked.to_string(), known: known() })
-}
-
 /// A device with its context and the stream that everything runs on.
 #[derive(Debug)]
 pub struct Gpu {
     /// What it is.
     pub device: CudaDevice,
-    handle: sys::CUdevice,
-    stream: sys::CUstream,
+    /// The driver's number for it.
+    pub(super) handle: sys::CUdevice,
+    /// Its primary context.
+    pub(super) context: sys::CUcontext,
+    /// The stream that everything runs on.
+    pub(super) stream: sys::CUstream,
     pool: sys::CUmemoryPool,
     modules: RefCell<HashMap<&'static str, sys::CUmodule>>,
     functions: RefCell<HashMap<&'static str, sys::CUfunction>>,
@@ -216,6 +59,7 @@ impl Gpu {
         Ok(Rc::new(Self {
             device,
             handle,
+            context,
             stream,
             pool,
             modules: RefCell::default(),
@@ -346,11 +190,6 @@ impl Gpu {
         }
     }
 
-    /// The stream, for libraries that ask for launches themselves.
-    pub(super) fn stream(&self) -> sys::CUstream {
-        self.stream
-    }
-
     /// A library asked for a launch, which a fault may come from.
     pub(super) fn asked(&self, launch: Launch) {
         self.last.set(Some(launch));
@@ -463,7 +302,7 @@ impl Gpu {
         let mut event = std::ptr::null_mut();
         // SAFETY: `event` is written; the default flags time.
         call!(cuEventCreate(&raw mut event, sys::CUevent_flags::CU_EVENT_DEFAULT as u32))?;
-        Ok(Event { gpu: Rc::clone(self), event })
+        Ok(Event { _gpu: Rc::clone(self), event })
     }
 
     /// Marks the place in the stream; during a capture, a node of the graph that marks it at every launch.
@@ -508,7 +347,7 @@ impl Gpu {
         // SAFETY: the executable has a copy of its own.
         call!(cuGraphDestroy(graph))?;
         made?;
-        Ok(Graph { gpu: Rc::clone(self), executable })
+        Ok(Graph { _gpu: Rc::clone(self), executable })
     }
 
     /// Runs a graph.
@@ -529,95 +368,6 @@ impl Drop for Gpu {
             }
             let _ = sys::cuStreamDestroy_v2(self.stream);
             let _ = sys::cuDevicePrimaryCtxRelease_v2(self.handle);
-        }
-    }
-}
-
-/// Device memory.
-#[derive(Debug)]
-pub(super) struct Memory {
-    gpu: Rc<Gpu>,
-    /// Where it lies.
-    pub(super) address: u64,
-    /// How much there is.
-    pub(super) bytes: usize,
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: allocated by this device, freed once, behind everything on the stream that uses it.
-        unsafe {
-            let _ = sys::cuMemFreeAsync(self.address, self.gpu.stream);
-        }
-    }
-}
-
-/// Host memory that the device copies from and to without the host's help.
-#[derive(Debug)]
-pub(super) struct Pinned {
-    /// Pinned memory belongs to the context.
-    _gpu: Rc<Gpu>,
-    start: *mut u32,
-    bytes: usize,
-}
-
-impl Pinned {
-    pub(super) fn new(gpu: &Rc<Gpu>, bytes: usize) -> Result<Self, CudaError> {
-        let mut start = std::ptr::null_mut();
-        // SAFETY: `start` is written; freed by drop.
-        call!(cuMemAllocHost_v2(&raw mut start, bytes))?;
-        // SAFETY: as many bytes as were just allocated.
-        unsafe { start.cast::<u8>().write_bytes(0, bytes) };
-        Ok(Self { _gpu: Rc::clone(gpu), start: start.cast(), bytes })
-    }
-
-    /// Its contents; nothing is under way from or to it.
-    pub(super) fn words(&mut self) -> &mut [u32] {
-        // SAFETY: initialised, aligned (pages), and as long; the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.start, self.bytes / 4) }
-    }
-}
-
-impl Drop for Pinned {
-    fn drop(&mut self) {
-        // SAFETY: allocated by cuMemAllocHost and freed once.
-        unsafe {
-            let _ = sys::cuMemFreeHost(self.start.cast());
-        }
-    }
-}
-
-/// A place in the stream with its time.
-#[derive(Debug)]
-pub(super) struct Event {
-    gpu: Rc<Gpu>,
-    event: sys::CUevent,
-}
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        // The context outlives it.
-        let _ = &self.gpu;
-        // SAFETY: made by cuEventCreate and destroyed once.
-        unsafe {
-            let _ = sys::cuEventDestroy_v2(self.event);
-        }
-    }
-}
-
-/// Launches that were captured, to be run as one.
-#[derive(Debug)]
-pub(super) struct Graph {
-    gpu: Rc<Gpu>,
-    executable: sys::CUgraphExec,
-}
-
-impl Drop for Graph {
-    fn drop(&mut self) {
-        let _ = &self.gpu;
-        // SAFETY: made by cuGraphInstantiate and destroyed once.
-        unsafe {
-            let _ = sys::cuGraphExecDestroy(self.executable);
         }
     }
 }

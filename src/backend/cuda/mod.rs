@@ -8,10 +8,15 @@ mod arena;
 mod args;
 mod attention;
 mod blas;
+mod call;
 mod check;
 mod clock;
+mod cupti;
+mod devices;
 mod driver;
 mod error;
+mod fused;
+mod handles;
 mod images;
 mod launch;
 mod library;
@@ -19,13 +24,16 @@ mod linear;
 mod ops;
 mod probe;
 mod queue;
+mod rowwise;
 mod tensor;
 #[cfg(test)]
 mod tests;
 
 pub use blas::Gemm;
 pub use check::{KernelCheck, check_kernels};
-pub use driver::{CudaDevice, Gpu, cuda_device, cuda_devices};
+pub use cupti::{CounterOffer, Counters, Cupti, CuptiError, OpValues, Trace, TracedKernel};
+pub use devices::{CudaDevice, cuda_device, cuda_devices};
+pub use driver::Gpu;
 pub use error::CudaError;
 pub use probe::{GpuProbe, GpuRate};
 pub use queue::ExecMode;
@@ -36,7 +44,7 @@ use crate::llm::DType;
 use arena::{Arena, Block};
 use blas::Blas;
 use clock::DeviceClock;
-use driver::{Memory, Pinned};
+use handles::{Memory, Pinned};
 use queue::Queue;
 use std::rc::Rc;
 use tensor::CudaTensor;
@@ -145,7 +153,7 @@ impl CudaBackend {
             return Ok(x);
         }
         let y = self.tensor(x.rows, x.width)?;
-        let launch = ops::activation(self.dtype, &x, None, &y);
+        let launch = rowwise::activation(self.dtype, &x, None, &y);
         self.queue.launch(launch)?;
         Ok(y)
     }

@@ -1,8 +1,9 @@
 //! Rates of a GPU by kprof's own probes: bandwidth of memory and L2, FMAs and tensor cores by type, and what a launch takes.
 
 use super::args::ProbeArgs;
-use super::driver::{Gpu, Memory};
+use super::driver::Gpu;
 use super::error::CudaError;
+use super::handles::Memory;
 use super::launch::Launch;
 use crate::backend::BackendError;
 use crate::llm::DType;

@@ -7,8 +7,9 @@
 //! launches.
 
 use super::blas::{Blas, Product};
-use super::driver::{Event, Gpu, Graph};
+use super::driver::Gpu;
 use super::error::CudaError;
+use super::handles::{Event, Graph};
 use super::launch::Launch;
 use std::rc::Rc;
 

@@ -1,8 +1,9 @@
 //! What lies on the device: activations, weights and caches.
 
 use super::arena::Block;
-use super::driver::{Gpu, Memory};
+use super::driver::Gpu;
 use super::error::CudaError;
+use super::handles::Memory;
 use crate::backend::{BackendError, CacheSpec, HostTensor, WeightOrder};
 use crate::llm::{DType, KvElement, NormKind};
 use half::{bf16, f16};

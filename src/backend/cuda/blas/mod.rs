@@ -154,7 +154,7 @@ impl Blas {
         let shape = &plan.shape;
         self.gpu.asked(Launch::of_library("cublasLtMatmul", [shape.outputs, shape.rows, shape.inputs]));
         plan.ran.set(true);
-        plan.run(&self.library, self.handle, product, self.gpu.stream().cast::<c_void>())
+        plan.run(&self.library, self.handle, product, self.gpu.stream.cast::<c_void>())
     }
 
     /// Runs a product that was never run, so that its kernel is loaded: not a thing to do while a stream is captured. Its

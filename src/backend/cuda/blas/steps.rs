@@ -6,7 +6,7 @@ use crate::backend::cuda::arena::{Arena, Block};
 use crate::backend::cuda::error::CudaError;
 use crate::backend::cuda::launch::Launch;
 use crate::backend::cuda::linear::Around;
-use crate::backend::cuda::ops;
+use crate::backend::cuda::rowwise;
 use crate::backend::cuda::tensor::{CudaLinear, CudaTensor};
 use crate::llm::DType;
 use std::rc::Rc;
@@ -60,8 +60,8 @@ pub(in crate::backend::cuda) fn steps(
     let mut steps = vec![Step::Product(product)];
     if after {
         let launch = match (around.activation, around.gate) {
-            (Some(activation), true) => ops::gate(dtype, &full, activation, y),
-            (activation, _) => ops::activation(dtype, &full, activation, y),
+            (Some(activation), true) => rowwise::gate(dtype, &full, activation, y),
+            (activation, _) => rowwise::activation(dtype, &full, activation, y),
         };
         steps.push(Step::Launch(launch));
     }

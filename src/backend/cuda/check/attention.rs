@@ -46,7 +46,7 @@ pub(super) fn check(bench: &mut Bench) -> Result<(), BackendError> {
 }
 
 /// The words of a step, on the device.
-fn step_words(bench: &Bench, step: &StepShape) -> Result<super::super::driver::Memory, BackendError> {
+fn step_words(bench: &Bench, step: &StepShape) -> Result<super::super::handles::Memory, BackendError> {
     let words = [step.context - step.new_tokens, step.context, 0, 0];
     let bytes: Vec<u8> = words.iter().flat_map(|w| (*w as u32).to_le_bytes()).collect();
     Ok(bench.gpu.upload(&bytes, "a check")?)

@@ -1,6 +1,6 @@
 //! Kernels that work on rows: embeddings, norms, pointwise ops, rotary positions, argmax.
 
-use super::super::ops;
+use super::super::rowwise;
 use super::super::tensor::{CudaNorm, CudaRope, Loader};
 use super::Bench;
 use super::reference::{activate, norm};
@@ -32,7 +32,7 @@ fn embeddings(bench: &mut Bench) -> Result<(), BackendError> {
     for with in [false, true] {
         let y = bench.blank(ids.len(), width)?;
         let launch =
-            ops::embed(bench.dtype, &tokens, with.then_some(&positions), (new_tokens, step.address), &y);
+            rowwise::embed(bench.dtype, &tokens, with.then_some(&positions), (new_tokens, step.address), &y);
         let want: Vec<f64> = (0..ids.len() * width)
             .map(|i| {
                 let (row, c) = (i / width, i % width);
@@ -60,7 +60,7 @@ fn norms(bench: &mut Bench) -> Result<(), BackendError> {
         let (db, dsum) = (bench.tensor(&branch, width)?, bench.blank(rows, width)?);
         let y = bench.blank(rows / every, width)?;
         let added = branched.then_some((&db, &dsum));
-        let launch = ops::norm(bench.dtype, &dx, added, &of, every, &y);
+        let launch = rowwise::norm(bench.dtype, &dx, added, &of, every, &y);
         let sum: Vec<f32> =
             if branched { x.iter().zip(&branch).map(|(x, b)| x + b).collect() } else { x.clone() };
         let input = wide(&bench.rounded(&sum));
@@ -96,7 +96,7 @@ fn head_norms(bench: &mut Bench) -> Result<(), BackendError> {
     let (x, gain) = (bench.numbers(rows * width), bench.numbers(head_dim));
     let of = norm_of(bench, NormKind::Rms, &gain, None)?;
     let dx = bench.tensor(&x, width)?;
-    let launch = ops::head_norm(bench.dtype, &dx, &of, (first, heads));
+    let launch = rowwise::head_norm(bench.dtype, &dx, &of, (first, heads));
     let mut want = wide(&x);
     for head in want.chunks_mut(head_dim).enumerate().filter(|(i, _)| (1..4).contains(&(i % total))) {
         let normed = norm(head.1, NormKind::Rms, &gain, None, of.eps);
@@ -115,7 +115,7 @@ fn pointwise(bench: &mut Bench) -> Result<(), BackendError> {
     let all = [Activation::GeluTanh, Activation::Gelu, Activation::Silu, Activation::Relu].map(Some);
     for kind in all.into_iter().chain([None]) {
         let want: Vec<f64> = x.iter().map(|x| activate(f64::from(*x), kind)).collect();
-        bench.compare(&ops::activation(dtype, &dx, kind, &y), format!("{kind:?}"), &y, &want)?;
+        bench.compare(&rowwise::activation(dtype, &dx, kind, &y), format!("{kind:?}"), &y, &want)?;
     }
     for kind in all.into_iter().flatten() {
         let want: Vec<f64> = (0..rows * width)
@@ -124,11 +124,11 @@ fn pointwise(bench: &mut Bench) -> Result<(), BackendError> {
                 activate(f64::from(x[at]), Some(kind)) * f64::from(x[at + width])
             })
             .collect();
-        bench.compare(&ops::gate(dtype, &dx, kind, &half), format!("{kind:?}"), &half, &want)?;
+        bench.compare(&rowwise::gate(dtype, &dx, kind, &half), format!("{kind:?}"), &half, &want)?;
     }
     let want: Vec<f64> = x.iter().zip(&other).map(|(a, b)| f64::from(*a) + f64::from(*b)).collect();
     Ok(bench.compare(
-        &ops::residual(dtype, &dx, &dother, &y),
+        &rowwise::residual(dtype, &dx, &dother, &y),
         format!("{rows} x {}", 2 * width),
         &y,
         &want,
@@ -149,7 +149,7 @@ fn rotary(bench: &mut Bench) -> Result<(), BackendError> {
     let words: Vec<u8> = [2u32, 5, 0, 0].iter().flat_map(|w| w.to_le_bytes()).collect();
     let step = bench.gpu.upload(&words, "a check")?;
     let dx = bench.tensor(&x, width)?;
-    let launch = ops::rope(bench.dtype, &dx, &by, (heads, head_dim), (new_tokens, step.address));
+    let launch = rowwise::rope(bench.dtype, &dx, &by, (heads, head_dim), (new_tokens, step.address));
     let mut want = wide(&x);
     for row in 0..rows {
         let position = 2 + row % new_tokens;
@@ -179,7 +179,7 @@ fn argmax(bench: &mut Bench) -> Result<(), BackendError> {
     let logits = bench.tensor(&x, vocab)?;
     let (ids, meeting) =
         (bench.gpu.zeros(64, "a check")?, bench.gpu.zeros(super::super::MEETINGS * 16, "a check")?);
-    let launch = ops::argmax(bench.dtype, 132, &logits, ids.address, meeting.address);
+    let launch = rowwise::argmax(bench.dtype, 132, &logits, ids.address, meeting.address);
     // Twice, as the second finds what the first leaves.
     bench.run(&launch)?;
     bench.run(&launch)?;

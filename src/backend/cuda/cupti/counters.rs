@@ -127,7 +127,7 @@ impl Counting {
     /// Turns the profiler on for at most `ranges` per pass.
     pub(super) fn session(self: &Rc<Self>, ranges: usize) -> Result<Session, CuptiError> {
         let mut enable = Enable::new();
-        enable.context = self.gpu.context().cast();
+        enable.context = self.gpu.context.cast();
         call!(self.library, self.f, cuptiRangeProfilerEnable, &mut enable)?;
         let mut session = Session {
             counting: Rc::clone(self),
@@ -272,7 +272,7 @@ fn profiling(library: &Library) -> Result<Profiling, CuptiError> {
 /// Whether the device can be counted on, and if not, for what.
 fn supported(library: &Library, f: &Profiling, gpu: &Gpu) -> Result<(), CuptiError> {
     let mut of = DeviceSupported::new();
-    of.device = gpu.number();
+    of.device = gpu.handle;
     call!(library, f, cuptiProfilerDeviceSupported, &mut of)?;
     if of.is_supported == SUPPORTED {
         return Ok(());
@@ -297,7 +297,7 @@ fn supported(library: &Library, f: &Profiling, gpu: &Gpu) -> Result<(), CuptiErr
 /// What of the chip's counters this device has, which virtual ones have fewer of.
 fn availability(library: &Library, f: &Profiling, gpu: &Gpu) -> Result<Vec<u8>, CuptiError> {
     let mut of = CounterAvailability::new();
-    of.context = gpu.context().cast();
+    of.context = gpu.context.cast();
     call!(library, f, cuptiProfilerGetCounterAvailability, &mut of)?;
     let mut image = vec![0; of.bytes];
     of.image = image.as_mut_ptr();

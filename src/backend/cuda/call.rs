@@ -1,0 +1,43 @@
+//! How the driver is called: every result is looked at, and what failed is named in the driver's words.
+
+#![allow(unsafe_code)]
+
+use super::error::CudaError;
+use cudarc::driver::sys::{self, CUresult};
+use std::ffi::CStr;
+
+/// What the driver says a result means: its name and its text.
+pub(super) fn describe(code: CUresult) -> String {
+    let text = |get: unsafe fn(CUresult, *mut *const std::ffi::c_char) -> CUresult| {
+        let mut text = std::ptr::null();
+        // SAFETY: the function puts a pointer to a constant string into `text`, or leaves it null.
+        let found = unsafe { get(code, &raw mut text) };
+        // SAFETY: not null, so one of the driver's constant strings.
+        (found == CUresult::CUDA_SUCCESS && !text.is_null())
+            .then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+    };
+    let name = text(sys::cuGetErrorName).unwrap_or_else(|| format!("error {}", code as u32));
+    match text(sys::cuGetErrorString) {
+        Some(message) if message != name => format!("{name}, {message}"),
+        _ => name,
+    }
+}
+
+pub(super) fn check(call: &'static str, code: CUresult) -> Result<(), CudaError> {
+    if code == CUresult::CUDA_SUCCESS {
+        return Ok(());
+    }
+    Err(CudaError::Call { call, reason: describe(code) })
+}
+
+/// Calls a function of the driver and names it where it fails.
+macro_rules! call {
+    ($function:ident($($arg:expr),* $(,)?)) => {
+        // SAFETY: each use says why its arguments are what the function wants.
+        $crate::backend::cuda::call::check(stringify!($function), unsafe {
+            cudarc::driver::sys::$function($($arg),*)
+        })
+    };
+}
+
+pub(super) use call;

@@ -16,8 +16,8 @@ pub use candle::CandleBackend;
 pub(crate) use cpu::tiles_are_usable;
 pub use cpu::{CpuBackend, CpuOptions, Isa};
 pub use cuda::{
-    CounterOffer, Counters, Cupti, CuptiError, CudaBackend, CudaDevice, CudaError, ExecMode, Gemm, Gpu, GpuProbe, GpuRate, KernelCheck, OpValues, Trace, TracedKernel, check_kernels,
-    cuda_device, cuda_devices,
+    CounterOffer, Counters, CudaBackend, CudaDevice, CudaError, Cupti, CuptiError, ExecMode, Gemm, Gpu,
+    GpuProbe, GpuRate, KernelCheck, OpValues, Trace, TracedKernel, check_kernels, cuda_device, cuda_devices,
 };
 pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend, fake_ceilings};
 pub use marks::{Marks, OpSpan, Site};
@@ -166,6 +166,11 @@ pub trait Backend: Sized {
     /// What could not be done as asked for and was done otherwise, since the last call.
     fn take_notes(&mut self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Steps go to the device launch by launch from now on, whatever the mode, or as the mode says again.
+    fn launch_singly(&mut self, singly: bool) {
+        let _ = singly;
     }
 
     /// Takes a table of `[entries, width]`.

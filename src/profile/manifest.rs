@@ -142,6 +142,9 @@ pub struct RunConfig {
     /// Who computed products of many rows on a GPU: `own`, or a library with its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gemm: Option<String>,
+    /// Who traced or counted kernels, in generations of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counters: Option<String>,
     /// Prompt tokens per sequence.
     pub prompt_length: usize,
     /// Output tokens per sequence (T*): one prefill step and T* - 1 decode steps.

@@ -86,6 +86,7 @@ fn manifest() -> Manifest {
             instructions: None,
             exec: None,
             gemm: None,
+            counters: None,
             prompt_length: 4,
             tokens: 3,
             lengths: Vec::new(),

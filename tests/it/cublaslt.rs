@@ -12,7 +12,8 @@ fn libraries() -> Result<&'static [PathBuf; 2], String> {
     static MADE: OnceLock<Result<[PathBuf; 2], String>> = OnceLock::new();
     let made = MADE.get_or_init(|| {
         let folder = stand_in()?;
-        let files = [folder.join("cublaslt/libcublasLt.so.12"), folder.join("cublaslt-lacks/libcublasLt.so.12")];
+        let files =
+            [folder.join("cublaslt/libcublasLt.so.12"), folder.join("cublaslt-lacks/libcublasLt.so.12")];
         shared_library("libcublaslt.cpp", "libcublasLt.so.12", &files[0], &[])?;
         shared_library("libcublaslt.cpp", "libcublasLt.so.12", &files[1], &["-DLACKS_CREATE"])?;
         Ok(files)
@@ -47,9 +48,12 @@ fn every_version_agrees_with_the_reference_and_the_prompt_goes_through_the_libra
     let folder = tempfile::tempdir().expect("a temporary folder");
     let products = folder.path().join("products");
     // gpt2's shape has biases, GELU and residuals, llama's a gate.
-    for (model, dtype, allowed) in
-        [("tiny", "f32", 3e-6), ("tiny-llama", "f32", 3e-6), ("tiny", "f16", 0.01), ("tiny-llama", "bf16", 0.03)]
-    {
+    for (model, dtype, allowed) in [
+        ("tiny", "f32", 3e-6),
+        ("tiny-llama", "f32", 3e-6),
+        ("tiny", "f16", 0.01),
+        ("tiny-llama", "bf16", 0.03),
+    ] {
         for version in ["v0", "v1", "v2", "v3", "v4"] {
             let what = ["--preset", model, "--dtype", dtype, "--version", version, "--feed", "prefill"];
             let run = |extra: &[&str]| {
@@ -88,7 +92,8 @@ fn phase(environment: &[(&str, &str)], extra: &[&str]) -> Option<(Vec<serde_json
     let products = folder.path().join("products");
     command.current_dir(folder.path()).env("KPROF_LEAST_PROBES", "1").envs(environment.iter().copied());
     command.env("KPROF_STAND_IN_PRODUCTS", &products);
-    let base = ["phase", "--device", "cuda", "--preset", "tiny", "--dtype", "f32", "-p", "11", "-n", "3", "-b", "9"];
+    let base =
+        ["phase", "--device", "cuda", "--preset", "tiny", "--dtype", "f32", "-p", "11", "-n", "3", "-b", "9"];
     let schedule = ["-r", "2", "--warmup", "1", "-q", "--no-telemetry", "--version", "v1", "-o", "run.jsonl"];
     let found = output(&mut command, &[&base[..], &schedule, extra].concat());
     assert!(found.status.success(), "{}", text(&found.stderr));
@@ -144,7 +149,10 @@ fn a_library_that_does_not_serve_is_named_and_not_used() {
     let lacks = lacks.to_str().expect("a path in UTF-8");
     let cases = [
         (vec![("KPROF_STAND_IN_CUBLASLT", "110501")], "it is version 11.5.1, and 12.0 or newer is needed"),
-        (vec![("KPROF_STAND_IN_CUBLASLT", "130002")], "version 13.0.2 needs a driver of CUDA 13, and this one is of 12"),
+        (
+            vec![("KPROF_STAND_IN_CUBLASLT", "130002")],
+            "version 13.0.2 needs a driver of CUDA 13, and this one is of 12",
+        ),
         (vec![("KPROF_CUBLASLT", lacks)], "it has no function cublasLtCreate"),
         (vec![("KPROF_CUBLASLT", "/nowhere/libcublasLt.so.12")], "/nowhere/libcublasLt.so.12"),
         (vec![("KPROF_STAND_IN_CUBLASLT_FAILS", "1")], "cublasLtCreate: the library was not initialized"),

@@ -37,7 +37,8 @@ pub(super) struct Surroundings {
 impl Surroundings {
     /// Those of this process; `flag` comes before the variable.
     pub(super) fn of_process(place: &Place, flag: Option<&Path>) -> Self {
-        let variable = |name: &str| std::env::var_os(name).filter(|v: &OsString| !v.is_empty()).map(PathBuf::from);
+        let variable =
+            |name: &str| std::env::var_os(name).filter(|v: &OsString| !v.is_empty()).map(PathBuf::from);
         let all = |names: [&str; 2]| names.into_iter().filter_map(variable).collect();
         Self {
             given: flag.map(Path::to_path_buf).or_else(|| variable(place.variable)),
@@ -51,7 +52,11 @@ impl Surroundings {
     /// LD_LIBRARY_PATH and its own folders, then wherever there is such a file.
     pub(super) fn candidates(&self, place: &Place) -> Vec<PathBuf> {
         if let Some(given) = &self.given {
-            return if given.is_dir() { place.names.iter().map(|n| given.join(n)).collect() } else { vec![given.clone()] };
+            return if given.is_dir() {
+                place.names.iter().map(|n| given.join(n)).collect()
+            } else {
+                vec![given.clone()]
+            };
         }
         let mut found = Vec::new();
         for name in place.names {
@@ -65,12 +70,15 @@ impl Surroundings {
     /// The folders beside those of the loader.
     fn folders(&self, place: &Place) -> Vec<PathBuf> {
         let local = self.root.join("usr/local");
-        let toolkits = self.cuda.iter().cloned().chain([local.join("cuda")]).chain(named_like(&local, "cuda-"));
-        let of_toolkits: Vec<PathBuf> = toolkits.flat_map(|t| place.toolkit.iter().map(move |f| t.join(f))).collect();
+        let toolkits =
+            self.cuda.iter().cloned().chain([local.join("cuda")]).chain(named_like(&local, "cuda-"));
+        let of_toolkits: Vec<PathBuf> =
+            toolkits.flat_map(|t| place.toolkit.iter().map(move |f| t.join(f))).collect();
         let packages = self.python.iter().flat_map(|p| {
             named_like(&p.join("lib"), "python3").into_iter().map(|p| p.join("site-packages/nvidia"))
         });
-        let of_wheels = packages.flat_map(|p| place.wheels.iter().map(move |f| p.join(f)).collect::<Vec<_>>());
+        let of_wheels =
+            packages.flat_map(|p| place.wheels.iter().map(move |f| p.join(f)).collect::<Vec<_>>());
         of_toolkits.into_iter().chain(of_wheels).collect()
     }
 
@@ -80,7 +88,8 @@ impl Surroundings {
             return given.display().to_string();
         }
         let folders = self.folders(place).into_iter().map(|f| f.display().to_string());
-        let all: Vec<String> = std::iter::once("the loader's folders (LD_LIBRARY_PATH)".to_string()).chain(folders).collect();
+        let all: Vec<String> =
+            std::iter::once("the loader's folders (LD_LIBRARY_PATH)".to_string()).chain(folders).collect();
         all.join(", ")
     }
 }
@@ -94,7 +103,7 @@ fn named_like(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(parent).into_iter().flatten().flatten().map(|e| e.path());
     let begins = |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(prefix));
     let mut found: Vec<PathBuf> = entries.filter(begins).collect();
-    found.sort_by(|a, b| version(b).cmp(&version(a)));
+    found.sort_by_key(|path| std::cmp::Reverse(version(path)));
     found
 }
 

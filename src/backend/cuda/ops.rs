@@ -148,6 +148,10 @@ impl Backend for CudaBackend {
         Some(self.queue.blas.as_ref().map_or("own".to_string(), |blas| blas.name()))
     }
 
+    fn launch_singly(&mut self, singly: bool) {
+        self.queue.singly = singly;
+    }
+
     fn take_notes(&mut self) -> Vec<String> {
         let of_library = self.queue.blas.as_ref().map(|blas| blas.take_notes()).unwrap_or_default();
         self.notes.drain(..).chain(of_library).collect()

@@ -60,11 +60,13 @@ enum Command {
 pub(super) struct Queue {
     pub(super) gpu: Rc<Gpu>,
     mode: ExecMode,
-    /// Who computes products of many rows, where that is a library.
-    pub(super) blas: Option<Rc<Blas>>,
+    /// Whether launches go out at once, whatever the mode.
+    pub(super) singly: bool,
     /// What is collected; `None` while launches go out at once.
     collected: Option<Vec<Command>>,
     graphs: Vec<(Vec<Command>, Graph)>,
+    /// Who computes products of many rows, where that is a library; it outlives the graphs that hold its kernels.
+    pub(super) blas: Option<Rc<Blas>>,
     events: Vec<Event>,
     recorded: usize,
 }
@@ -72,13 +74,22 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(gpu: &Rc<Gpu>, mode: ExecMode) -> Self {
         let gpu = Rc::clone(gpu);
-        Self { gpu, mode, blas: None, collected: None, graphs: Vec::new(), events: Vec::new(), recorded: 0 }
+        Self {
+            gpu,
+            mode,
+            singly: false,
+            blas: None,
+            collected: None,
+            graphs: Vec::new(),
+            events: Vec::new(),
+            recorded: 0,
+        }
     }
 
     /// A step begins; in graph mode one that `repeats` is collected.
     pub(super) fn begin(&mut self, repeats: bool) -> Result<(), CudaError> {
         self.run()?;
-        self.collected = (repeats && self.mode == ExecMode::Graph).then(Vec::new);
+        self.collected = (repeats && self.mode == ExecMode::Graph && !self.singly).then(Vec::new);
         Ok(())
     }
 

@@ -68,7 +68,9 @@ fn automatic(args: &ModelArgs) -> anyhow::Result<Device> {
     }
     match cuda_device(None) {
         Ok(found) => Ok(Device::Cuda(found)),
-        Err(error) if asked == Some("cuda") || args.exec.is_some() || args.gemm.is_some() => Err(error.into()),
+        Err(error) if asked == Some("cuda") || args.exec.is_some() || args.gemm.is_some() => {
+            Err(error.into())
+        }
         Err(CudaError::NoDriver | CudaError::NoDevice { .. }) => Ok(Device::Cpu),
         Err(error) => {
             eprintln!("note: running on the CPU: {error}");

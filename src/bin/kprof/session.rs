@@ -183,6 +183,7 @@ impl Session<'_> {
                 instructions: backend.instructions().map(str::to_string),
                 exec: self.chosen.device.is_cuda().then(|| gpu::exec(self.model).name().to_string()),
                 gemm: backend.gemm(),
+                counters: None,
                 prompt_length: settings.prompt_length,
                 tokens: settings.tokens,
                 lengths: settings.lengths,

@@ -228,6 +228,7 @@ impl Group {
             instructions: None,
             exec: None,
             gemm: None,
+            counters: None,
             prompt_length: line.prompt_length?,
             tokens: lengths.last().copied().unwrap_or(1),
             lengths,

@@ -99,8 +99,8 @@ pub(super) struct Library {
     pub(super) functions: Functions,
     /// As it says of itself: 10000 x major + 100 x minor + patch.
     version: usize,
-    /// Keeps the functions where they are.
-    _library: libloading::Library,
+    /// Keeps the functions where they are: never closed, since it has threads and handlers of its own.
+    _library: std::mem::ManuallyDrop<libloading::Library>,
 }
 
 impl Library {
@@ -131,7 +131,7 @@ impl Library {
             .map_err(|name| Refusal::Unusable(format!("it has no function {name}: it is older than 12.0")))?;
         // SAFETY: takes nothing and needs no handle.
         let version = unsafe { (functions.cublasLtGetVersion)() };
-        let found = Self { functions, version, _library: library };
+        let found = Self { functions, version, _library: std::mem::ManuallyDrop::new(library) };
         if version < LOWEST {
             let why = format!("it is version {}, and 12.0 or newer is needed", found.version());
             return Err(Refusal::Unusable(why));
@@ -139,7 +139,10 @@ impl Library {
         // Within a major version any driver serves any library; across them, only an older library.
         let (major, of_driver) = (version / 10_000, driver as usize / 1000);
         if major > of_driver {
-            let why = format!("version {} needs a driver of CUDA {major}, and this one is of {of_driver}", found.version());
+            let why = format!(
+                "version {} needs a driver of CUDA {major}, and this one is of {of_driver}",
+                found.version()
+            );
             return Err(Refusal::Unusable(why));
         }
         Ok(found)

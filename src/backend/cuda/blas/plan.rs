@@ -4,8 +4,8 @@
 
 use super::library::{
     Algorithm, COMPUTE_32F, DESC_BIAS_POINTER, DESC_EPILOGUE, DESC_TRANSA, EPILOGUE_BIAS, EPILOGUE_DEFAULT,
-    Heuristic, Library, Opaque, PREF_MAX_WORKSPACE_BYTES, PREF_REDUCTION_SCHEME_MASK, R_32F, REDUCTION_IN_F32,
-    TRANSPOSED,
+    Heuristic, Library, Opaque, PREF_MAX_WORKSPACE_BYTES, PREF_REDUCTION_SCHEME_MASK, R_32F,
+    REDUCTION_IN_F32, TRANSPOSED,
 };
 use super::{data_type, epilogue};
 use crate::backend::cuda::error::CudaError;
@@ -74,14 +74,6 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(library: &Library, shape: &Shape, bias: u64) -> Result<Self, (Self, CudaError)> {
-        let mut parts = Self::default();
-        match parts.make(library, shape, bias) {
-            Ok(()) => Ok(parts),
-            Err(error) => Err((parts, error)),
-        }
-    }
-
     fn make(&mut self, library: &Library, shape: &Shape, bias: u64) -> Result<(), CudaError> {
         let f = &library.functions;
         let mut made = std::ptr::null_mut();
@@ -105,8 +97,9 @@ impl Parts {
         let layout = |rows: usize, columns: usize| {
             let mut made = std::ptr::null_mut();
             // SAFETY: `made` is written. Columns follow each other without a gap.
-            let status =
-                unsafe { (f.cublasLtMatrixLayoutCreate)(&raw mut made, kind, rows as u64, columns as u64, rows as i64) };
+            let status = unsafe {
+                (f.cublasLtMatrixLayoutCreate)(&raw mut made, kind, rows as u64, columns as u64, rows as i64)
+            };
             library.check("cublasLtMatrixLayoutCreate", status).map(|()| made)
         };
         self.weight = Some(layout(shape.inputs, shape.outputs)?);
@@ -137,7 +130,12 @@ fn attribute<T>(library: &Library, product: Opaque, which: i32, value: &T) -> Re
     let value: *const T = value;
     // SAFETY: a descriptor of the library's, and a value of the attribute's type and size, which is copied.
     let status = unsafe {
-        (library.functions.cublasLtMatmulDescSetAttribute)(product, which, value.cast::<c_void>(), size_of::<T>())
+        (library.functions.cublasLtMatmulDescSetAttribute)(
+            product,
+            which,
+            value.cast::<c_void>(),
+            size_of::<T>(),
+        )
     };
     library.check("cublasLtMatmulDescSetAttribute", status)
 }
@@ -153,14 +151,10 @@ impl Plan {
         (shape, bias): (Shape, u64),
         most_workspace: u64,
     ) -> Result<Self, CudaError> {
-        let parts = match Parts::new(library, &shape, bias) {
-            Ok(parts) => parts,
-            Err((parts, error)) => {
-                parts.destroy(library);
-                return Err(error);
-            }
-        };
-        match best(library, handle, &parts, most_workspace) {
+        let mut parts = Parts::default();
+        let chosen =
+            parts.make(library, &shape, bias).and_then(|()| best(library, handle, &parts, most_workspace));
+        match chosen {
             Ok(best) => Ok(Self {
                 shape,
                 parts,
@@ -221,7 +215,12 @@ impl Plan {
 }
 
 /// The first algorithm of the heuristics, which they think the fastest.
-fn best(library: &Library, handle: Opaque, parts: &Parts, most_workspace: u64) -> Result<Heuristic, CudaError> {
+fn best(
+    library: &Library,
+    handle: Opaque,
+    parts: &Parts,
+    most_workspace: u64,
+) -> Result<Heuristic, CudaError> {
     let f = &library.functions;
     let mut preference = std::ptr::null_mut();
     // SAFETY: `preference` is written.
@@ -243,7 +242,16 @@ fn best(library: &Library, handle: Opaque, parts: &Parts, most_workspace: u64) -
             // SAFETY: descriptors of the library's; room for one result, and how many there are is written.
             let status = unsafe {
                 (f.cublasLtMatmulAlgoGetHeuristic)(
-                    handle, product, weight, x, y, y, preference, 1, &raw mut found, &raw mut count,
+                    handle,
+                    product,
+                    weight,
+                    x,
+                    y,
+                    y,
+                    preference,
+                    1,
+                    &raw mut found,
+                    &raw mut count,
                 )
             };
             library.check("cublasLtMatmulAlgoGetHeuristic", status)

@@ -93,6 +93,7 @@ fn plan(
     let bias = linear.bias.as_ref().map_or(0, |b| b.address);
     let plain = Cut { shape, after: around.activation.is_some() };
     let fuses = !around.gate && plain.after && epilogue(around.activation).is_some();
-    let fused = fuses.then_some(Cut { shape: Shape { activation: around.activation, ..shape }, after: false });
+    let fused =
+        fuses.then_some(Cut { shape: Shape { activation: around.activation, ..shape }, after: false });
     fused.into_iter().chain([plain]).find_map(|cut| blas.plan(cut.shape, bias).map(|plan| (plan, cut.after)))
 }

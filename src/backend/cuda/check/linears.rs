@@ -138,7 +138,11 @@ fn one(bench: &mut Bench, case: Case, is_skinny: bool, multiprocessors: usize) -
     bench.run(&launch)?;
     bench.compare(&launch, format!("{case:?} on {multiprocessors}"), &y, &want)?;
     // A library cuts as it likes: once is enough.
-    if is_skinny || multiprocessors > 1 { Ok(()) } else { by_library(bench, case, (&dx, &on_device, around), &want) }
+    if is_skinny || multiprocessors > 1 {
+        Ok(())
+    } else {
+        by_library(bench, case, (&dx, &on_device, around), &want)
+    }
 }
 
 /// The same product by the library, where there is one.

@@ -8,11 +8,13 @@
 use super::error::CuptiError;
 use super::library::Library;
 use super::sys::{
-    ActivityExternalCorrelation, ActivityKernel, EXTERNAL_CUSTOM0, FLUSH_FORCED, KIND_CONCURRENT_KERNEL, KIND_DRIVER,
-    KIND_EXTERNAL_CORRELATION, KIND_KERNEL, KIND_RUNTIME, MAX_LIMIT_REACHED, Opaque, SUCCESS, Tracing,
+    ActivityExternalCorrelation, ActivityKernel, EXTERNAL_CUSTOM0, FLUSH_FORCED, KIND_CONCURRENT_KERNEL,
+    KIND_DRIVER, KIND_EXTERNAL_CORRELATION, KIND_KERNEL, KIND_RUNTIME, MAX_LIMIT_REACHED, Opaque, SUCCESS,
+    Tracing,
 };
 use std::alloc::Layout;
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A kernel that ran.
@@ -55,13 +57,8 @@ struct Recorded {
     broken: usize,
 }
 
-static RECORDED: Mutex<Recorded> = Mutex::new(Recorded {
-    functions: None,
-    kernels: Vec::new(),
-    ops: Vec::new(),
-    dropped: 0,
-    broken: 0,
-});
+static RECORDED: Mutex<Recorded> =
+    Mutex::new(Recorded { functions: None, kernels: Vec::new(), ops: Vec::new(), dropped: 0, broken: 0 });
 
 fn recorded() -> MutexGuard<'static, Recorded> {
     RECORDED.lock().unwrap_or_else(PoisonError::into_inner)
@@ -92,7 +89,9 @@ unsafe extern "C" fn completed(context: Opaque, stream: u32, buffer: *mut u8, _b
         }
         let mut dropped = 0;
         // SAFETY: `dropped` is written; context and stream are those CUPTI names.
-        if unsafe { (functions.cuptiActivityGetNumDroppedRecords)(context, stream, &raw mut dropped) } == SUCCESS {
+        if unsafe { (functions.cuptiActivityGetNumDroppedRecords)(context, stream, &raw mut dropped) }
+            == SUCCESS
+        {
             recorded.dropped += dropped;
         }
     }
@@ -162,9 +161,14 @@ const KINDS: [u32; 4] = [KIND_CONCURRENT_KERNEL, KIND_EXTERNAL_CORRELATION, KIND
 pub(super) fn start(library: &Library) -> Result<(), CuptiError> {
     *recorded() = Recorded { functions: Some(library.tracing), ..Recorded::default() };
     let f = &library.tracing;
-    // SAFETY: two functions of the types that CUPTI wants, which live as long as the process.
-    let result = unsafe { (f.cuptiActivityRegisterCallbacks)(requested, completed) };
-    library.check("cuptiActivityRegisterCallbacks", result)?;
+    // Once in a process.
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    if !REGISTERED.load(Ordering::Relaxed) {
+        // SAFETY: two functions of the types that CUPTI wants, which live as long as the process.
+        let result = unsafe { (f.cuptiActivityRegisterCallbacks)(requested, completed) };
+        library.check("cuptiActivityRegisterCallbacks", result)?;
+        REGISTERED.store(true, Ordering::Relaxed);
+    }
     for kind in KINDS {
         // SAFETY: a kind of the header.
         let result = unsafe { (f.cuptiActivityEnable)(kind) };
@@ -198,7 +202,8 @@ fn finished(found: Recorded) -> Result<Vec<TracedKernel>, CuptiError> {
     if dropped > 0 {
         return Err(CuptiError::Dropped { count: dropped });
     }
-    let unread = kernels.iter().filter(|k| k.interval_ns[1] < k.interval_ns[0] || k.interval_ns[1] == 0).count();
+    let unread =
+        kernels.iter().filter(|k| k.interval_ns[1] < k.interval_ns[0] || k.interval_ns[1] == 0).count();
     if broken > 0 || unread > 0 {
         let reason = format!("{broken} buffers could not be read, and {unread} kernels have no times");
         return Err(CuptiError::Call { call: "cuptiActivityGetNextRecord", reason });
@@ -226,7 +231,8 @@ pub(super) fn push(library: &Library, op: usize) -> Result<(), CuptiError> {
 pub(super) fn pop(library: &Library) -> Result<(), CuptiError> {
     let mut last = 0;
     // SAFETY: `last` is written.
-    let result = unsafe { (library.tracing.cuptiActivityPopExternalCorrelationId)(EXTERNAL_CUSTOM0, &raw mut last) };
+    let result =
+        unsafe { (library.tracing.cuptiActivityPopExternalCorrelationId)(EXTERNAL_CUSTOM0, &raw mut last) };
     library.check("cuptiActivityPopExternalCorrelationId", result)
 }
 

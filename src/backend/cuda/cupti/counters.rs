@@ -23,6 +23,9 @@ pub struct CounterOffer {
     pub metrics: HashSet<String>,
 }
 
+/// The number of a range, and the values of its metrics.
+pub(super) type RangeValues = (usize, Vec<Option<f64>>);
+
 /// Metrics of one chip, ready to be counted.
 #[derive(Debug)]
 pub(super) struct Counting {
@@ -89,8 +92,15 @@ impl Counting {
         let available = availability(library, &f, gpu)?;
         let host = host(library, &f, &offer.chip, Some(&available))?;
         let names = metrics.iter().filter_map(|m| CString::new(m.as_str()).ok()).collect();
-        let mut counting =
-            Self { library: Arc::clone(library), f, host, gpu: Rc::clone(gpu), names, config: Vec::new(), passes: 0 };
+        let mut counting = Self {
+            library: Arc::clone(library),
+            f,
+            host,
+            gpu: Rc::clone(gpu),
+            names,
+            config: Vec::new(),
+            passes: 0,
+        };
         counting.configure()?;
         Ok(counting)
     }
@@ -195,7 +205,7 @@ impl Session {
     }
 
     /// The values of every metric, by the numbers of their ranges; `None` where the counter says nothing.
-    pub(super) fn values(&self) -> Result<Vec<(usize, Vec<Option<f64>>)>, CuptiError> {
+    pub(super) fn values(&self) -> Result<Vec<RangeValues>, CuptiError> {
         let counting = Rc::clone(&self.counting);
         let (library, f) = (&counting.library, &counting.f);
         let mut decode = DecodeData::new();
@@ -226,7 +236,8 @@ impl Session {
         let names = counting.pointers();
         let mut values = vec![f64::NAN; names.len()];
         let mut of = Evaluate::new();
-        (of.host, of.image, of.bytes, of.range) = (counting.host, self.image.as_ptr(), self.image.len(), range);
+        (of.host, of.image, of.bytes, of.range) =
+            (counting.host, self.image.as_ptr(), self.image.len(), range);
         (of.names, of.count, of.values) = (names.as_ptr(), names.len(), values.as_mut_ptr());
         call!(counting.library, counting.f, cuptiProfilerHostEvaluateToGpuValues, &mut of)?;
         Ok(values.into_iter().map(|value| value.is_finite().then_some(value)).collect())
@@ -261,13 +272,16 @@ impl Ranges {
 impl Drop for Session {
     fn drop(&mut self) {
         // Nothing can be done about a profiler that does not end.
-        let _ = call!(self.counting.library, self.counting.f, cuptiRangeProfilerDisable, &mut self.of_profiler());
+        let _ =
+            call!(self.counting.library, self.counting.f, cuptiRangeProfilerDisable, &mut self.of_profiler());
     }
 }
 
 fn profiling(library: &Library) -> Result<Profiling, CuptiError> {
     library.profiling.ok_or_else(|| CuptiError::TooOldToCount { library: library.describe() })
 }
+
+const VIRTUAL: &str = "this virtual GPU";
 
 /// Whether the device can be counted on, and if not, for what.
 fn supported(library: &Library, f: &Profiling, gpu: &Gpu) -> Result<(), CuptiError> {
@@ -280,12 +294,15 @@ fn supported(library: &Library, f: &Profiling, gpu: &Gpu) -> Result<(), CuptiErr
     let parts = [
         ("its architecture", of.architecture),
         ("SLI", of.sli),
-        ("this kind of virtual GPU", of.vgpu),
+        (VIRTUAL, of.vgpu),
         ("confidential computing", of.confidential),
         ("a mining processor", of.cmp),
         ("the Windows Subsystem for Linux", of.wsl),
     ];
-    let against: Vec<&str> = parts.iter().filter(|(_, level)| *level != SUPPORTED).map(|(part, _)| *part).collect();
+    // What is not there, such as SLI, is "disabled"; of a virtual GPU that means that its owner must allow it.
+    let hinders =
+        |(part, level): &&(&str, u32)| *level == UNSUPPORTED || (*part == VIRTUAL && *level == DISABLED);
+    let against: Vec<&str> = parts.iter().filter(hinders).map(|(part, _)| *part).collect();
     let reason = if against.is_empty() {
         "CUPTI does not support it".to_string()
     } else {
@@ -305,7 +322,12 @@ fn availability(library: &Library, f: &Profiling, gpu: &Gpu) -> Result<Vec<u8>, 
     Ok(image)
 }
 
-fn host(library: &Library, f: &Profiling, chip: &str, available: Option<&[u8]>) -> Result<Opaque, CuptiError> {
+fn host(
+    library: &Library,
+    f: &Profiling,
+    chip: &str,
+    available: Option<&[u8]>,
+) -> Result<Opaque, CuptiError> {
     let chip = CString::new(chip).unwrap_or_default();
     let mut of = HostInitialize::new();
     (of.kind, of.chip) = (TYPE_RANGE_PROFILER, chip.as_ptr());

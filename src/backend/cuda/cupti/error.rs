@@ -89,7 +89,9 @@ impl CuptiError {
     /// What a result other than success means.
     pub(super) fn of(call: &'static str, result: i32, reason: String) -> Self {
         match result {
-            sys::INSUFFICIENT_PRIVILEGES | sys::VIRTUALIZED_INSUFFICIENT_PRIVILEGES => Self::Forbidden { call },
+            sys::INSUFFICIENT_PRIVILEGES | sys::VIRTUALIZED_INSUFFICIENT_PRIVILEGES => {
+                Self::Forbidden { call }
+            }
             sys::MULTIPLE_SUBSCRIBERS | sys::HARDWARE_BUSY | sys::OLD_PROFILER_API_INITIALIZED => {
                 Self::Busy { call, reason }
             }
@@ -110,7 +112,10 @@ mod tests {
         let of = |result| CuptiError::of("cuptiX", result, "CUPTI_X".to_string());
         for result in [35, 40] {
             let said = of(result).to_string();
-            assert!(said.contains("NVreg_RestrictProfilingToAdminUsers=0") && said.contains("container"), "{said}");
+            assert!(
+                said.contains("NVreg_RestrictProfilingToAdminUsers=0") && said.contains("container"),
+                "{said}"
+            );
         }
         assert!(of(39).to_string().contains("another profiler"));
         assert!(of(33).to_string().contains("--counters kernels"));

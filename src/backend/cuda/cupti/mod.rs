@@ -20,6 +20,7 @@ use super::driver::Gpu;
 use crate::backend::RangeObserver;
 use counters::{Counting, Ranges, Session};
 use library::Library;
+use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,7 +52,7 @@ impl Cupti {
 
     /// Prepares a trace of kernels.
     pub fn trace(&self) -> Trace {
-        Trace { library: Arc::clone(&self.library), ops: Arc::default() }
+        Trace { library: Arc::clone(&self.library), ops: Arc::default(), on: Cell::new(false) }
     }
 
     /// What can be counted on the device.
@@ -136,6 +137,16 @@ impl<A: Announce> RangeObserver for Observer<A> {
 pub struct Trace {
     library: Arc<Library>,
     ops: SharedOps,
+    on: Cell<bool>,
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        if self.on.get() {
+            // An error before this one is told already.
+            let _ = self.stop();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -163,6 +174,7 @@ impl Trace {
     /// When CUPTI refuses.
     pub fn start(&self) -> Result<(), CuptiError> {
         activity::start(&self.library)?;
+        self.on.set(true);
         *locked(&self.ops) = Ops { listening: true, ..Ops::default() };
         Ok(())
     }
@@ -172,6 +184,7 @@ impl Trace {
     /// # Errors
     /// When CUPTI refuses, or lost records.
     pub fn stop(&self) -> Result<(Vec<String>, Vec<TracedKernel>), CuptiError> {
+        self.on.set(false);
         let ops = std::mem::take(&mut *locked(&self.ops));
         let kernels = activity::stop(&self.library)?;
         ops.error.map_or(Ok((ops.names, kernels)), Err)

@@ -40,7 +40,9 @@ pub(super) const USER_REPLAY: u32 = 3;
 pub(super) const TYPE_RANGE_PROFILER: u32 = 0;
 /// CUpti_MetricType: counters, ratios, throughputs.
 pub(super) const METRIC_TYPES: [u32; 3] = [0, 1, 2];
-/// CUPTI_PROFILER_CONFIGURATION_SUPPORTED.
+/// CUPTI_PROFILER_CONFIGURATION_UNSUPPORTED, _DISABLED and _SUPPORTED.
+pub(super) const UNSUPPORTED: u32 = 1;
+pub(super) const DISABLED: u32 = 2;
 pub(super) const SUPPORTED: u32 = 3;
 
 /// The fields that every CUpti_ActivityKernel from number 4 to 13 begins with: newer ones only add behind them.

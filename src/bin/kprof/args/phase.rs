@@ -29,7 +29,7 @@ Examples:
   kprof phase --version v1 --model ./gpt2 --dtype bf16     your own weights
   kprof phase --version v1 v2 --export-json - | jq '.stages[].phases.attention.time_s'
   kprof phase --version v1 --processes 10 --save-baseline main   a baseline that knows how processes differ
-  kprof phase --device cuda --dtype bf16 --counters cupti  FLOPs and DRAM bytes of every kernel beside its analytic ones
+  kprof phase --device cuda --dtype bf16 --counters cupti          each kernel's FLOPs and DRAM bytes
   kprof phase --version v1 --cache cold                    every step with caches flushed before it
   kprof phase --load run.jsonl --export-png phases.png     the report of an earlier run"
 )]

@@ -18,6 +18,7 @@ pub use cpu::{CpuBackend, CpuOptions, Isa};
 pub use cuda::{
     CounterOffer, Counters, CudaBackend, CudaDevice, CudaError, Cupti, CuptiError, ExecMode, Gemm, Gpu,
     GpuProbe, GpuRate, KernelCheck, OpValues, Trace, TracedKernel, check_kernels, cuda_device, cuda_devices,
+    cuda_visible_devices,
 };
 pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend, fake_ceilings};
 pub use marks::{Marks, OpSpan, Site};

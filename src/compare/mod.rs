@@ -5,6 +5,7 @@ mod align;
 mod commands;
 mod contributions;
 mod history;
+mod nll;
 mod pair;
 mod pareto;
 mod quality;

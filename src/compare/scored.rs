@@ -1,17 +1,11 @@
 //! What a run of `kprof perplexity` says of each version: perplexity, and how far it is from the reference version's, by
 //! the same tokens.
 
+use super::nll;
 use crate::llm::{DType, Version};
 use crate::profile::{Finding, FindingCode, QualityRecord, Run, TextRecord};
-use crate::stats::{Block, CONFIDENCE, Interval, block_mean_interval};
+use crate::stats::Interval;
 use serde::Serialize;
-
-/// Blocks to aim at: windows are cut where there are fewer.
-const BLOCKS: usize = 16;
-/// No block is shorter than this: neighbouring tokens depend on each other.
-const SHORTEST_BLOCK: usize = 32;
-/// The seed of intervals.
-const SEED: u64 = 42;
 
 /// The version of the JSON of `kprof perplexity`.
 pub const QUALITY_SCHEMA_VERSION: u32 = 1;
@@ -92,47 +86,26 @@ impl QualityReport {
     }
 }
 
-/// The records of a version, by segment.
-fn of_version<'a>(run: &'a Run, version: &str) -> Vec<&'a QualityRecord> {
-    let mut records: Vec<&QualityRecord> = run.qualities.iter().filter(|q| q.version == version).collect();
-    records.sort_by_key(|q| q.segment);
-    records
-}
-
-/// The mean of what `lists` hold; of how many tokens each value is, is `weight`.
-fn mean<'a>(lists: impl Iterator<Item = (&'a [f64], usize)>) -> Option<f64> {
-    let (mut sum, mut count) = (0.0, 0);
-    for (values, weight) in lists {
-        sum += values.iter().sum::<f64>() * weight as f64;
-        count += values.len() * weight;
-    }
-    (count > 0).then(|| sum / count as f64)
-}
-
-fn weight(record: &QualityRecord) -> usize {
-    record.mean_of.unwrap_or(1)
-}
-
 fn version_quality(run: &Run, version: &str, best: Option<f64>) -> Option<VersionQuality> {
-    let records = of_version(run, version);
-    let nll = mean(records.iter().map(|r| (r.nll_nat.as_slice(), weight(r))))?;
-    let one_pass = mean(records.iter().map(|r| (r.teacher_forced_nll_nat.as_slice(), weight(r))));
+    let records = nll::records(run, version);
+    let nll_nat = nll::mean_nll(&records)?;
+    let one_pass = nll::mean(records.iter().map(|r| (r.teacher_forced_nll_nat.as_slice(), nll::weight(r))));
     let differences: Vec<f64> = records
         .iter()
         .flat_map(|r| r.nll_nat.iter().zip(&r.teacher_forced_nll_nat))
         .map(|(a, b)| (a - b).abs())
         .collect();
-    let tokens = records.iter().map(|r| r.nll_nat.len() * weight(r)).sum();
+    let tokens = records.iter().map(|r| r.nll_nat.len() * nll::weight(r)).sum();
     let per = |units: Option<usize>| {
-        units.filter(|n| *n > 0).map(|n| nll * tokens as f64 / std::f64::consts::LN_2 / n as f64)
+        units.filter(|n| *n > 0).map(|n| nll_nat * tokens as f64 / std::f64::consts::LN_2 / n as f64)
     };
-    let perplexity = nll.exp();
+    let perplexity = nll_nat.exp();
     Some(VersionQuality {
         version: version.to_string(),
         tokens,
         perplexity,
         one_pass_perplexity: one_pass.map(f64::exp),
-        one_pass_difference_nat: mean(std::iter::once((differences.as_slice(), 1))),
+        one_pass_difference_nat: nll::mean(std::iter::once((differences.as_slice(), 1))),
         bits_per_byte: per(records.iter().map(|r| r.bytes).sum()),
         bits_per_character: per(records.iter().map(|r| r.characters).sum()),
         above_best: best.map(|best| perplexity / best - 1.0),
@@ -143,49 +116,23 @@ fn version_quality(run: &Run, version: &str, best: Option<f64>) -> Option<Versio
 /// The difference to the reference over the segments that both scored.
 fn change(run: &Run, records: &[&QualityRecord]) -> Option<QualityChange> {
     let reference = records.iter().find_map(|r| r.reference.clone())?;
-    let others = of_version(run, &reference);
-    let pairs: Vec<(&QualityRecord, &QualityRecord)> = records
-        .iter()
-        .filter_map(|r| others.iter().find(|o| o.segment == r.segment).map(|o| (*r, *o)))
-        .filter(|(a, b)| a.nll_nat.len() == b.nll_nat.len() && a.mean_of == b.mean_of)
-        .collect();
-    let differences: Vec<(Vec<f64>, usize)> = pairs
-        .iter()
-        .map(|(a, b)| (a.nll_nat.iter().zip(&b.nll_nat).map(|(a, b)| a - b).collect(), weight(a)))
-        .collect();
-    let degradation = mean(differences.iter().map(|(d, weight)| (d.as_slice(), *weight)))?.exp_m1();
-    let single = pairs.iter().all(|(a, _)| a.mean_of.is_none());
-    let interval_of =
-        |lists: Vec<&[f64]>| single.then(|| block_mean_interval(&blocks(&lists), CONFIDENCE, SEED)).flatten();
-    let interval = interval_of(differences.iter().map(|(d, _)| d.as_slice()).collect());
+    let difference = nll::difference(&nll::records(run, &reference), records)?;
     let kl = || records.iter().map(|r| r.kl_nat.as_slice());
     let same: Vec<bool> = records.iter().flat_map(|r| r.same_top1.iter().copied()).collect();
     let agreeing = same.iter().filter(|same| **same).count();
     Some(QualityChange {
         reference,
-        degradation,
-        interval: interval.map(|i| Interval {
+        degradation: difference.mean.exp_m1(),
+        interval: difference.interval.map(|i| Interval {
             low: i.low.exp_m1(),
             high: i.high.exp_m1(),
             confidence: i.confidence,
         }),
-        kl_nat: mean(kl().map(|values| (values, 1))),
-        kl_interval: interval_of(kl().filter(|values| !values.is_empty()).collect()),
+        kl_nat: nll::mean(kl().map(|values| (values, 1))),
+        kl_interval: nll::interval(&kl().filter(|values| !values.is_empty()).collect::<Vec<_>>()),
         largest_kl_nat: kl().flatten().copied().reduce(f64::max),
         same_top1: (!same.is_empty()).then(|| agreeing as f64 / same.len() as f64),
     })
-}
-
-/// Blocks of neighbouring tokens: whole windows where there are enough of them, for windows do not see each other, else
-/// equal parts of windows, none shorter than [`SHORTEST_BLOCK`] unless its window is.
-fn blocks(windows: &[&[f64]]) -> Vec<Block> {
-    let parts = BLOCKS.div_ceil(windows.len().max(1));
-    let of_window = |values: &&[f64]| {
-        let parts = parts.min(values.len() / SHORTEST_BLOCK).max(1);
-        let length = values.len().div_ceil(parts).max(1);
-        values.chunks(length).map(Block::of).collect::<Vec<_>>()
-    };
-    windows.iter().flat_map(of_window).collect()
 }
 
 /// How much -ln p of a token may differ on average where the arithmetic is the same but for its order, in nats. On the
@@ -278,18 +225,6 @@ mod tests {
         assert!((change.degradation - (0.2f64.exp() - 1.0)).abs() < 1e-12);
         assert_eq!((change.kl_nat, change.same_top1), (Some(0.25), Some(0.5)));
         assert_eq!(change.interval, None, "two blocks");
-    }
-
-    #[test]
-    fn blocks_are_windows_or_parts_of_windows() {
-        let lengths = |windows: &[usize]| -> Vec<usize> {
-            let values: Vec<Vec<f64>> = windows.iter().map(|n| vec![0.0; *n]).collect();
-            blocks(&values.iter().map(Vec::as_slice).collect::<Vec<_>>()).iter().map(|b| b.count).collect()
-        };
-        assert_eq!(lengths(&[100; 16]), [100; 16]);
-        assert_eq!(lengths(&[240; 4]), [60; 16]);
-        assert_eq!(lengths(&[1000]), [vec![63; 15], vec![55]].concat());
-        assert_eq!(lengths(&[40, 10]), [40, 10]);
     }
 
     #[test]

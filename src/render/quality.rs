@@ -113,12 +113,6 @@ pub fn quality_lines(report: &QualityReport) -> Vec<String> {
 /// Changes of perplexity under this fraction are called the same.
 const NEGLIGIBLE: f64 = 1e-4;
 
-/// The report as Markdown.
-pub fn quality_markdown(report: &QualityReport, run: &Run) -> String {
-    let lines: String = quality_lines(report).iter().map(|line| format!("- {line}\n")).collect();
-    format!("{}\n\n{}\n{lines}", quality_heading(report, run), quality_table(report).to_markdown())
-}
-
 #[derive(Serialize)]
 struct CsvRow<'a> {
     version: &'a str,

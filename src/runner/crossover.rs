@@ -6,9 +6,12 @@ use crate::backend::Backend;
 use crate::llm::{LinearRows, Stage, Version};
 use crate::pass::{Model, Recorder, State, prompt_ids};
 use crate::profile::{DecodePointRecord, Record, StepRecord, TimingMethod, Twin};
-use crate::stats::Sample;
+use crate::stats::{CONFIDENCE, Sample, Verdict, paired_ratio_interval};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+
+/// A crossing is looked for no closer than this part of its context.
+const FINENESS: usize = 20;
 
 /// What is to be timed.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +22,9 @@ pub struct CrossoverScenario {
     pub contexts: Vec<usize>,
     /// Sequences side by side.
     pub batches: Vec<usize>,
+    /// The most contexts that are measured beyond those, for each batch, between where the new version does not pay and where
+    /// it does.
+    pub refine: usize,
     /// Steps of each version in a round.
     pub steps: usize,
     /// How often, at each context and batch; its time is that of all together.
@@ -28,7 +34,8 @@ pub struct CrossoverScenario {
 /// Times `scenario` and hands over records as they come.
 ///
 /// At every context and batch, each version is prefilled up to the step's own token, which is timed once; then rounds
-/// alternate between the versions, each running the same decode step several times from the same state. Where marks are
+/// alternate between the versions, each running the same decode step several times from the same state. Where the second
+/// version begins to pay between two contexts, the middle is measured next, and so on as often as asked for. Where marks are
 /// needed for the plan of a stage, one more pass runs at the end, outside all times.
 ///
 /// # Errors
@@ -39,17 +46,43 @@ pub fn measure_crossover<B: Backend>(
     scenario: &CrossoverScenario,
     sink: &mut Sink<'_>,
 ) -> Result<(), RunnerError> {
-    let cells: Vec<(usize, usize)> =
-        scenario.batches.iter().flat_map(|b| scenario.contexts.iter().map(move |c| (*b, *c))).collect();
+    let total = scenario.batches.len() * (scenario.contexts.len() + scenario.refine);
     let began = Instant::now();
     let mut recorder = Recorder::default();
     let method = timing_method(backend.marks());
-    for (done, (batch, context)) in cells.iter().copied().enumerate() {
-        let mut cell = Cell { backend, model, scenario, batch, context, method, recorder: &mut recorder };
-        let at = (done, cells.len(), &began);
-        cell.measure(sink, at)?;
+    for (at, batch) in scenario.batches.iter().copied().enumerate() {
+        let mut found: Vec<(usize, bool)> = Vec::new();
+        let mut wanted = scenario.contexts.clone();
+        wanted.reverse();
+        while let Some(context) = wanted.pop() {
+            let mut cell = Cell { backend, model, scenario, batch, context, method, recorder: &mut recorder };
+            let done = at * (scenario.contexts.len() + scenario.refine) + found.len();
+            found.push((context, cell.measure(sink, (done, total, &began))?));
+            if wanted.is_empty() && found.len() < scenario.contexts.len() + scenario.refine {
+                wanted.extend(middle(&found));
+            }
+        }
     }
     Ok(())
+}
+
+/// Half-way from the largest context where it does not pay to the next one, where it pays as at every larger one; `None` where
+/// there is no such step, or it is narrower than a twentieth of its context.
+fn middle(found: &[(usize, bool)]) -> Option<usize> {
+    let mut found = found.to_vec();
+    found.sort_unstable();
+    let first = found.iter().rposition(|(_, pays)| !pays)? + 1;
+    let (low, high) = (found[first - 1].0, found.get(first)?.0);
+    let gap = high - low;
+    (gap > 1 && gap * FINENESS > high).then(|| low + gap / 2)
+}
+
+/// Whether the second version is faster than the first for certain, by paired rounds.
+fn pays(times: &[Vec<f64>], seed: u64) -> bool {
+    let sample = |at: usize| times.get(at).and_then(|t| Sample::new(t.clone()).ok());
+    let interval =
+        sample(0).zip(sample(1)).and_then(|(old, new)| paired_ratio_interval(&old, &new, CONFIDENCE, seed));
+    Verdict::of_speedup(interval, 0.0) == Verdict::Faster
 }
 
 struct Cell<'a, B: Backend> {
@@ -63,11 +96,12 @@ struct Cell<'a, B: Backend> {
 }
 
 impl<B: Backend> Cell<'_, B> {
+    /// Records the context's times, and says whether the new version pays there for certain.
     fn measure(
         &mut self,
         sink: &mut Sink<'_>,
         (done, total, began): (usize, usize, &Instant),
-    ) -> Result<(), RunnerError> {
+    ) -> Result<bool, RunnerError> {
         let versions = &self.scenario.versions;
         let name = |v: &Version| format!("{} batch {} context {}", v.name, self.batch, self.context);
         let names: Vec<String> = versions.iter().map(name).collect();
@@ -99,9 +133,11 @@ impl<B: Backend> Cell<'_, B> {
             say(sink, turn);
             Ok::<_, RunnerError>(vec![("", self.round(&mut states[turn.lane], sink)?)])
         })?;
+        let mut times = vec![Vec::new(); versions.len()];
         rounds.repeat(|turn| {
             say(sink, turn);
             let time_s = self.round(&mut states[turn.lane], sink)?;
+            times[turn.lane].push(time_s);
             (sink.record)(Record::DecodePoint(DecodePointRecord {
                 version: versions[turn.lane].name.clone(),
                 context: self.context,
@@ -121,7 +157,7 @@ impl<B: Backend> Cell<'_, B> {
         for (version, state) in versions.iter().zip(&mut states) {
             self.plans(version, state, sink)?;
         }
-        Ok(())
+        Ok(pays(&times, self.scenario.schedule.seed))
     }
 
     /// A state of `context - 1` tokens, with its prefill timed.
@@ -206,5 +242,32 @@ impl<B: Backend> Cell<'_, B> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_is_between_not_paying_and_paying_for_good() {
+        assert_eq!(middle(&[(64, false), (128, false), (256, true), (512, true)]), Some(192));
+        assert_eq!(middle(&[(64, true), (512, true), (128, false), (256, true), (192, true)]), Some(160));
+        assert_eq!(middle(&[(64, true), (128, true)]), None, "it pays everywhere");
+        assert_eq!(middle(&[(64, true), (128, false)]), None, "it does not at the largest");
+        assert_eq!(middle(&[(100, false), (105, true)]), None, "near enough");
+        assert_eq!(middle(&[(1, false), (2, true)]), None);
+    }
+
+    #[test]
+    fn a_version_pays_where_its_whole_interval_is_faster() {
+        let of = |new: f64, wobble: f64| {
+            let times =
+                |base: f64, sign: f64| (0..8).map(|i| base + sign * wobble * f64::from(i % 3)).collect();
+            pays(&[times(2.0, 1.0), times(new, -1.0)], 0)
+        };
+        assert!(of(1.9, 0.01));
+        assert!(!of(2.1, 0.01) && !of(2.0, 0.0));
+        assert!(!pays(&[vec![1.0]], 0) && !pays(&[], 0));
     }
 }

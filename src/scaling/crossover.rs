@@ -7,7 +7,7 @@ use crate::llm::{Deployment, Stage, StepShape, Version, WeightFormat};
 use crate::profile::{DecodePointRecord, Finding, Manifest, Run, RunConfig};
 use crate::roofline::{Bound, CeilingSet, step_floor};
 use crate::stats::{
-    CONFIDENCE, Estimate, Interval, Sample, Summary, crossing, paired_ratio_interval, ratio_interval,
+    CONFIDENCE, Estimate, Interval, Sample, Summary, Verdict, crossing, paired_ratio_interval, ratio_interval,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -125,10 +125,10 @@ impl Pays {
     }
 
     fn of(interval: Option<Interval>) -> Self {
-        match interval {
-            Some(i) if i.low > 1.0 => Self::Yes,
-            Some(i) if i.high < 1.0 => Self::No,
-            _ => Self::Unclear,
+        match Verdict::of_speedup(interval, 0.0) {
+            Verdict::Faster => Self::Yes,
+            Verdict::Slower => Self::No,
+            Verdict::Same | Verdict::Unclear => Self::Unclear,
         }
     }
 }

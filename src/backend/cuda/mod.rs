@@ -32,7 +32,7 @@ mod tests;
 pub use blas::Gemm;
 pub use check::{KernelCheck, check_kernels};
 pub use cupti::{CounterOffer, Counters, Cupti, CuptiError, OpValues, Trace, TracedKernel};
-pub use devices::{CudaDevice, cuda_device, cuda_devices};
+pub use devices::{CudaDevice, cuda_device, cuda_devices, cuda_visible_devices};
 pub use driver::Gpu;
 pub use error::CudaError;
 pub use probe::{GpuProbe, GpuRate};

@@ -77,8 +77,9 @@ fn mistakes_are_said_before_the_first_benchmark_runs() {
 #[test]
 fn a_crossover_has_both_versions_at_every_context_and_batch_and_both_stages_against_their_ceilings() {
     let args = ["crossover", "v0", "v1", "--contexts", "8,32,100", "--batches", "1,2", "-r", "3"];
-    let (folder, output, run) =
-        run_of(&[&args[..], &["--device", "fake", "--steps", "2", "--warmup", "1"]].concat());
+    let (folder, output, run) = run_of(
+        &[&args[..], &["--device", "fake", "--steps", "2", "--warmup", "1", "--refine", "0"]].concat(),
+    );
     assert_eq!(run.decode_points.len(), 2 * 3 * 2 * 3);
     assert!(run.decode_points.iter().all(|p| p.steps == 2));
     let prefills = run.steps.iter().filter(|s| s.stage == Stage::Prefill).count();
@@ -108,6 +109,21 @@ fn a_crossover_has_both_versions_at_every_context_and_batch_and_both_stages_agai
     assert!(stdout.contains("ANALYTIC: v1's cache outweighs"), "{stdout}");
     let backwards = json(&kprof(folder.path(), &["crossover", "--load", "run.jsonl", "--json"]));
     assert_eq!(backwards, report);
+}
+
+#[test]
+fn a_crossover_is_looked_for_between_contexts_where_it_does_not_pay_and_does() {
+    let args =
+        ["crossover", "v0", "v1", "--contexts", "8,32,100", "--batches", "1", "-r", "6", "--device", "fake"];
+    let (_folder, output, run) =
+        run_of(&[&args[..], &["--steps", "2", "--warmup", "1", "--refine", "2"]].concat());
+    let mut contexts: Vec<usize> = run.decode_points.iter().map(|p| p.context).collect();
+    contexts.dedup();
+    // In the order measured: half-way between 8, where it does not pay, and 32, and of the half with the step again.
+    assert_eq!(contexts[..4], [8, 32, 100, 20], "{contexts:?}");
+    assert!(contexts.len() == 5 && [14, 26].contains(&contexts[4]), "{contexts:?}");
+    let stdout = text(&output.stdout);
+    assert!(stdout.contains("batch 1: v1 pays from"), "{stdout}");
 }
 
 #[test]

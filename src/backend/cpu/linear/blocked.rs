@@ -2,7 +2,7 @@
 
 use super::epilogue::Finish;
 use super::{Engine, Epilogue, Operand};
-use crate::backend::cpu::simd::{Element, Grid, Isa, Kernel, LANES, Shape, Simd, cast, dispatch};
+use crate::backend::cpu::simd::{Element, Grid, Isa, Kernel, LANES, Shape, Simd, Tile, cast, dispatch};
 use crate::backend::cpu::weights::{PanelType, Panels};
 use half::{bf16, f16};
 
@@ -34,13 +34,12 @@ pub(super) fn run<T: Element>(
     };
     engine.pool.tiles(to, grid, |mut tile| {
         let mut sums: Sums = [[0.0; COLUMNS]; ROWS];
-        let (row, rows, first_panel) = (tile.row, tile.rows, tile.column / LANES);
         match x {
             Left::F32(x, stride) => {
-                dispatch(isa, Task { panels, x, stride, row, rows, first_panel, sums: &mut sums });
+                dispatch(isa, Task { panels, x, stride, after, tile: &mut tile, sums: &mut sums });
             }
             Left::Bf16(x, stride) => {
-                dispatch(isa, Task { panels, x, stride, row, rows, first_panel, sums: &mut sums });
+                dispatch(isa, Task { panels, x, stride, after, tile: &mut tile, sums: &mut sums });
             }
         }
         let finish = Finish {
@@ -63,20 +62,20 @@ enum Left<'a> {
     Bf16(&'a [bf16], usize),
 }
 
-struct Task<'a, A> {
+struct Task<'a, 'b, A, T> {
     panels: &'a Panels,
     x: &'a [A],
     stride: usize,
-    row: usize,
-    rows: usize,
-    first_panel: usize,
+    /// What the sums are for, so that its memory is there once they are.
+    after: &'a Epilogue<'a, T>,
+    tile: &'a mut Tile<'b, T>,
     sums: &'a mut Sums,
 }
 
 /// Sums of a task, row by row.
 type Sums = [[f32; COLUMNS]; ROWS];
 
-impl<A: Element> Kernel for Task<'_, A> {
+impl<A: Element, T: Element> Kernel for Task<'_, '_, A, T> {
     type Output = ();
 
     #[inline(always)]
@@ -89,19 +88,23 @@ impl<A: Element> Kernel for Task<'_, A> {
     }
 }
 
-impl<A: Element> Task<'_, A> {
+impl<A: Element, T: Element> Task<'_, '_, A, T> {
     #[inline(always)]
     fn blocks<S: Simd, const R: usize, const P: usize>(self, s: S) {
         let last = self.panels.count() - 1;
         // A panel beyond the last is the last again: its sums are not kept.
-        let panels: [&[u8]; P] = std::array::from_fn(|i| self.panels.panel((self.first_panel + i).min(last)));
+        let first_panel = self.tile.column / LANES;
+        let panels: [&[u8]; P] = std::array::from_fn(|i| self.panels.panel((first_panel + i).min(last)));
         let inputs = self.panels.kind.padded_inputs(self.panels.inputs);
         for from in (0..inputs).step_by(DEPTH) {
             let depth = from..(from + DEPTH).min(inputs);
-            for row in (0..self.rows).step_by(R) {
+            for row in (0..self.tile.rows).step_by(R) {
+                if depth.end == inputs {
+                    self.after.prefetch(s, self.tile, row..row + R, 0..P * LANES);
+                }
                 // Rows beyond the tile's are read again from its last: their sums are not kept.
                 let rows: [&[A]; R] = std::array::from_fn(|i| {
-                    let at = (self.row + (row + i).min(self.rows - 1)) * self.stride;
+                    let at = (self.tile.row + (row + i).min(self.tile.rows - 1)) * self.stride;
                     &self.x[at + depth.start..at + depth.end]
                 });
                 let products = match self.panels.kind {

@@ -3,6 +3,10 @@
 use crate::backend::cpu::rows::activate;
 use crate::backend::cpu::simd::{Element, Kernel, LANES, Simd, Tile};
 use crate::llm::Activation;
+use std::ops::Range;
+
+/// Rows that are finished at a time.
+const ROWS: usize = 4;
 
 /// The work on a linear's sums.
 #[derive(Clone, Copy)]
@@ -14,6 +18,31 @@ pub(in crate::backend::cpu) struct Epilogue<'a, T> {
     pub(in crate::backend::cpu) residual: Option<(&'a [T], usize)>,
     /// Outputs: columns from here on become zero.
     pub(in crate::backend::cpu) outputs: usize,
+}
+
+impl<T: Element> Epilogue<'_, T> {
+    /// Asks for the memory that finishing rows `rows` of `tile` will write, and for what it adds there: other cores had it
+    /// last, and fetching it from them takes longer than finishing. To be said well before, while sums are computed.
+    #[inline(always)]
+    pub(super) fn prefetch<S: Simd>(
+        &self,
+        s: S,
+        tile: &mut Tile<'_, T>,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) {
+        let columns = columns.start..columns.end.min(tile.columns);
+        for row in rows.start..rows.end.min(tile.rows) {
+            let (first, at) = (tile.row + row, tile.column);
+            let to = tile.row_mut(row);
+            for column in columns.clone().step_by(64 / size_of::<T>()) {
+                s.prefetch_to_write(to[column..].as_ptr().cast());
+                if let Some((x, stride)) = self.residual {
+                    s.prefetch(x.as_ptr().wrapping_add(first * stride + at + column).cast(), 0);
+                }
+            }
+        }
+    }
 }
 
 /// Finishes a tile's sums: rows `first_row ..` of the tile, columns `first_column ..`, from rows of `stride` sums.
@@ -31,30 +60,34 @@ pub(super) struct Finish<'a, 'b, T> {
 impl<T: Element> Kernel for Finish<'_, '_, T> {
     type Output = ();
 
-    /// Column by column of 16, so that what does not depend on the row is outside the loop over rows.
+    /// Some rows at a time, so that neighbouring lines are written one after the other, and of these column by column of
+    /// 16, so that what does not depend on the row is outside the loop over rows.
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
+        let rows = self.shape.0.min(self.tile.rows - self.first_row);
         let columns = self.shape.1.min(self.tile.columns - self.first_column);
-        for at in (0..columns).step_by(LANES) {
-            match self.after.activation {
-                None => self.column(s, at, Linear),
-                Some(Activation::GeluTanh) => self.column(s, at, Gelu),
-                Some(other) => self.column(s, at, Other(other)),
+        for first in (0..rows).step_by(ROWS) {
+            let rows = first..(first + ROWS).min(rows);
+            for at in (0..columns).step_by(LANES) {
+                match self.after.activation {
+                    None => self.column(s, rows.clone(), at, Linear),
+                    Some(Activation::GeluTanh) => self.column(s, rows.clone(), at, Gelu),
+                    Some(other) => self.column(s, rows.clone(), at, Other(other)),
+                }
             }
         }
     }
 }
 
 impl<T: Element> Finish<'_, '_, T> {
-    /// Finishes 16 columns from `at` on.
+    /// Finishes 16 columns from `at` on of rows `rows`.
     #[inline(always)]
-    fn column<S: Simd>(&mut self, s: S, at: usize, activation: impl Apply) {
-        let rows = self.shape.0.min(self.tile.rows - self.first_row);
+    fn column<S: Simd>(&mut self, s: S, rows: Range<usize>, at: usize, activation: impl Apply) {
         let (row, column) = (self.tile.row + self.first_row, self.tile.column + self.first_column + at);
         let Epilogue { bias, residual, outputs, .. } = *self.after;
         let kept = outputs.saturating_sub(column).min(LANES);
         let bias = bias.filter(|_| kept > 0).map_or(s.zero(), |bias| s.load(vector(bias, column)));
-        for i in 0..rows {
+        for i in rows {
             let mut y = activation.apply(s, s.add(s.load(vector(self.sums, i * self.stride + at)), bias));
             if let Some((x, stride)) = residual {
                 y = s.add(y, T::widen(s, vector(x, (row + i) * stride + column)));

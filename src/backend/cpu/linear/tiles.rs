@@ -77,10 +77,16 @@ impl<T: Element> Kernel for Task<'_, '_, T> {
             let at = place(block);
             let operands = self.product.block(&self.tile, at);
             let mut finished = if block == 0 { SIDE } else { 0 };
+            let mut asked = 0;
             self.tiles.begin_2x2();
             for first in (0..steps).step_by(STEPS_AT_ONCE) {
                 let next = first..(first + STEPS_AT_ONCE).min(steps);
                 self.tiles.steps_2x2(operands.rows, operands.columns, next, operands.ahead(first));
+                if asked < SIDE {
+                    let rows = at.0 + asked..at.0 + (asked + ROWS_AT_ONCE).min(SIDE);
+                    self.after.prefetch(s, &mut self.tile, rows, at.1..at.1 + SIDE);
+                    asked += ROWS_AT_ONCE;
+                }
                 if finished < SIDE {
                     let rows = finished..(finished + ROWS_AT_ONCE).min(SIDE);
                     finished = rows.end;

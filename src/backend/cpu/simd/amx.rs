@@ -147,7 +147,8 @@ impl Sums<'_> {
     }
 }
 
-/// Memory to ask for before it is used: `step` bytes from each step to the next, [`AHEAD`] or none.
+/// Memory to ask for before it is used: `step` bytes from each step to the next, a multiple of [`AHEAD`] or none; of each
+/// step's, the first [`AHEAD`] are asked for.
 #[derive(Clone, Copy)]
 pub(in crate::backend::cpu) struct Ahead {
     /// The first step's.
@@ -164,7 +165,7 @@ impl Ahead {
 }
 
 /// Bytes that a step asks for.
-pub(in crate::backend::cpu) const AHEAD: usize = 128;
+pub(in crate::backend::cpu) const AHEAD: usize = 256;
 
 impl Tiles {
     /// Begins 32 x 32 sums.
@@ -202,7 +203,7 @@ impl Tiles {
     }
 
     /// Adds `a b` over steps `steps` of 32 to the sums begun: 32 rows (two tiles' worth, from `a`) by 32 columns; each
-    /// step asks for two cache lines of `ahead`.
+    /// step asks for [`AHEAD`] bytes of `ahead`.
     #[inline(always)]
     pub(in crate::backend::cpu) fn steps_2x2(
         &self,
@@ -225,6 +226,8 @@ impl Tiles {
                 "tileloaddt1 tmm7, [{b1} + {sb}*1]",
                 "prefetcht1 [{ahead}]",
                 "prefetcht1 [{ahead} + 64]",
+                "prefetcht1 [{ahead} + 128]",
+                "prefetcht1 [{ahead} + 192]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
                 "tdpbf16ps tmm1, tmm4, tmm7",
                 "tileloaddt1 tmm5, [{a1} + {sa}*1]",

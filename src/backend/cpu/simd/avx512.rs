@@ -5,6 +5,7 @@
 
 use super::vector::{Shape, Simd};
 use half::{bf16, f16};
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// The proof of AVX-512 F, BW, DQ and VL.
@@ -283,6 +284,11 @@ macro_rules! implement {
             fn prefetch(self, from: *const u8, ahead: usize) {
                 // SAFETY: a prefetch of any address is only a hint.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(ahead).cast()) }
+            }
+            #[inline(always)]
+            fn prefetch_to_write(self, at: *const u8) {
+                // SAFETY: as above; what has AVX-512 has PREFETCHW, which the compiler would need to be told.
+                unsafe { asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags)) }
             }
         }
 

@@ -78,6 +78,11 @@ pub(in crate::backend::cpu) trait Simd: Copy {
     }
     /// Asks for the cache line `ahead` bytes after `from`; never faults.
     fn prefetch(self, from: *const u8, ahead: usize);
+    /// Asks for the cache line of `at` to write to it, which takes it from the core that has it; never faults.
+    #[inline(always)]
+    fn prefetch_to_write(self, at: *const u8) {
+        let _ = at;
+    }
 
     /// Adds to each lane the two products of its pair with those of `x`.
     #[inline(always)]
@@ -119,7 +124,7 @@ pub(in crate::backend::cpu) trait Simd: Copy {
         self.mul(x, self.reciprocal(self.add(e, self.splat(1.0))))
     }
 
-    /// 1 / x to about 2 units in the last place, for x from 1 to 2^127.
+    /// 1 / x to about 2 units in the last place, for x from 1 to 2^126; beyond, up to 2^127, it may be 0 as well.
     #[inline(always)]
     fn reciprocal(self, x: Self::V) -> Self::V {
         self.div(self.splat(1.0), x)

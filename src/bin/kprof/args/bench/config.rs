@@ -43,12 +43,6 @@ pub(crate) struct LogArgs {
     pub(crate) schema: SchemaArg,
 }
 
-impl LogArgs {
-    /// None of it.
-    pub(crate) const NONE: Self =
-        Self { log_file: None, clear_log: false, export_jsonl: None, schema: SchemaArg::Nanogpt };
-}
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SchemaArg {
     /// The results.jsonl of the nanoGPT KV-cache benchmark

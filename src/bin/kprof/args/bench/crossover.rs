@@ -1,20 +1,19 @@
 //! The flags of `kprof crossover`.
 
-use super::ConfigArgs;
+use super::OutputArgs;
 use crate::args::counts::Counts;
-use crate::args::export::TableExportArgs;
 use crate::args::model::ModelArgs;
 use crate::args::schedule::ScheduleArgs;
 use crate::args::versions::VersionsFileArgs;
 use clap::Args;
-use std::path::PathBuf;
 
 #[derive(Args, Clone, Debug)]
 #[command(
     about = "Search for the context and batch from which one KV-cache version is faster than another",
     long_about = "Search for the context and batch from which one KV-cache version is faster than another.\n\n\
     At every context and batch both versions are prefilled and run the same decode step in turns; a version pays where \
-    the whole 95 % interval of the speed-up, by paired rounds, is above 1. Lines fitted to both give where they would \
+    the whole 95 % interval of the speed-up, by paired rounds, is above 1. Between contexts where it begins to, the middle \
+    is measured as well (--refine). Lines fitted to both give where they would \
     meet. Where there is no crossover, it is said up to which context.\n\n\
     Beside it, from the shapes alone and marked ANALYTIC: the context from which a version's cache outweighs the weights \
     that a step reads. And how far prefill and decode are from the machine's ceilings as the context grows.",
@@ -43,25 +42,15 @@ pub(crate) struct CrossoverArgs {
     /// Sequences side by side: `1,4` or `1-16*2`
     #[arg(long, value_name = "LIST", default_value = "1,4", help_heading = "Measurement")]
     pub(crate) batches: Counts,
+    /// Between the largest context where it does not pay and the next one, from where on it does, measure so many more, each in
+    /// the middle of what is left
+    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Measurement")]
+    pub(crate) refine: usize,
     /// Steps of each version in a round, of which the median counts
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Measurement")]
     pub(crate) steps: usize,
     #[command(flatten)]
     pub(crate) schedule: ScheduleArgs,
-    /// The run file to write [default: a new file under profiles/runs/]
-    #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
-    pub(crate) output: Option<PathBuf>,
-    /// Report this run file again, instead of measuring
-    #[arg(long, value_name = "RUN", conflicts_with = "output", help_heading = "Output")]
-    pub(crate) load: Option<PathBuf>,
-    /// No progress on stderr
-    #[arg(short = 'q', long, help_heading = "Output")]
-    pub(crate) quiet: bool,
-    /// The results as JSON on stdout, and no table: --export-json -
-    #[arg(long, conflicts_with = "export_json", help_heading = "Output")]
-    pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) tables: TableExportArgs,
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
+    pub(crate) out: OutputArgs,
 }

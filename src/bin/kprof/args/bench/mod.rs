@@ -26,7 +26,7 @@ use std::path::PathBuf;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct BenchArgs {
     /// KV-cache versions: `v0 v1`, `v0,v1` or `v0-v4`
-    #[arg(long = "version", value_name = "VERSION", num_args = 1.., default_values = ["v0", "v1"])]
+    #[arg(long = "version", value_name = "VERSION", num_args = 1.., default_values = ["v0", "v1"], conflicts_with = "load")]
     pub(crate) versions: Vec<String>,
     #[command(flatten)]
     pub(crate) versions_file: VersionsFileArgs,
@@ -35,11 +35,20 @@ pub(crate) struct BenchArgs {
     /// Sequences side by side
     #[arg(short = 'b', long, value_name = "N", default_value_t = 1, help_heading = "Measurement")]
     pub(crate) batch: usize,
+    #[command(flatten)]
+    pub(crate) out: OutputArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// Where results go, and where settings come from besides the command line: the same for every benchmark.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct OutputArgs {
     /// The run file to write [default: a new file under profiles/runs/]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
     /// Report this run file again, instead of measuring
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["output", "versions"], help_heading = "Output")]
+    #[arg(long, value_name = "RUN", conflicts_with = "output", help_heading = "Output")]
     pub(crate) load: Option<PathBuf>,
     /// No progress on stderr
     #[arg(short = 'q', long, help_heading = "Output")]
@@ -49,8 +58,7 @@ pub(crate) struct BenchArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) tables: TableExportArgs,
-    #[command(flatten)]
-    pub(crate) log: LogArgs,
+    /// Applied where the command line is expanded.
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
 }

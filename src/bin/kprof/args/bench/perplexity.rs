@@ -1,8 +1,7 @@
 //! The flags of `kprof perplexity`.
 
-use super::ConfigArgs;
+use super::{LogArgs, OutputArgs};
 use crate::args::counts::count;
-use crate::args::export::TableExportArgs;
 use crate::args::model::ModelArgs;
 use crate::args::versions::VersionsFileArgs;
 use clap::Args;
@@ -32,7 +31,7 @@ Examples:
 pub(crate) struct PerplexityArgs {
     /// KV-cache versions: `v0 v1`, `v0,v1` or `v0-v4`
     /// [default: v0-v4 of a trained model inside kprof; v1-v4 of others, for v0 computes every step from the beginning]
-    #[arg(long = "version", value_name = "VERSION", num_args = 1..)]
+    #[arg(long = "version", value_name = "VERSION", num_args = 1.., conflicts_with = "load")]
     pub(crate) versions: Vec<String>,
     /// The version that the others are compared with; it is measured whether it was asked for or not
     #[arg(long, value_name = "VERSION", default_value = "v1")]
@@ -42,7 +41,7 @@ pub(crate) struct PerplexityArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// The text to score, in UTF-8, e.g. WikiText-2's wiki.test.raw [default: text of kprof's grammar, for bytes only]
-    #[arg(long, value_name = "FILE", help_heading = "Measurement")]
+    #[arg(long, value_name = "FILE", conflicts_with = "load", help_heading = "Measurement")]
     pub(crate) text: Option<PathBuf>,
     /// What makes tokens of it: bytes, gpt2, or a tokenizer.json [default: what fits the model]
     #[arg(long, value_name = "NAME", help_heading = "Measurement")]
@@ -61,21 +60,8 @@ pub(crate) struct PerplexityArgs {
     /// Do not score the windows in one pass as well, which needs the logits of a whole window in memory
     #[arg(long, help_heading = "Measurement")]
     pub(crate) no_one_pass: bool,
-    /// The run file to write [default: a new file under profiles/runs/]
-    #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
-    pub(crate) output: Option<PathBuf>,
-    /// Report this run file again, instead of measuring
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["output", "versions", "text"], help_heading = "Output")]
-    pub(crate) load: Option<PathBuf>,
-    /// No progress on stderr
-    #[arg(short = 'q', long, help_heading = "Output")]
-    pub(crate) quiet: bool,
-    /// The results as JSON on stdout, and no table: --export-json -
-    #[arg(long, conflicts_with = "export_json", help_heading = "Output")]
-    pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) tables: TableExportArgs,
-    /// Applied where the command line is expanded.
+    pub(crate) out: OutputArgs,
     #[command(flatten)]
-    pub(crate) config: ConfigArgs,
+    pub(crate) log: LogArgs,
 }

@@ -1,16 +1,16 @@
 //! `kprof capacity`: check, search, report.
 
-use super::{Out, Written, check_positions, chosen, complete, lines, paragraphs, positive, write};
+use super::drive::{Benchmark, Out, Shown, drive};
+use super::{check_positions, chosen, positive};
 use crate::args::{CapacityArgs, SearchArg};
-use crate::exit::{Interrupted, usage};
+use crate::exit::usage;
 use crate::model::Chosen;
-use crate::output;
 use crate::progress::Line;
 use crate::session::{Measure, Session, Settings};
 use kprof::backend::Backend;
 use kprof::hw::available_memory;
 use kprof::pass::Model;
-use kprof::profile::{Run, read_run};
+use kprof::profile::Run;
 use kprof::render;
 use kprof::runner::{CapacityScenario, RunnerError, Sink, account_capacity, measure_capacity};
 use kprof::scaling::CapacityReport;
@@ -20,21 +20,37 @@ use kprof::units::Bytes;
 const CONTEXT: usize = 1024;
 
 pub(crate) fn run(args: &CapacityArgs) -> anyhow::Result<()> {
-    Out::of(&args.bench).check()?;
-    if let Some(file) = &args.bench.load {
-        let run = read_run(file)?;
-        return report(args, &run, false);
+    drive(args)
+}
+
+impl Benchmark for CapacityArgs {
+    type Plan = (Chosen, CapacityScenario);
+
+    const NAME: &'static str = "capacity";
+
+    fn out(&self) -> Out<'_> {
+        Out::new(&self.bench.out, Some(&self.bench.log))
     }
-    let (chosen, scenario) = plan(args)?;
-    let mut line = Line::new(args.bench.quiet);
-    let run = session(args, &chosen, &scenario)
-        .run(&mut Capacity { scenario: &scenario, chosen: &chosen, search: args.search }, &mut line)?;
-    line.clear();
-    if run.capacities.is_empty() {
-        return Err(Interrupted(format!("nothing was found; {} holds the manifest only", run.file)).into());
+
+    fn plan(&self) -> anyhow::Result<Self::Plan> {
+        plan(self)
     }
-    report(args, &run, true)?;
-    complete(&run)
+
+    fn measure(&self, (chosen, scenario): &Self::Plan, line: &mut Line) -> anyhow::Result<Run> {
+        session(self, chosen, scenario).run(&mut Capacity { scenario, chosen, search: self.search }, line)
+    }
+
+    fn report(&self, run: &Run) -> Option<Shown> {
+        let report = CapacityReport::new(run)?;
+        Some(Shown {
+            heading: render::capacity_heading(&report),
+            tables: vec![render::capacity_table(&report)],
+            said: render::capacity_lines(&report),
+            json: render::capacity_json(&report),
+            csv: render::capacity_csv(&report),
+            findings: report.findings,
+        })
+    }
 }
 
 /// A model and a scenario that fit each other.
@@ -79,7 +95,7 @@ fn session<'a>(args: &'a CapacityArgs, chosen: &'a Chosen, scenario: &CapacitySc
             versions: scenario.versions.clone(),
             ..Settings::default()
         },
-        output: args.bench.output.as_deref(),
+        output: args.bench.out.output.as_deref(),
         ceilings: false,
         telemetry: false,
         ledger: true,
@@ -109,31 +125,4 @@ impl Measure for Capacity<'_> {
     ) -> Result<(), RunnerError> {
         measure_capacity(backend, model, self.scenario, sink)
     }
-}
-
-fn report(args: &CapacityArgs, run: &Run, fresh: bool) -> anyhow::Result<()> {
-    let Some(report) = CapacityReport::new(run) else {
-        anyhow::bail!("{} has no capacities: it is no run of `kprof capacity`", run.file);
-    };
-    let heading = format!("{}\n", render::capacity_heading(&report));
-    let table = || {
-        let (width, wrap) = (output::width(), output::wrap_width());
-        paragraphs([
-            heading.clone(),
-            render::capacity_table(&report).to_terminal(width),
-            lines(&render::capacity_lines(&report), ""),
-            render::findings(&report.findings, output::color(), wrap),
-        ])
-    };
-    let markdown = || {
-        let said = lines(&render::capacity_lines(&report), "- ");
-        paragraphs([heading.clone(), render::capacity_table(&report).to_markdown(), said])
-    };
-    let written = Written {
-        table: &table,
-        json: &|| render::capacity_json(&report),
-        csv: &|| render::capacity_csv(&report),
-        markdown: &markdown,
-    };
-    write(&Out::of(&args.bench), run, fresh, &written)
 }

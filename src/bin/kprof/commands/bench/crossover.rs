@@ -1,16 +1,16 @@
 //! `kprof crossover`: check, measure into a run file, report.
 
-use super::{Out, Written, check_positions, complete, lengths, lines, paragraphs, positive, write};
-use crate::args::{CrossoverArgs, LogArgs};
-use crate::exit::{Interrupted, usage};
+use super::drive::{Benchmark, Out, Shown, drive};
+use super::{check_positions, lengths, positive};
+use crate::args::CrossoverArgs;
+use crate::exit::usage;
 use crate::model::{Chosen, choose};
-use crate::output;
 use crate::progress::Line;
 use crate::session::{Measure, Session, Settings};
 use crate::versions::named;
 use kprof::backend::Backend;
 use kprof::pass::Model;
-use kprof::profile::{Run, read_run};
+use kprof::profile::Run;
 use kprof::render;
 use kprof::runner::{CrossoverScenario, MemoryShape, RunnerError, Sink, measure_crossover};
 use kprof::scaling::CrossoverReport;
@@ -19,28 +19,39 @@ use kprof::scaling::CrossoverReport;
 const CONTEXTS: [usize; 5] = [64, 128, 256, 512, 1024];
 
 pub(crate) fn run(args: &CrossoverArgs) -> anyhow::Result<()> {
-    out(args).check()?;
-    if let Some(file) = &args.load {
-        let run = read_run(file)?;
-        return report(args, &run, false);
-    }
-    let (chosen, scenario) = plan(args)?;
-    let mut line = Line::new(args.quiet);
-    let run = session(args, &chosen, &scenario).run(&mut Crossover(&scenario), &mut line)?;
-    line.clear();
-    if run.decode_points.is_empty() {
-        return Err(Interrupted(format!("nothing was measured; {} holds the manifest only", run.file)).into());
-    }
-    report(args, &run, true)?;
-    complete(&run)
+    drive(args)
 }
 
-/// The nanoGPT benchmark knows of no crossovers: there is no log.
-fn out(args: &CrossoverArgs) -> Out<'_> {
-    Out { json: args.json, tables: &args.tables, log: &NO_LOG }
-}
+impl Benchmark for CrossoverArgs {
+    type Plan = (Chosen, CrossoverScenario);
 
-static NO_LOG: LogArgs = LogArgs::NONE;
+    const NAME: &'static str = "crossover";
+
+    fn out(&self) -> Out<'_> {
+        // The nanoGPT benchmark knows of no crossovers: there is no log.
+        Out::new(&self.out, None)
+    }
+
+    fn plan(&self) -> anyhow::Result<Self::Plan> {
+        plan(self)
+    }
+
+    fn measure(&self, (chosen, scenario): &Self::Plan, line: &mut Line) -> anyhow::Result<Run> {
+        session(self, chosen, scenario).run(&mut Crossover(scenario), line)
+    }
+
+    fn report(&self, run: &Run) -> Option<Shown> {
+        let report = CrossoverReport::new(run, &[])?;
+        Some(Shown {
+            heading: render::crossover_heading(&report),
+            tables: vec![render::crossover_table(&report), render::stage_table(&report)],
+            said: render::crossover_lines(&report),
+            json: render::crossover_json(&report),
+            csv: render::crossover_csv(&report),
+            findings: report.findings,
+        })
+    }
+}
 
 /// A model and a scenario that fit each other.
 fn plan(args: &CrossoverArgs) -> anyhow::Result<(Chosen, CrossoverScenario)> {
@@ -69,7 +80,8 @@ fn plan(args: &CrossoverArgs) -> anyhow::Result<(Chosen, CrossoverScenario)> {
     };
     chosen.check_memory(&args.model, &versions, &shape)?;
     let schedule = args.schedule.schedule(args.model.seed);
-    Ok((chosen, CrossoverScenario { versions, contexts, batches, steps: args.steps, schedule }))
+    let (steps, refine) = (args.steps, args.refine);
+    Ok((chosen, CrossoverScenario { versions, contexts, batches, refine, steps, schedule }))
 }
 
 fn session<'a>(args: &'a CrossoverArgs, chosen: &'a Chosen, scenario: &CrossoverScenario) -> Session<'a> {
@@ -88,7 +100,7 @@ fn session<'a>(args: &'a CrossoverArgs, chosen: &'a Chosen, scenario: &Crossover
             max_time_s: scenario.schedule.max_time_s,
             versions: scenario.versions.clone(),
         },
-        output: args.output.as_deref(),
+        output: args.out.output.as_deref(),
         ceilings: true,
         telemetry: false,
         ledger: false,
@@ -106,33 +118,4 @@ impl Measure for Crossover<'_> {
     ) -> Result<(), RunnerError> {
         measure_crossover(backend, model, self.0, sink)
     }
-}
-
-fn report(args: &CrossoverArgs, run: &Run, fresh: bool) -> anyhow::Result<()> {
-    let Some(report) = CrossoverReport::new(run, &[]) else {
-        anyhow::bail!("{} has no decode steps of two versions: it is no run of `kprof crossover`", run.file);
-    };
-    let heading = format!("{}\n", render::crossover_heading(&report));
-    let table = || {
-        let (width, wrap) = (output::width(), output::wrap_width());
-        paragraphs([
-            heading.clone(),
-            render::crossover_table(&report).to_terminal(width),
-            render::stage_table(&report).to_terminal(width),
-            lines(&render::crossover_lines(&report), ""),
-            render::findings(&report.findings, output::color(), wrap),
-        ])
-    };
-    let markdown = || {
-        let said = lines(&render::crossover_lines(&report), "- ");
-        let (points, stages) = (render::crossover_table(&report), render::stage_table(&report));
-        paragraphs([heading.clone(), points.to_markdown(), stages.to_markdown(), said])
-    };
-    let written = Written {
-        table: &table,
-        json: &|| render::crossover_json(&report),
-        csv: &|| render::crossover_csv(&report),
-        markdown: &markdown,
-    };
-    write(&out(args), run, fresh, &written)
 }

@@ -1,37 +1,50 @@
 //! `kprof latency`: check, measure into a run file, report.
 
-use super::{
-    LENGTHS, Out, Written, check_positions, chosen, complete, lengths, lines, paragraphs, positive, write,
-};
+use super::drive::{Benchmark, Out, Shown, drive};
+use super::{LENGTHS, check_positions, chosen, lengths, positive};
 use crate::args::LatencyArgs;
-use crate::exit::Interrupted;
 use crate::model::Chosen;
-use crate::output;
 use crate::progress::Line;
 use crate::session::{Measure, Session, Settings};
 use kprof::backend::Backend;
 use kprof::pass::Model;
-use kprof::profile::{Run, read_run};
+use kprof::profile::Run;
 use kprof::render;
 use kprof::runner::{LatencyScenario, MemoryShape, RunnerError, Sink, measure_latency};
 use kprof::scaling::LatencyReport;
 
 pub(crate) fn run(args: &LatencyArgs) -> anyhow::Result<()> {
-    Out::of(&args.bench).check()?;
-    if let Some(file) = &args.bench.load {
-        let run = read_run(file)?;
-        return report(args, &run, false);
+    drive(args)
+}
+
+impl Benchmark for LatencyArgs {
+    type Plan = (Chosen, LatencyScenario);
+
+    const NAME: &'static str = "latency";
+
+    fn out(&self) -> Out<'_> {
+        Out::new(&self.bench.out, Some(&self.bench.log))
     }
-    let (chosen, scenario) = plan(args)?;
-    let mut line = Line::new(args.bench.quiet);
-    let session = session(args, &chosen, &scenario);
-    let run = session.run(&mut Latency(&scenario), &mut line)?;
-    line.clear();
-    if run.latencies.is_empty() {
-        return Err(Interrupted(format!("nothing was measured; {} holds the manifest only", run.file)).into());
+
+    fn plan(&self) -> anyhow::Result<Self::Plan> {
+        plan(self)
     }
-    report(args, &run, true)?;
-    complete(&run)
+
+    fn measure(&self, (chosen, scenario): &Self::Plan, line: &mut Line) -> anyhow::Result<Run> {
+        session(self, chosen, scenario).run(&mut Latency(scenario), line)
+    }
+
+    fn report(&self, run: &Run) -> Option<Shown> {
+        let report = LatencyReport::new(run)?;
+        Some(Shown {
+            heading: render::latency_heading(&report),
+            tables: vec![render::latency_by_length_table(&report), render::growth_table(&report)],
+            said: render::growth_lines(&report),
+            json: render::latency_json(&report),
+            csv: render::latency_csv(&report),
+            findings: report.findings,
+        })
+    }
 }
 
 /// A model and a scenario that fit each other.
@@ -76,7 +89,7 @@ fn session<'a>(args: &'a LatencyArgs, chosen: &'a Chosen, scenario: &LatencyScen
             max_time_s: scenario.schedule.max_time_s,
             versions: scenario.versions.clone(),
         },
-        output: args.bench.output.as_deref(),
+        output: args.bench.out.output.as_deref(),
         ceilings: false,
         telemetry: !args.no_telemetry,
         ledger: false,
@@ -94,33 +107,4 @@ impl Measure for Latency<'_> {
     ) -> Result<(), RunnerError> {
         measure_latency(backend, model, self.0, sink).map(drop)
     }
-}
-
-fn report(args: &LatencyArgs, run: &Run, fresh: bool) -> anyhow::Result<()> {
-    let Some(report) = LatencyReport::new(run) else {
-        anyhow::bail!("{} has no timed generations: it is no run of `kprof latency`", run.file);
-    };
-    let heading = format!("{}\n", render::latency_heading(&report));
-    let (points, growth) = (render::latency_by_length_table(&report), render::growth_table(&report));
-    let table = || {
-        let (width, wrap) = (output::width(), output::wrap_width());
-        paragraphs([
-            heading.clone(),
-            points.to_terminal(width),
-            growth.to_terminal(width),
-            lines(&render::growth_lines(&report), ""),
-            render::findings(&report.findings, output::color(), wrap),
-        ])
-    };
-    let markdown = || {
-        let said = lines(&render::growth_lines(&report), "- ");
-        paragraphs([heading.clone(), points.to_markdown(), growth.to_markdown(), said])
-    };
-    let written = Written {
-        table: &table,
-        json: &|| render::latency_json(&report),
-        csv: &|| render::latency_csv(&report),
-        markdown: &markdown,
-    };
-    write(&Out::of(&args.bench), run, fresh, &written)
 }

@@ -1,36 +1,50 @@
 //! `kprof memory`: check, measure into a run file, report.
 
-use super::{
-    LENGTHS, Out, Written, check_positions, chosen, complete, lengths, lines, paragraphs, positive, write,
-};
+use super::drive::{Benchmark, Out, Shown, drive};
+use super::{LENGTHS, check_positions, chosen, lengths, positive};
 use crate::args::MemoryArgs;
-use crate::exit::Interrupted;
 use crate::model::Chosen;
-use crate::output;
 use crate::progress::Line;
 use crate::session::{Measure, Session, Settings};
 use kprof::backend::Backend;
 use kprof::pass::Model;
-use kprof::profile::{Run, read_run};
+use kprof::profile::Run;
 use kprof::render;
 use kprof::runner::{MemoryScenario, MemoryShape, RunnerError, Sink, measure_memory};
 use kprof::scaling::MemoryReport;
 
 pub(crate) fn run(args: &MemoryArgs) -> anyhow::Result<()> {
-    Out::of(&args.bench).check()?;
-    if let Some(file) = &args.bench.load {
-        let run = read_run(file)?;
-        return report(args, &run, false);
+    drive(args)
+}
+
+impl Benchmark for MemoryArgs {
+    type Plan = (Chosen, MemoryScenario);
+
+    const NAME: &'static str = "memory";
+
+    fn out(&self) -> Out<'_> {
+        Out::new(&self.bench.out, Some(&self.bench.log))
     }
-    let (chosen, scenario) = plan(args)?;
-    let mut line = Line::new(args.bench.quiet);
-    let run = session(args, &chosen, &scenario).run(&mut Memory(&scenario), &mut line)?;
-    line.clear();
-    if run.memory.is_empty() {
-        return Err(Interrupted(format!("nothing was measured; {} holds the manifest only", run.file)).into());
+
+    fn plan(&self) -> anyhow::Result<Self::Plan> {
+        plan(self)
     }
-    report(args, &run, true)?;
-    complete(&run)
+
+    fn measure(&self, (chosen, scenario): &Self::Plan, line: &mut Line) -> anyhow::Result<Run> {
+        session(self, chosen, scenario).run(&mut Memory(scenario), line)
+    }
+
+    fn report(&self, run: &Run) -> Option<Shown> {
+        let report = MemoryReport::new(run)?;
+        Some(Shown {
+            heading: render::memory_heading(&report),
+            tables: vec![render::memory_table(&report)],
+            said: render::memory_lines(&report),
+            json: render::memory_json(&report),
+            csv: render::memory_csv(&report),
+            findings: report.findings,
+        })
+    }
 }
 
 /// A model and a scenario that fit each other.
@@ -85,7 +99,7 @@ fn session<'a>(args: &'a MemoryArgs, chosen: &'a Chosen, scenario: &MemoryScenar
             versions: scenario.versions.clone(),
             ..Settings::default()
         },
-        output: args.bench.output.as_deref(),
+        output: args.bench.out.output.as_deref(),
         ceilings: false,
         telemetry: false,
         ledger: true,
@@ -103,31 +117,4 @@ impl Measure for Memory<'_> {
     ) -> Result<(), RunnerError> {
         measure_memory(backend, model, self.0, sink)
     }
-}
-
-fn report(args: &MemoryArgs, run: &Run, fresh: bool) -> anyhow::Result<()> {
-    let Some(report) = MemoryReport::new(run) else {
-        anyhow::bail!("{} has no memory records: it is no run of `kprof memory`", run.file);
-    };
-    let heading = format!("{}\n", render::memory_heading(&report));
-    let table = || {
-        let (width, wrap) = (output::width(), output::wrap_width());
-        paragraphs([
-            heading.clone(),
-            render::memory_table(&report).to_terminal(width),
-            lines(&render::memory_lines(&report), ""),
-            render::findings(&report.findings, output::color(), wrap),
-        ])
-    };
-    let markdown = || {
-        let said = lines(&render::memory_lines(&report), "- ");
-        paragraphs([heading.clone(), render::memory_table(&report).to_markdown(), said])
-    };
-    let written = Written {
-        table: &table,
-        json: &|| render::memory_json(&report),
-        csv: &|| render::memory_csv(&report),
-        markdown: &markdown,
-    };
-    write(&Out::of(&args.bench), run, fresh, &written)
 }

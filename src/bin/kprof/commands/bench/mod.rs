@@ -2,20 +2,17 @@
 
 pub(crate) mod capacity;
 pub(crate) mod crossover;
+mod drive;
 pub(crate) mod latency;
 pub(crate) mod memory;
 pub(crate) mod perplexity;
 pub(crate) mod run;
 
-use crate::args::{BenchArgs, Counts, LogArgs, TableExportArgs};
-use crate::exit::{Interrupted, usage};
-use crate::log;
+use crate::args::{BenchArgs, Counts};
+use crate::exit::usage;
 use crate::model::{Chosen, choose};
-use crate::output::{self, Export};
 use crate::versions::named;
 use kprof::llm::{ModelSpec, Version, expand_names};
-use kprof::profile::Run;
-use std::path::PathBuf;
 
 /// The lengths that are measured where none are named.
 pub(super) const LENGTHS: [usize; 4] = [16, 32, 64, 128];
@@ -47,60 +44,6 @@ pub(super) fn check_positions(needed: usize, spec: &ModelSpec, flags: &str) -> a
     Err(usage(format!("{flags} need {needed} positions; {} has {limit}", spec.name)))
 }
 
-/// The ways a report is written.
-pub(super) struct Written<'a> {
-    pub(super) table: &'a dyn Fn() -> String,
-    pub(super) json: &'a dyn Fn() -> String,
-    pub(super) csv: &'a dyn Fn() -> String,
-    pub(super) markdown: &'a dyn Fn() -> String,
-}
-
-/// Where a report goes besides the terminal.
-pub(super) struct Out<'a> {
-    pub(super) json: bool,
-    pub(super) tables: &'a TableExportArgs,
-    pub(super) log: &'a LogArgs,
-}
-
-impl<'a> Out<'a> {
-    pub(super) fn of(args: &'a BenchArgs) -> Self {
-        Self { json: args.json, tables: &args.tables, log: &args.log }
-    }
-
-    /// Where the JSON goes.
-    fn json(&self) -> Option<PathBuf> {
-        if self.json { Some(PathBuf::from("-")) } else { self.tables.export_json.clone() }
-    }
-
-    /// Says what could not be written, before anything is measured; a log that is to be cleared is.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
-        let json = self.json();
-        let others = [&json, &self.tables.export_csv, &self.tables.export_markdown, &self.log.export_jsonl];
-        output::check_writable(others.into_iter().filter_map(|p| p.as_deref()))?;
-        log::check(self.log)
-    }
-}
-
-/// Prints the table, unless an export takes stdout, and exports.
-pub(super) fn write(out: &Out<'_>, run: &Run, fresh: bool, written: &Written<'_>) -> anyhow::Result<()> {
-    let json = out.json();
-    let bytes = |text: String| Ok(text.into_bytes());
-    let exports = [
-        Export { path: &json, make: &|| bytes((written.json)()) },
-        Export { path: &out.tables.export_csv, make: &|| bytes((written.csv)()) },
-        Export { path: &out.tables.export_markdown, make: &|| bytes((written.markdown)()) },
-        Export { path: &out.log.export_jsonl, make: &|| log::jsonl(run) },
-    ];
-    if !output::takes_stdout(&exports) {
-        output::print(&(written.table)())?;
-    }
-    if fresh {
-        eprintln!("wrote {}", run.file);
-        log::append(out.log, run)?;
-    }
-    output::write_exports(&exports)
-}
-
 /// The lengths of `fitting` that are asked for: those given, or of the defaults what the model has positions for.
 pub(super) fn lengths(
     given: Option<&Counts>,
@@ -115,14 +58,6 @@ pub(super) fn lengths(
             if fitting.is_empty() { defaults[..1].to_vec() } else { fitting }
         }
     }
-}
-
-/// What was interrupted has its own exit code, after its report.
-pub(super) fn complete(run: &Run) -> anyhow::Result<()> {
-    if run.complete {
-        return Ok(());
-    }
-    Err(Interrupted(format!("{} holds what was measured until then", run.file)).into())
 }
 
 /// Parts that say something, an empty line between them.

@@ -19,7 +19,7 @@ const CONTEXT: usize = 1024;
 const PRESET: &str = "grammar";
 
 /// A model, a text cut into windows, and the versions that score it.
-pub(super) struct Plan {
+pub(in crate::commands::bench) struct Plan {
     pub(super) chosen: Chosen,
     pub(super) versions: Vec<Version>,
     pub(super) reference: String,

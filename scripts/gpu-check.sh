@@ -53,6 +53,7 @@ skip() {
 
 command -v nvidia-smi >/dev/null && step nvidia-smi nvidia-smi -q
 step doctor "$kprof" doctor
+step devices "$kprof" devices
 
 # Is it right? Every kernel against f64, then whole passes against the CPU, all versions.
 step kernels "$kprof" kernels --all
@@ -78,6 +79,32 @@ if [ -z "${KPROF_GPU_CHECK_QUICK:-}" ]; then
         -n 64 -r 10 -q -o qwen2.5-1.5b-bf16-graph.jsonl --export-markdown qwen2.5-1.5b-bf16-graph.md
     step phase-long "$kprof" phase --device cuda --preset llama-2-7b --layers 4 --dtype bf16 --exec graph --version v1-v4 \
         -p 3968 -n 64 -b 8 -r 5 -q -o long-bf16-graph.jsonl --export-markdown long-bf16-graph.md
+fi
+
+# Several GPUs: a rank on each, side by side, as a launcher would start them.
+gpus=$("$kprof" devices --json 2>/dev/null | grep -c '"device": "cuda:')
+if [ "$gpus" -gt 1 ]; then
+    # shellcheck disable=SC2016
+    step ranks env gpus="$gpus" kprof="$kprof" args="--preset ${models%% *} --dtype bf16 --version v1 $shape $schedule" bash -c '
+        for ((rank = 0; rank < gpus; rank++)); do
+            RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=$gpus "$kprof" phase --exec graph $args -q -o ranks.jsonl >"ranks.$rank.txt" 2>&1 &
+        done
+        wait
+        "$kprof" merge ranks.rank*.jsonl -o ranks.jsonl'
+else
+    skip ranks "$gpus GPU is visible"
+fi
+
+# The same in candle, where it was built in.
+"$kprof" logits --preset tiny --ids 1 -o /dev/null --device cuda --implementation candle >/dev/null 2>&1
+if [ $? = 2 ]; then
+    skip candle 'kprof was built without the feature candle-cuda'
+else
+    for model in $models; do
+        # shellcheck disable=SC2086
+        step "candle-$model" "$kprof" phase --device cuda --implementation candle --preset "$model" --dtype bf16 --version v1 \
+            $shape $schedule -q -o "candle-$model.jsonl"
+    done
 fi
 
 # The same shapes in PyTorch.

@@ -67,6 +67,7 @@ skip() {
 
 command -v nvidia-smi >/dev/null && step nvidia-smi nvidia-smi -q
 step doctor "$kprof" doctor
+step devices "$kprof" devices
 
 # Is it right? Every kernel against f64, then whole passes against the CPU, all versions.
 step kernels "$kprof" kernels --all
@@ -118,6 +119,32 @@ for model in $models; do
     done
 done
 
+# Several GPUs: a rank on each, side by side, as a launcher would start them.
+gpus=$("$kprof" devices --json 2>/dev/null | grep -c '"device": "cuda:')
+if [ "$gpus" -gt 1 ]; then
+    # shellcheck disable=SC2016
+    step ranks env gpus="$gpus" kprof="$kprof" args="--preset ${models%% *} --dtype bf16 --version v1 $shape $schedule" bash -c '
+        for ((rank = 0; rank < gpus; rank++)); do
+            RANK=$rank LOCAL_RANK=$rank WORLD_SIZE=$gpus "$kprof" phase --exec graph $args -q -o ranks.jsonl >"ranks.$rank.txt" 2>&1 &
+        done
+        wait
+        "$kprof" merge ranks.rank*.jsonl -o ranks.jsonl'
+else
+    skip ranks "$gpus GPU is visible"
+fi
+
+# The same in candle, where it was built in.
+"$kprof" logits --preset tiny --ids 1 -o /dev/null --device cuda --implementation candle >/dev/null 2>&1
+if [ $? = 2 ]; then
+    skip candle 'kprof was built without the feature candle-cuda'
+else
+    for model in $models; do
+        # shellcheck disable=SC2086
+        step "candle-$model" "$kprof" phase --device cuda --implementation candle --preset "$model" --dtype bf16 --version v1 \
+            $shape $schedule -q -o "candle-$model.jsonl"
+    done
+fi
+
 # The same shapes in PyTorch.
 if python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
     for model in $models; do
@@ -141,7 +168,7 @@ if command -v ncu >/dev/null; then
     for model in $models; do
         for version in v0 v1 v2 v3 v4; do
             for stage in prefill decode; do
-                step "ncu-$model-$version-$stage" "$kprof" ncu --output "ncu-$model-$version-$stage" -- phase --device cuda \
+                try "ncu-$model-$version-$stage" "$kprof" ncu --output "ncu-$model-$version-$stage" -- phase --device cuda \
                     --preset "$model" --dtype bf16 --version "$version" -p 128 -n 3 -r 1 --warmup 1 -q --no-telemetry \
                     --profile-step=$stage -o "ncu-$model-$version-$stage.jsonl"
             done

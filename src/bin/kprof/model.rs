@@ -144,6 +144,9 @@ fn on_cuda(args: &ModelArgs, name: &str) -> anyhow::Result<Implementation> {
     if name == "candle" && args.exec == Some(ExecMode::Graph) {
         return Err(usage("candle runs no CUDA graphs: --exec eager, or --implementation cuda"));
     }
+    if let ("candle", Some(gemm)) = (name, args.gemm) {
+        return Err(usage(format!("candle multiplies as it does: leave --gemm {} out", gemm.name())));
+    }
     if name == "cpu" {
         return Err(usage("--implementation cpu runs on the CPU: --device cpu, or leave it out"));
     }

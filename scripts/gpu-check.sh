@@ -20,11 +20,13 @@ models="gpt2 gpt2-medium"
 shape="-p 128 -n 64 -b 1"
 schedule="-r 10 --warmup 2 --max-time 60s"
 prompt=1000
+counted=128
 if [ -n "${KPROF_GPU_CHECK_QUICK:-}" ]; then
     models=tiny
     shape="-p 9 -n 4 -b 1"
     schedule="-r 1 --warmup 1 --no-telemetry"
     prompt=20
+    counted=20
 fi
 
 # step NAME COMMAND…: its output in NAME.txt, a line about it in summary.txt.
@@ -169,7 +171,7 @@ if command -v ncu >/dev/null; then
         for version in v0 v1 v2 v3 v4; do
             for stage in prefill decode; do
                 try "ncu-$model-$version-$stage" "$kprof" ncu --output "ncu-$model-$version-$stage" -- phase --device cuda \
-                    --preset "$model" --dtype bf16 --version "$version" -p 128 -n 3 -r 1 --warmup 1 -q --no-telemetry \
+                    --preset "$model" --dtype bf16 --version "$version" -p $counted -n 3 -r 1 --warmup 1 -q --no-telemetry \
                     --profile-step=$stage -o "ncu-$model-$version-$stage.jsonl"
             done
         done

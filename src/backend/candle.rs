@@ -1,4 +1,4 @@
-//! The reference backend: plain candle ops on the CPU, one after another. It is what faster backends are checked
+//! The reference backend: plain candle ops, one after another, on the CPU or (feature `candle-cuda`) by candle's own CUDA. It is what faster backends are checked
 //! against, and the baseline they are compared with.
 
 mod kv;
@@ -14,10 +14,11 @@ use kv::CandleCache;
 use std::ops::Range;
 use std::time::Instant;
 
-/// candle on the CPU.
+/// candle on the CPU, or on a GPU.
 #[derive(Clone, Debug)]
 pub struct CandleBackend {
     dtype: DType,
+    device: Device,
     marks: Marks,
     /// What a step takes outside its ops on a scripted clock.
     gap_s: f64,
@@ -68,8 +69,47 @@ impl CandleBackend {
         Ok(self)
     }
 
+    /// candle's own CUDA kernels on the GPU number `ordinal`, timed by the host's clock after the device is done.
+    ///
+    /// # Errors
+    /// When this kprof was built without the feature `candle-cuda`, or candle cannot open the device.
+    pub fn on_cuda(dtype: DType, ordinal: usize) -> Result<Self, BackendError> {
+        if !Self::HAS_CUDA {
+            let what = "the GPU: this kprof was built without the feature candle-cuda".to_string();
+            return Err(BackendError::Unsupported { backend: "candle", what });
+        }
+        Ok(Self { device: Device::new_cuda(ordinal)?, ..Self::new(dtype) })
+    }
+
+    /// Whether this kprof was built with candle's CUDA kernels.
+    pub const HAS_CUDA: bool = cfg!(feature = "candle-cuda");
+
     pub(super) fn with_marks(dtype: DType, marks: Marks, gap_s: f64) -> Self {
-        Self { dtype, marks, gap_s, mask: None }
+        Self { dtype, device: Device::Cpu, marks, gap_s, mask: None }
+    }
+
+    /// An op begins: where ops are timed, when those before it are done.
+    fn begin(&mut self, site: &Site) -> Result<f64, BackendError> {
+        self.finish_marked()?;
+        Ok(self.marks.begin(site))
+    }
+
+    /// An op that began at `start_s` is over: where ops are timed, when the device is done with it.
+    fn end(
+        &mut self,
+        site: Site,
+        op: impl FnOnce() -> Op,
+        step: &StepShape,
+        start_s: f64,
+    ) -> Result<(), BackendError> {
+        self.finish_marked()?;
+        self.marks.end(site, op, step, start_s);
+        Ok(())
+    }
+
+    /// Waits for the device where ops are timed; the CPU is done when an op returns.
+    fn finish_marked(&self) -> Result<(), BackendError> {
+        if self.marks.is_on() { Ok(self.device.synchronize()?) } else { Ok(()) }
     }
 
     fn candle_dtype(&self) -> CandleDType {
@@ -82,7 +122,7 @@ impl CandleBackend {
 
     fn upload(&self, tensor: HostTensor) -> Result<Tensor, BackendError> {
         let HostTensor { shape, data } = tensor;
-        Ok(Tensor::from_vec(data, shape, &Device::Cpu)?.to_dtype(self.candle_dtype())?)
+        Ok(Tensor::from_vec(data, shape, &self.device)?.to_dtype(self.candle_dtype())?)
     }
 
     /// The mask of a step, made once for all its layers; a single token sees all that is visible.
@@ -95,7 +135,7 @@ impl CandleBackend {
         {
             return Ok(Some(mask.clone()));
         }
-        let mask = ops::mask(step, window)?;
+        let mask = ops::mask(step, window, &self.device)?;
         self.mask = Some(((*step, window), mask.clone()));
         Ok(Some(mask))
     }
@@ -146,11 +186,11 @@ impl CandleBackend {
         if kv == KvStorage::plain(self.dtype) {
             return cache.read(from, visible, self.candle_dtype());
         }
-        let start = self.marks.begin(&site.labelled("cache_dequantise"));
+        let start = self.begin(&site.labelled("cache_dequantise"))?;
         let read = cache.read(from, visible, self.candle_dtype())?;
         let (kv_heads, head_dim, dtype, window) = (spec.kv_heads, spec.head_dim, self.dtype, spec.window);
         let op = || Op::CacheDequantise { kv_heads, head_dim, dtype, kv, window };
-        self.marks.end(site.labelled("cache_dequantise"), op, step, start);
+        self.end(site.labelled("cache_dequantise"), op, step, start)?;
         Ok(read)
     }
 
@@ -191,6 +231,9 @@ impl Backend for CandleBackend {
     }
 
     fn threads(&self) -> Option<usize> {
+        if !self.device.is_cpu() {
+            return None;
+        }
         // candle counts physical cores; this process may be allowed fewer.
         let allowed = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
         Some(candle_core::utils::get_num_threads().min(allowed).min(rayon::current_num_threads()))
@@ -227,7 +270,7 @@ impl Backend for CandleBackend {
     }
 
     fn load_rope(&self, cos: HostTensor, sin: HostTensor) -> Result<CandleRope, BackendError> {
-        let table = |t: HostTensor| Tensor::from_vec(t.data, t.shape, &Device::Cpu);
+        let table = |t: HostTensor| Tensor::from_vec(t.data, t.shape, &self.device);
         Ok(CandleRope { cos: table(cos)?, sin: table(sin)? })
     }
 
@@ -242,7 +285,7 @@ impl Backend for CandleBackend {
     }
 
     fn new_cache(&self, spec: CacheSpec) -> Result<CandleCache, BackendError> {
-        CandleCache::new(spec)
+        CandleCache::new(spec, &self.device)
     }
 
     fn cache_bytes(&self, cache: &CandleCache) -> f64 {
@@ -265,9 +308,9 @@ impl Backend for CandleBackend {
         tokens: &Tensor,
         positions: Option<&Tensor>,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin(&site);
+        let start = self.begin(&site)?;
         let hidden = tokens.dim(1)?;
-        let ids = Tensor::from_slice(ids, ids.len(), &Device::Cpu)?;
+        let ids = Tensor::from_slice(ids, ids.len(), &self.device)?;
         let mut x = tokens.index_select(&ids, 0)?;
         if let Some(positions) = positions {
             let rows = x.reshape((step.batch, step.new_tokens, hidden))?;
@@ -275,7 +318,7 @@ impl Backend for CandleBackend {
             x = rows.broadcast_add(&positions)?.reshape(((), hidden))?;
         }
         let (positions, dtype) = (positions.is_some(), self.dtype);
-        self.marks.end(site, || Op::Embed { hidden, positions, dtype }, step, start);
+        self.end(site, || Op::Embed { hidden, positions, dtype }, step, start)?;
         Ok(x)
     }
 
@@ -287,7 +330,7 @@ impl Backend for CandleBackend {
         norm: &CandleNorm,
         rows: LinearRows,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin(&site);
+        let start = self.begin(&site)?;
         let hidden = x.dim(D::Minus1)?;
         let x = match rows {
             LinearRows::All => x.clone(),
@@ -303,7 +346,7 @@ impl Backend for CandleBackend {
         };
         let y = y.to_dtype(self.candle_dtype())?;
         let (kind, dtype) = (norm.kind, self.dtype);
-        self.marks.end(site, || Op::Norm { norm: kind, hidden, rows, dtype }, step, start);
+        self.end(site, || Op::Norm { norm: kind, hidden, rows, dtype }, step, start)?;
         Ok(y)
     }
 
@@ -315,7 +358,7 @@ impl Backend for CandleBackend {
         linear: &CandleLinear,
         rows: LinearRows,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin(&site);
+        let start = self.begin(&site)?;
         let y = x.matmul(&linear.weight.t()?)?;
         let y = match &linear.bias {
             Some(bias) => y.broadcast_add(bias)?,
@@ -324,15 +367,15 @@ impl Backend for CandleBackend {
         let (output, input) = linear.weight.dims2()?;
         let (bias, dtype, weights) = (linear.bias.is_some(), self.dtype, None);
         let op = || Op::Linear { input, output, bias, rows, dtype, weights };
-        self.marks.end(site, op, step, start);
+        self.end(site, op, step, start)?;
         Ok(y)
     }
 
     fn gelu(&mut self, site: Site, step: &StepShape, x: &Tensor) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin(&site);
+        let start = self.begin(&site)?;
         let y = x.gelu()?;
         let (width, dtype) = (x.dim(D::Minus1)?, self.dtype);
-        self.marks.end(site, || Op::Gelu { width, dtype }, step, start);
+        self.end(site, || Op::Gelu { width, dtype }, step, start)?;
         Ok(y)
     }
 
@@ -345,14 +388,14 @@ impl Backend for CandleBackend {
         first_head: usize,
         heads: usize,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin(&site);
+        let start = self.begin(&site)?;
         let head_dim = norm.gain.dim(0)?;
         let y = Self::change_heads(&x, step, (first_head * head_dim, heads, head_dim), |part| {
             let normed = ops::rms_norm(&part.to_dtype(CandleDType::F32)?, &norm.gain, norm.eps)?;
             Ok(normed.to_dtype(x.dtype())?)
         })?;
         let dtype = self.dtype;
-        self.marks.end(site, || Op::HeadNorm { heads, head_dim, dtype }, step, start);
+        self.end(site, || Op::HeadNorm { heads, head_dim, dtype }, step, start)?;
         Ok(y)
     }
 
@@ -365,12 +408,12 @@ impl Backend for CandleBackend {
         heads: usize,
         head_dim: usize,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin(&site);
+        let start = self.begin(&site)?;
         let rows = |table: &Tensor| table.narrow(0, step.context - step.new_tokens, step.new_tokens);
         let (cos, sin) = (rows(&rope.cos)?, rows(&rope.sin)?);
         let y = Self::change_heads(&x, step, (0, heads, head_dim), |part| ops::rotate(part, &cos, &sin))?;
         let (channels, dtype) = (2 * cos.dim(1)?, self.dtype);
-        self.marks.end(site, || Op::Rope { heads, channels, dtype }, step, start);
+        self.end(site, || Op::Rope { heads, channels, dtype }, step, start)?;
         Ok(y)
     }
 
@@ -381,10 +424,10 @@ impl Backend for CandleBackend {
         x: &Tensor,
         activation: Activation,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin(&site);
+        let start = self.begin(&site)?;
         let y = ops::gate(x, activation)?;
         let (width, dtype) = (y.dim(D::Minus1)?, self.dtype);
-        self.marks.end(site, || Op::Gate { width, activation, dtype }, step, start);
+        self.end(site, || Op::Gate { width, activation, dtype }, step, start)?;
         Ok(y)
     }
 
@@ -395,10 +438,10 @@ impl Backend for CandleBackend {
         x: &Tensor,
         branch: &Tensor,
     ) -> Result<Tensor, BackendError> {
-        let start = self.marks.begin(&site);
+        let start = self.begin(&site)?;
         let y = (x + branch)?;
         let (hidden, dtype) = (x.dim(D::Minus1)?, self.dtype);
-        self.marks.end(site, || Op::Residual { hidden, dtype }, step, start);
+        self.end(site, || Op::Residual { hidden, dtype }, step, start)?;
         Ok(y)
     }
 
@@ -410,12 +453,12 @@ impl Backend for CandleBackend {
         spec: &AttentionSpec,
         cache: &mut CandleCache,
     ) -> Result<(), BackendError> {
-        let start = self.marks.begin(&site);
+        let start = self.begin(&site)?;
         let (k, v) = Self::split_keys_values(qkv, step, spec)?;
         cache.append(&k, &v, step.context - step.new_tokens)?;
         let (dtype, kv) = (self.dtype, cache.spec.storage);
         let (kv_heads, head_dim) = (spec.kv_heads, spec.head_dim);
-        self.marks.end(site, || Op::CacheAppend { kv_heads, head_dim, dtype, kv }, step, start);
+        self.end(site, || Op::CacheAppend { kv_heads, head_dim, dtype, kv }, step, start)?;
         Ok(())
     }
 
@@ -428,7 +471,7 @@ impl Backend for CandleBackend {
         keys_values: KeysValues<'_, Self>,
     ) -> Result<Tensor, BackendError> {
         let (k, v) = self.keys_values(site, step, q, spec, &keys_values)?;
-        let start = self.marks.begin(&site);
+        let start = self.begin(&site)?;
         let mask = self.mask(step, spec.window)?;
         let q = Self::heads(q, step, 0, spec.heads, spec.head_dim)?;
         let y = ops::attend(&q, &k, &v, mask.as_ref())?;
@@ -442,7 +485,7 @@ impl Backend for CandleBackend {
             masked_computed: true,
             window: spec.window,
         };
-        self.marks.end(site, || op, step, start);
+        self.end(site, || op, step, start)?;
         Ok(y)
     }
 
@@ -453,10 +496,10 @@ impl Backend for CandleBackend {
         logits: &Tensor,
         ids: &mut Vec<u32>,
     ) -> Result<(), BackendError> {
-        let start = self.marks.begin(&site);
+        let start = self.begin(&site)?;
         *ids = logits.argmax(D::Minus1)?.to_vec1()?;
         let (vocab, dtype) = (logits.dim(D::Minus1)?, self.dtype);
-        self.marks.end(site, || Op::Argmax { vocab, dtype }, step, start);
+        self.end(site, || Op::Argmax { vocab, dtype }, step, start)?;
         self.marks.advance(self.gap_s);
         Ok(())
     }
@@ -467,6 +510,8 @@ impl Backend for CandleBackend {
     }
 
     fn now(&mut self) -> f64 {
+        // A device that fails says so at the next op.
+        let _ = self.device.synchronize();
         self.marks.now()
     }
 

@@ -17,7 +17,7 @@ pub(crate) use cpu::tiles_are_usable;
 pub use cpu::{CpuBackend, CpuOptions, Isa};
 pub use cuda::{
     CudaBackend, CudaDevice, CudaError, ExecMode, Gpu, GpuProbe, GpuRate, KernelCheck, check_kernels,
-    cuda_device, cuda_devices,
+    cuda_device, cuda_devices, cuda_visible_devices,
 };
 pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend, fake_ceilings};
 pub use marks::{Marks, OpSpan, Site};

@@ -1,6 +1,6 @@
 //! Whether two runs may be compared: what differs between them besides what they were made to compare.
 
-use crate::profile::Run;
+use crate::profile::{RankInfo, Run};
 use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
@@ -30,11 +30,13 @@ pub enum Aspect {
     Cache,
     /// Whether a profiler was attached.
     Profiler,
+    /// Which rank of how many measured.
+    Rank,
 }
 
 impl Aspect {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Model,
         Self::Dtype,
         Self::Weights,
@@ -45,6 +47,7 @@ impl Aspect {
         Self::Threads,
         Self::Cache,
         Self::Profiler,
+        Self::Rank,
     ];
 
     /// The name on the command line.
@@ -60,6 +63,7 @@ impl Aspect {
             Self::Threads => "threads",
             Self::Cache => "cache",
             Self::Profiler => "profiler",
+            Self::Rank => "rank",
         }
     }
 
@@ -84,6 +88,10 @@ impl Aspect {
             Self::Profiler => {
                 let tool = manifest.profiled.as_ref().and_then(|p| p.tool.clone());
                 Some(tool.unwrap_or_else(|| "none".to_string()))
+            }
+            Self::Rank => {
+                let rank = manifest.rank.as_ref().filter(|rank| !rank.is_alone()).map(RankInfo::name);
+                Some(rank.unwrap_or_else(|| "none".to_string()))
             }
         }
     }

@@ -4,6 +4,7 @@
 
 mod beside;
 mod cgroups;
+mod clock;
 mod config;
 mod cpu;
 mod cputime;

@@ -3,7 +3,7 @@
 //! Drivers, devices and MIG instances each leave some questions unanswered, so every figure is optional. MHz, mW, mJ
 //! and KB/s become base units here (NVML's KB are 1000 bytes by its own `nvidia-smi`).
 
-use crate::profile::{Gpu, GpuProcess, GpuSample, Nvml as NvmlInfo};
+use crate::profile::{Gpu, GpuProcess, GpuSample, MigInstance, Nvml as NvmlInfo};
 use nvml_wrapper::Device;
 use nvml_wrapper::Nvml;
 use nvml_wrapper::enum_wrappers::device::{
@@ -125,6 +125,7 @@ fn gpu(index: u32, device: &Device<'_>) -> Gpu {
     let ecc = device.is_ecc_enabled().ok();
     let memory = device.memory_info().ok();
     let mig = device.mig_mode().ok().map(|mode| mode.current == 1);
+    let instances = mig.filter(|on| *on).and_then(|_| instances(device));
     let capability = device.cuda_compute_capability().ok();
     Gpu {
         index,
@@ -133,7 +134,8 @@ fn gpu(index: u32, device: &Device<'_>) -> Gpu {
         pci: device.pci_info().ok().map(|pci| pci.bus_id),
         compute_capability: capability.map(|c| format!("{}.{}", c.major, c.minor)),
         mig,
-        mig_instances: mig.filter(|on| *on).and_then(|_| instances(device)),
+        mig_instances: instances.as_ref().map(|all| all.len() as u32),
+        instances,
         persistence: device.is_in_persistent_mode().ok(),
         sm_clock_hz: device.clock_info(Clock::SM).ok().map(mhz),
         memory_clock_hz: device.clock_info(Clock::Memory).ok().map(mhz),
@@ -167,9 +169,21 @@ fn gpu(index: u32, device: &Device<'_>) -> Gpu {
 const HELD_BY_A_SETTING: &str = "applications_clocks_setting";
 
 /// The instances there are: NVML counts the places for them, of which some are empty.
-fn instances(device: &Device<'_>) -> Option<u32> {
+fn instances(device: &Device<'_>) -> Option<Vec<MigInstance>> {
     let places = device.mig_device_count().ok()?;
-    Some((0..places).filter(|place| device.mig_device_by_index(*place).is_ok()).count() as u32)
+    let at = |place: u32| Some(instance(place, &device.mig_device_by_index(place).ok()?));
+    Some((0..places).filter_map(at).collect())
+}
+
+/// An instance has its profile in its name: `NVIDIA H100 80GB HBM3 MIG 1g.10gb`.
+fn instance(index: u32, device: &Device<'_>) -> MigInstance {
+    let name = device.name().ok();
+    MigInstance {
+        index,
+        profile: name.and_then(|n| n.rsplit_once("MIG ").map(|(_, profile)| profile.trim().to_string())),
+        uuid: device.uuid().ok(),
+        memory_bytes: device.memory_info().ok().map(|m| m.total as f64),
+    }
 }
 
 fn processes(device: &Device<'_>) -> Option<Vec<GpuProcess>> {

@@ -7,8 +7,8 @@ use super::cputime::{CpuTime, own_s};
 use super::energy::Meter;
 use super::nvml::Gpus;
 use super::system::System;
-use super::{cgroups, cputime};
-use crate::profile::{EnergyReading, PowerReading, TelemetryCost, TelemetryRecord, UsageRecord};
+use super::{cgroups, clock, cputime};
+use crate::profile::{ClockRecord, EnergyReading, PowerReading, TelemetryCost, TelemetryRecord, UsageRecord};
 use crate::stats::Sample;
 use std::collections::HashMap;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -109,6 +109,11 @@ impl Watch {
     /// Reads all counters now.
     pub fn read(&self) -> Reading {
         self.instruments.read()
+    }
+
+    /// Now, on the clock of readings and samples and on the machine's.
+    pub fn moment(&self) -> ClockRecord {
+        clock::moment(self.instruments.began)
     }
 
     /// The samples since they were last taken.

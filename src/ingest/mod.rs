@@ -18,7 +18,7 @@ pub use results::{Results, ResultsGroup, looks_like_results, read_results};
 pub use rules::{Classifier, Meaning, Rules, RulesError};
 pub use timeline::TraceError;
 
-use crate::profile::{KernelRecord, ProfileError, Run, looks_like_run, read_run};
+use crate::profile::{KernelRecord, ProfileError, Run, looks_like_run, place_of, read_run};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -141,7 +141,9 @@ const HEAD: usize = 1 << 14;
 
 /// The first bytes of a file: enough to tell its kind.
 fn head(path: &Path) -> Result<Vec<u8>, IngestError> {
-    let error = |source| IngestError::Read { path: path.to_path_buf(), source };
+    // One rank of a merged file is named FILE@RANK.
+    let (path, _) = &place_of(path);
+    let error = |source| IngestError::Read { path: path.clone(), source };
     let mut head = Vec::with_capacity(HEAD);
     std::fs::File::open(path).map_err(error)?.take(HEAD as u64).read_to_end(&mut head).map_err(error)?;
     Ok(head)

@@ -241,6 +241,9 @@ pub struct Gpu {
     pub mig: Option<bool>,
     /// How many instances it has.
     pub mig_instances: Option<u32>,
+    /// They themselves; `None` where it is not split, or NVML does not say.
+    #[serde(default)]
+    pub instances: Option<Vec<MigInstance>>,
     /// Whether the driver keeps it initialised.
     pub persistence: Option<bool>,
     /// Clock of the SMs now, in Hz.
@@ -288,6 +291,19 @@ pub struct Gpu {
     pub max_pcie_generation: Option<u32>,
     /// Programs on it; `None` where NVML does not say.
     pub processes: Option<Vec<GpuProcess>>,
+}
+
+/// One MIG instance as NVML sees it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MigInstance {
+    /// NVML's number of it on its GPU.
+    pub index: u32,
+    /// Its profile, e.g. `1g.10gb`.
+    pub profile: Option<String>,
+    /// Its UUID, `MIG-…`.
+    pub uuid: Option<String>,
+    /// Its memory, in bytes.
+    pub memory_bytes: Option<f64>,
 }
 
 /// A program on a GPU.

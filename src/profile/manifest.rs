@@ -1,5 +1,6 @@
 //! What was run, where and how: the first record of every run.
 
+use super::RankInfo;
 use crate::llm::{DType, ModelSpec, Stage, Version, WeightFormat};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,26 @@ pub struct Manifest {
     /// The profiler that was attached, whose cost is in every time; `None` where none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profiled: Option<Profiled>,
+    /// Which rank of a launch measured it; `None` where nothing launched it as one of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<RankInfo>,
+}
+
+impl Manifest {
+    /// What it ran on, in lines: the device with its threads, and of one rank of several which, where, and on which GPU.
+    pub fn device_lines(&self) -> String {
+        let device = &self.device;
+        let name = match device.threads {
+            Some(threads) => format!("{}, {threads} threads", device.name),
+            None => device.name.clone(),
+        };
+        let host = self.host.hostname.as_deref().unwrap_or("n/a");
+        let gpu = device.ordinal.zip(device.uuid.as_ref()).map(|(n, uuid)| format!(", cuda:{n} {uuid}"));
+        let rank = self.rank.as_ref().filter(|rank| !rank.is_alone()).map(|rank| {
+            format!("\n{} by {}, host {host}{}", rank.name(), rank.launcher, gpu.unwrap_or_default())
+        });
+        name + &rank.unwrap_or_default()
+    }
 }
 
 /// What a profiler had to do with a run.
@@ -86,7 +107,7 @@ pub struct CpuInfo {
 }
 
 /// What the passes ran on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DeviceInfo {
     /// `cpu`, `cuda` or `fake`.
     pub kind: String,
@@ -94,6 +115,24 @@ pub struct DeviceInfo {
     pub name: String,
     /// How many threads computed; `None` off the CPU.
     pub threads: Option<usize>,
+    /// Its UUID as nvidia-smi prints it, `GPU-…`, or `MIG-…` of an instance; `None` off a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// The profile of a MIG instance, e.g. `1g.10gb`; `None` where it is a whole device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mig_profile: Option<String>,
+    /// Why this one was taken, where kprof chose it (`--device auto`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<String>,
+    /// Its number among the GPUs that the process saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordinal: Option<usize>,
+    /// How many GPUs the process saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visible: Option<usize>,
+    /// `CUDA_VISIBLE_DEVICES`, where it was set: which GPUs of the machine those were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visible_devices: Option<String>,
 }
 
 /// Where weights came from.
@@ -187,9 +226,10 @@ pub(super) mod tests {
             command: vec!["kprof".into()],
             started: "2026-01-02T03:04:05Z".into(),
             host: HostInfo::default(),
-            device: DeviceInfo { kind: "import".into(), name: "n/a".into(), threads: None },
+            device: DeviceInfo { kind: "import".into(), name: "n/a".into(), ..DeviceInfo::default() },
             config: None,
             profiled: None,
+            rank: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! whose absence means that the run is partial. Raw samples are stored; rates and shares are derived.
 
 mod capacity;
+mod devices;
 mod diagnosis;
 mod finding;
 mod foreign;
@@ -12,9 +13,11 @@ mod kernel_name;
 mod latency;
 mod manifest;
 mod memory;
+mod merge;
 mod processes;
 mod profiler;
 mod quality;
+mod rank;
 mod reader;
 mod record;
 mod schema;
@@ -23,9 +26,10 @@ mod trace;
 mod writer;
 
 pub use capacity::{CapacityMethod, CapacityProbe, CapacityRecord};
+pub use devices::{DEVICES_SCHEMA_VERSION, DeviceList, GpuDevice, HiddenGpu};
 pub use diagnosis::{
     Advice, Counters, DIAGNOSIS_SCHEMA_VERSION, Diagnosis, EnergyAccess, Gpu, GpuProcess, Library, Limit,
-    Limits, Memory, MemoryModules, Nvidia, Nvml, Processor, Tool, Tools,
+    Limits, Memory, MemoryModules, MigInstance, Nvidia, Nvml, Processor, Tool, Tools,
 };
 pub use finding::{Finding, FindingCode};
 pub use foreign::{ForeignRecord, PhaseTotalsRecord};
@@ -36,10 +40,16 @@ pub use manifest::{
     CpuInfo, DeviceInfo, FORMAT_VERSION, HostInfo, KprofInfo, Manifest, Profiled, RunConfig, WeightSource,
 };
 pub use memory::{Accounted, MemoryMethod, MemoryRecord};
+pub use merge::{
+    ClockOffset, MergeError, MergedRank, MergedRecord, OffsetMethod, RankRuns, check_ranks, merged_ranks,
+};
 pub use processes::findings_of_processes;
 pub use profiler::ProfilerInfo;
 pub use quality::{QualityRecord, TextRecord, perplexity};
-pub use reader::{ProfileError, looks_like_run, read_run};
+pub use rank::{ClockRecord, RankInfo};
+pub use reader::{
+    ProfileError, RunFile, looks_like_run, merged_lines, names_of_runs, place_of, read_run, read_run_file,
+};
 pub use record::{
     CacheRecord, CacheState, Ended, PlanRecord, PlannedOp, ProcessRecord, Record, ScheduleRecord, StepRecord,
     TimingMethod, Twin,
@@ -104,6 +114,8 @@ pub struct Run {
     pub telemetry: Vec<TelemetryRecord>,
     /// What the sampling cost.
     pub telemetry_cost: Option<TelemetryCost>,
+    /// Moments on the run's clock and on the machine's, where it was one rank of several.
+    pub clocks: Vec<ClockRecord>,
     /// What a reader should know before believing the numbers.
     pub findings: Vec<Finding>,
     /// Whether the run was closed; false for an interrupted one.
@@ -139,7 +151,10 @@ impl Run {
             Record::TelemetryCost(cost) => {
                 self.telemetry_cost = Some(self.telemetry_cost.map_or(cost, |c| c + cost))
             }
+            Record::Clock(clock) => self.clocks.push(clock),
             Record::Finding(finding) => self.findings.push(finding),
+            // The head of a file of several runs is no part of one of them.
+            Record::Merged(_) => {}
             Record::End { .. } => self.complete = true,
         }
     }

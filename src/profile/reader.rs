@@ -1,7 +1,8 @@
 //! Reading run files: older formats are read, newer ones refused, interrupted ones read up to where they end.
 
-use super::{FORMAT_VERSION, Finding, FindingCode, Record, Run};
-use std::io;
+use super::merge::with_rank;
+use super::{FORMAT_VERSION, Finding, FindingCode, MergedRecord, RankRuns, Record, Run};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Why a run file could not be read or written.
@@ -34,7 +35,7 @@ pub enum ProfileError {
         source: serde_json::Error,
     },
     /// The first line is no manifest.
-    #[error("{}:1: no kprof run: the first line is not a manifest record", path.display())]
+    #[error("{}:1: no kprof run: the first line is not a manifest or merged record", path.display())]
     NotARun {
         /// The file.
         path: PathBuf,
@@ -58,26 +59,154 @@ pub enum ProfileError {
         /// Its format.
         found: u64,
     },
+    /// A file of several ranks where one run is wanted.
+    #[error(
+        "{0} holds the runs of {n} ranks, and one is wanted: name it {0}@RANK; there {are} {list}",
+        path.display(), n = ranks.len(), are = if ranks.len() == 1 { "is" } else { "are" },
+        list = ranks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    Ranks {
+        /// The file.
+        path: PathBuf,
+        /// The ranks that it has.
+        ranks: Vec<usize>,
+    },
+    /// A rank is named of a file of one run.
+    #[error("{}: it is the file of one run and not of several ranks: name it without @", path.display())]
+    NotMerged {
+        /// The file.
+        path: PathBuf,
+    },
 }
+
+/// What a file of several ranks begins with.
+const MERGED: &str = r#"{"type":"merged""#;
 
 /// Whether `head`, the beginning of a file, is that of a run file.
 pub fn looks_like_run(head: &[u8]) -> bool {
-    head.starts_with(br#"{"type":"manifest""#)
+    [r#"{"type":"manifest""#, MERGED].iter().any(|start| head.starts_with(start.as_bytes()))
 }
 
-/// Reads a run file. A last line cut short is dropped, and a run without an `end` record has a finding that says so.
+/// Reads a run file; of a file of several ranks, the one that `FILE@RANK` names. A last line cut short is dropped, and a run
+/// without an `end` record has a finding that says so.
 ///
 /// # Errors
-/// When the file cannot be read, is no run, is damaged before its last line, or is of a later format.
-pub fn read_run(path: &Path) -> Result<Run, ProfileError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ProfileError::Read { path: path.to_path_buf(), source })?;
-    check_format(path, &text)?;
-    let mut run = Run { file: path.display().to_string(), ..Run::default() };
+/// When the file cannot be read, is no run, is damaged before its last line, is of a later format, or holds several ranks
+/// of which none is named.
+pub fn read_run(name: &Path) -> Result<Run, ProfileError> {
+    let (path, rank) = place_of(name);
+    let text = read_text(&path)?;
+    let Some(head) = head_of(&path, &text)? else {
+        return match rank {
+            Some(_) => Err(ProfileError::NotMerged { path }),
+            None => parse(&path, &text, None),
+        };
+    };
+    match rank {
+        Some(rank) if head.ranks.iter().any(|r| r.rank == rank) => parse(&path, &text, Some(rank)),
+        _ => Err(ProfileError::Ranks { path, ranks: head.ranks.iter().map(|r| r.rank).collect() }),
+    }
+}
+
+/// What a run file holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RunFile {
+    /// One run.
+    One(Box<Run>),
+    /// The runs of several ranks.
+    Ranks(Box<RankRuns>),
+}
+
+/// Reads a run file, whether it holds one run or those of several ranks.
+///
+/// # Errors
+/// As [`read_run`], but for ranks.
+pub fn read_run_file(name: &Path) -> Result<RunFile, ProfileError> {
+    let (path, rank) = place_of(name);
+    if rank.is_some() {
+        return read_run(name).map(|run| RunFile::One(Box::new(run)));
+    }
+    let text = read_text(&path)?;
+    let Some(head) = head_of(&path, &text)? else {
+        return parse(&path, &text, None).map(|run| RunFile::One(Box::new(run)));
+    };
+    let runs = head.ranks.iter().map(|r| parse(&path, &text, Some(r.rank))).collect::<Result<_, _>>()?;
+    Ok(RunFile::Ranks(Box::new(RankRuns { file: path.display().to_string(), head, runs })))
+}
+
+/// The names of the runs that a file holds, as [`read_run`] takes them: its own, or `FILE@RANK` for each of several ranks.
+/// Of a file that cannot be read, or is no run, its own: its reader will say so.
+pub fn names_of_runs(name: &Path) -> Vec<PathBuf> {
+    let alone = || vec![name.to_path_buf()];
+    let (path, rank) = place_of(name);
+    let head = || {
+        // A pipe is read once, by its reader.
+        let mut file = path.is_file().then(|| std::fs::File::open(&path).ok()).flatten()?;
+        let mut line = String::new();
+        file.by_ref().take(MERGED.len() as u64).read_to_string(&mut line).ok()?;
+        // Other files may be one line of gigabytes.
+        let rest = Some(file).filter(|_| line == MERGED)?;
+        io::BufRead::read_line(&mut io::BufReader::new(rest).take(MOST_OF_A_HEAD), &mut line).ok()?;
+        match serde_json::from_str(&line).ok()? {
+            Record::Merged(head) => Some(head),
+            _ => None,
+        }
+    };
+    match head().filter(|_| rank.is_none()) {
+        Some(head) => head.ranks.iter().map(|r| name_of(&path, r.rank).into()).collect(),
+        None => alone(),
+    }
+}
+
+/// The head of a merged file is a line of some 100 bytes for each rank.
+const MOST_OF_A_HEAD: u64 = 64 << 20;
+
+fn name_of(path: &Path, rank: usize) -> String {
+    format!("{}@{rank}", path.display())
+}
+
+/// The file and the rank that a name means: `FILE@RANK`, where there is no file of the whole name.
+pub fn place_of(name: &Path) -> (PathBuf, Option<usize>) {
+    let text = name.to_string_lossy();
+    let named = text.rsplit_once('@').and_then(|(file, rank)| Some((file, rank.parse().ok()?)));
+    match named.filter(|_| !name.exists()) {
+        Some((file, rank)) => (PathBuf::from(file), Some(rank)),
+        None => (name.to_path_buf(), None),
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, ProfileError> {
+    std::fs::read_to_string(path).map_err(|source| ProfileError::Read { path: path.to_path_buf(), source })
+}
+
+/// The head of a file of several ranks; `None` of a file of one run.
+fn head_of(path: &Path, text: &str) -> Result<Option<MergedRecord>, ProfileError> {
+    check_format(path, text)?;
+    let first = text.lines().next().unwrap_or_default();
+    match serde_json::from_str(first) {
+        Ok(Record::Merged(head)) => Ok(Some(*head)),
+        Ok(_) => Ok(None),
+        Err(source) => Err(ProfileError::Damaged { path: path.to_path_buf(), line: 1, source }),
+    }
+}
+
+/// Whose line it is, in a file of several ranks.
+#[derive(serde::Deserialize)]
+struct Tag {
+    of_rank: usize,
+}
+
+/// The records of `text`; of a file of several ranks, those of `rank`.
+fn parse(path: &Path, text: &str, rank: Option<usize>) -> Result<Run, ProfileError> {
+    let file = rank.map_or_else(|| path.display().to_string(), |rank| name_of(path, rank));
+    let mut run = Run { file, ..Run::default() };
     let lines: Vec<&str> = text.lines().collect();
-    for (index, line) in lines.iter().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-        match serde_json::from_str::<Record>(line) {
-            Ok(record) => run.push(record),
+    let skipped = usize::from(rank.is_some());
+    for (index, line) in lines.iter().enumerate().skip(skipped).filter(|(_, l)| !l.trim().is_empty()) {
+        let mine = || Ok(rank.is_none() || Some(serde_json::from_str::<Tag>(line)?.of_rank) == rank);
+        let record = mine().and_then(|mine| mine.then(|| serde_json::from_str::<Record>(line)).transpose());
+        match record {
+            Ok(record) => record.into_iter().for_each(|record| run.push(record)),
             // An interrupted writer leaves at most its last line short.
             Err(_) if index > 0 && index + 1 == lines.len() && !text.ends_with('\n') => break,
             Err(source) => {
@@ -93,12 +222,29 @@ pub fn read_run(path: &Path) -> Result<Run, ProfileError> {
     Ok(run)
 }
 
+/// The lines of a rank's run file, each with its rank added; what an interrupted writer left short is dropped.
+///
+/// # Errors
+/// When the file cannot be read, or a line is no JSON object.
+pub fn merged_lines(path: &Path, rank: usize) -> Result<Vec<String>, ProfileError> {
+    let text = read_text(path)?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let lines = whole.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let tagged = lines.map(|(i, line)| with_rank(line, rank).ok_or_else(|| not_an_object(path, i + 1)));
+    tagged.collect()
+}
+
+fn not_an_object(path: &Path, line: usize) -> ProfileError {
+    let source = serde::de::Error::custom("it is no JSON object");
+    ProfileError::Damaged { path: path.to_path_buf(), line, source }
+}
+
 /// The format version is checked before the rest is decoded: a later format may not decode at all.
 fn check_format(path: &Path, text: &str) -> Result<(), ProfileError> {
     let first = text.lines().next().unwrap_or_default();
     let not_a_run = || ProfileError::NotARun { path: path.to_path_buf() };
     let value: serde_json::Value = serde_json::from_str(first).map_err(|_| not_a_run())?;
-    if value.get("type").and_then(|t| t.as_str()) != Some("manifest") {
+    if !matches!(value.get("type").and_then(|t| t.as_str()), Some("manifest" | "merged")) {
         return Err(not_a_run());
     }
     match value.get("format_version").and_then(serde_json::Value::as_u64) {

@@ -1,9 +1,9 @@
 //! The records of a run file.
 
 use super::{
-    CapacityRecord, CopyRecord, DecodePointRecord, Finding, ForeignRecord, KernelRecord, LatencyRecord,
-    Manifest, MemoryRecord, PhaseTotalsRecord, ProfilerInfo, QualityRecord, RangeRecord, TelemetryCost,
-    TelemetryRecord, TextRecord, TraceInfo, UsageRecord,
+    CapacityRecord, ClockRecord, CopyRecord, DecodePointRecord, Finding, ForeignRecord, KernelRecord,
+    LatencyRecord, Manifest, MemoryRecord, MergedRecord, PhaseTotalsRecord, ProfilerInfo, QualityRecord,
+    RangeRecord, TelemetryCost, TelemetryRecord, TextRecord, TraceInfo, UsageRecord,
 };
 use crate::hw::Ceiling;
 use crate::llm::{Op, Phase, Stage, StepShape, Work};
@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Record {
+    /// The head of a file of several ranks, first; each has its manifest after it.
+    Merged(Box<MergedRecord>),
     /// The provenance; first.
     Manifest(Box<Manifest>),
     /// A ceiling measured beside the run.
@@ -59,6 +61,8 @@ pub enum Record {
     Telemetry(TelemetryRecord),
     /// What the sampling cost.
     TelemetryCost(TelemetryCost),
+    /// A moment on the run's clock and on the machine's.
+    Clock(ClockRecord),
     /// A finding.
     Finding(Finding),
     /// The end: without it the run is partial.

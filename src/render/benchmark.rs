@@ -6,10 +6,7 @@ use crate::stats::Interval;
 /// What was measured, in two lines: model, types and shape; device.
 pub(super) fn benchmark_heading(command: &str, manifest: Option<&Manifest>) -> String {
     let Some(manifest) = manifest else { return format!("kprof {command}") };
-    let device = match manifest.device.threads {
-        Some(threads) => format!("{}, {threads} threads", manifest.device.name),
-        None => manifest.device.name.clone(),
-    };
+    let device = manifest.device_lines();
     let tool = manifest.profiled.as_ref().and_then(|p| p.tool.as_ref());
     let device = tool.map_or(device.clone(), |tool| format!("{device}\nPROFILED: measured under {tool}"));
     let Some(c) = &manifest.config else { return format!("kprof {command}  {device}") };

@@ -1,7 +1,7 @@
 //! A [`Diagnosis`] as text and JSON.
 
 use super::wrap::broken;
-use crate::profile::{Diagnosis, EnergyAccess, Gpu, Limit, Tool};
+use crate::profile::{Diagnosis, EnergyAccess, Gpu, Limit, MigInstance, Tool};
 use crate::units::{format_iec, format_si};
 use std::fmt::Write;
 
@@ -232,6 +232,9 @@ fn gpu(g: &Gpu) -> Section {
         if all.is_empty() { "none".to_string() } else { all.iter().map(one).collect::<Vec<_>>().join(", ") }
     });
     let mig = g.mig_instances.map(|n| format!(", {n} instances")).unwrap_or_default();
+    let one = |i: &MigInstance| format!("{} ({})", known(i.profile.as_ref()), known(i.uuid.as_ref()));
+    let named = g.instances.iter().flatten().map(one).collect::<Vec<_>>().join(", ");
+    let mig = if named.is_empty() { mig } else { format!("{mig}: {named}") };
     section(
         format!("GPU {}", g.index),
         vec![

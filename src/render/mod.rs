@@ -6,6 +6,7 @@ pub mod ceilings;
 mod checked;
 mod compare;
 mod crossover;
+mod devices;
 mod doctor;
 mod estimate;
 mod explain;
@@ -22,6 +23,7 @@ mod nanogpt;
 mod phases;
 pub mod plot;
 mod quality;
+mod ranks;
 mod regress;
 mod roofline;
 mod roofline_export;
@@ -42,6 +44,7 @@ pub use compare::{
 pub use crossover::{
     crossover_csv, crossover_heading, crossover_json, crossover_lines, crossover_table, stage_table,
 };
+pub use devices::{devices_json, devices_lines, devices_table};
 pub use doctor::{doctor, doctor_json};
 pub use estimate::{
     ESTIMATE_SCHEMA_VERSION, estimate_csv, estimate_heading, estimate_json, estimate_markdown,
@@ -65,13 +68,16 @@ pub use memory::{memory_csv, memory_heading, memory_json, memory_lines, memory_t
 pub use nanogpt::nanogpt_jsonl;
 pub use phases::{comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table};
 pub use quality::{quality_csv, quality_heading, quality_json, quality_lines, quality_table};
+pub use ranks::{
+    RANKS_SCHEMA_VERSION, csv_by_rank, imbalance_table, ranks_heading, ranks_json, ranks_notes, ranks_table,
+};
 pub use regress::{regress_annotations, regress_junit, regress_lines};
 pub use roofline::{roofline_notes, roofline_table};
 pub use roofline_export::{ROOFLINE_SCHEMA_VERSION, roofline_csv, roofline_json};
 pub use table::{Align, Column, Table};
 pub use terminal::{Glyphs, TerminalRoofline, bar, phase_bars, roofline_text};
 pub use timeline::{DEVICE_NOTE, class_table, copy_table, device_table, timeline_heading};
-pub use trace::{TRACE_CAP, Trace, trace};
+pub use trace::{TRACE_CAP, Trace, trace, trace_of_ranks};
 pub use versions::{
     VERSIONS_SCHEMA_VERSION, VersionsOf, versions_csv, versions_heading, versions_json, versions_notes,
     versions_table,

@@ -11,10 +11,7 @@ use serde::Serialize;
 /// What was measured, in two lines: model, types and shape; device.
 pub fn phase_heading(report: &PhaseReport) -> String {
     let Some(manifest) = &report.manifest else { return "kprof phase".to_string() };
-    let device = match manifest.device.threads {
-        Some(threads) => format!("{}, {threads} threads", manifest.device.name),
-        None => manifest.device.name.clone(),
-    };
+    let device = manifest.device_lines();
     let tool = manifest.profiled.as_ref().and_then(|p| p.tool.as_ref());
     let device = tool.map_or(device.clone(), |tool| format!("{device}\nPROFILED: timed under {tool}"));
     let device = match report.cache {

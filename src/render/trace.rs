@@ -6,7 +6,7 @@
 //! between them, which no step's time contains.
 
 use crate::llm::Stage;
-use crate::profile::{PlanRecord, PlannedOp, Run, StepRecord, TelemetryRecord, Twin};
+use crate::profile::{PlanRecord, PlannedOp, Run, StepRecord, TelemetryRecord, Twin, merged_ranks};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -26,28 +26,41 @@ pub struct Trace {
 ///
 /// Repetitions are taken in the order measured; when the cap is reached, the steps of those left keep their stages only.
 pub fn trace(run: &Run, cap: usize) -> Trace {
-    let mut events = Events { text: String::new(), cap };
-    let tracks = Tracks::of(run);
-    events.push(json!({"ph": "M", "name": "process_name", "pid": RUN, "args": {"name": format!("kprof {}", run.file)}}));
-    for (i, (version, twin)) in tracks.0.iter().enumerate() {
-        let name = format!("{version} {}", twin_name(*twin));
-        events.push(
-            json!({"ph": "M", "name": "thread_name", "pid": RUN, "tid": i + 1, "args": {"name": name}}),
-        );
-    }
-    run.telemetry.iter().for_each(|sample| counters(sample, &mut events));
+    trace_of(&[(run, 0.0)], &[], cap)
+}
+
+/// Makes one trace of the ranks of a launch, in order: each is a process of its own, on the clock of the first. A rank whose
+/// clock is not known against that one's is left out, and said to be.
+pub fn trace_of_ranks(runs: &[Run], cap: usize) -> Trace {
+    let offsets = merged_ranks(runs).into_iter().map(|rank| rank.clock.offset_s);
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        runs.iter().zip(offsets).partition(|(_, offset)| offset.is_some());
+    let known: Vec<(&Run, f64)> =
+        known.into_iter().filter_map(|(run, offset)| Some((run, offset?))).collect();
+    let unknown: Vec<&Run> = unknown.into_iter().map(|(run, _)| run).collect();
+    trace_of(&known, &unknown, cap)
+}
+
+/// The trace of runs, each with what is added to its times, and without `unplaced` ones.
+fn trace_of(runs: &[(&Run, f64)], unplaced: &[&Run], cap: usize) -> Trace {
+    let mut events = Events { text: String::new(), cap, process: 0, offset_s: 0.0 };
     let mut out = LeftOut::default();
-    let mut free_s = 0.0f64;
-    for group in groups(run) {
-        let key = group.key;
-        let start_s = group.start_s(run).unwrap_or(free_s);
-        let track = tracks.number(key.version, key.twin);
-        let plan = run.plan(key.version, key.stage);
-        free_s = start_s + group.time_s();
-        stage_events(&group, plan, (start_s, track), &mut events, &mut out);
+    for (i, (run, offset_s)) in runs.iter().enumerate() {
+        (events.process, events.offset_s) = (i + 1, *offset_s);
+        run_events(run, &mut events, &mut out);
     }
-    let left_out = out.text(cap);
-    let meta = json!({"file": run.file, "kprof_left_out": left_out, "clock": "seconds of the run's telemetry, in microseconds"});
+    let unplaced = (!unplaced.is_empty()).then(|| {
+        let names: Vec<&str> = unplaced.iter().map(|run| run.file.as_str()).collect();
+        format!("not in the trace, for want of a common clock: {}", names.join(", "))
+    });
+    let left_out: Vec<String> = out.text(cap).into_iter().chain(unplaced).collect();
+    let left_out = (!left_out.is_empty()).then(|| left_out.join("; "));
+    let files: Vec<&str> = runs.iter().map(|(run, _)| run.file.as_str()).collect();
+    let clock = match runs.len() {
+        0 | 1 => "seconds of the run's telemetry, in microseconds",
+        _ => "seconds of the first run's telemetry, in microseconds; offsets are added",
+    };
+    let meta = json!({"file": files.join(", "), "kprof_left_out": left_out, "clock": clock});
     let json = format!(
         "{{\"traceEvents\":[\n{}\n],\"displayTimeUnit\":\"ns\",\"otherData\":{meta}}}\n",
         events.text
@@ -55,13 +68,39 @@ pub fn trace(run: &Run, cap: usize) -> Trace {
     Trace { json, left_out }
 }
 
-/// The process that all tracks belong to.
-const RUN: usize = 1;
+/// The events of one run, in a process of its own.
+fn run_events(run: &Run, events: &mut Events, out: &mut LeftOut) {
+    let tracks = Tracks::of(run);
+    let pid = events.process;
+    let rank = run.rank().map(|rank| format!(", {}", rank.name())).unwrap_or_default();
+    let name = format!("kprof {}{rank}", run.file);
+    events.push(json!({"ph": "M", "name": "process_name", "pid": pid, "args": {"name": name}}));
+    for (i, (version, twin)) in tracks.0.iter().enumerate() {
+        let name = format!("{version} {}", twin_name(*twin));
+        events.push(
+            json!({"ph": "M", "name": "thread_name", "pid": pid, "tid": i + 1, "args": {"name": name}}),
+        );
+    }
+    run.telemetry.iter().for_each(|sample| counters(sample, events));
+    let mut free_s = 0.0f64;
+    for group in groups(run) {
+        let key = group.key;
+        let start_s = group.start_s(run).unwrap_or(free_s);
+        let track = tracks.number(key.version, key.twin);
+        let plan = run.plan(key.version, key.stage);
+        free_s = start_s + group.time_s();
+        stage_events(&group, plan, (start_s, track), events, out);
+    }
+}
 
 /// Events as text, one to a line.
 struct Events {
     text: String,
     cap: usize,
+    /// The process that events belong to now, from 1.
+    process: usize,
+    /// What is added to their times.
+    offset_s: f64,
 }
 
 impl Events {
@@ -85,8 +124,8 @@ impl Events {
         track: usize,
         args: Value,
     ) {
-        let (ts, dur) = (start_s * 1e6, time_s * 1e6);
-        self.push(json!({"ph": "X", "name": name, "cat": category, "ts": ts, "dur": dur, "pid": RUN, "tid": track, "args": args}));
+        let (ts, dur, pid) = ((start_s + self.offset_s) * 1e6, time_s * 1e6, self.process);
+        self.push(json!({"ph": "X", "name": name, "cat": category, "ts": ts, "dur": dur, "pid": pid, "tid": track, "args": args}));
     }
 }
 
@@ -255,10 +294,9 @@ fn counters(sample: &TelemetryRecord, events: &mut Events) {
         put(name("power [W]"), gpu.power_w);
         put(name("temperature [C]"), gpu.temperature_c);
     }
+    let (ts, pid) = ((sample.at_s + events.offset_s) * 1e6, events.process);
     for (name, value) in values {
-        events.push(
-            json!({"ph": "C", "name": name, "ts": sample.at_s * 1e6, "pid": RUN, "args": {"value": value}}),
-        );
+        events.push(json!({"ph": "C", "name": name, "ts": ts, "pid": pid, "args": {"value": value}}));
     }
 }
 

@@ -21,6 +21,7 @@ mod launches;
 mod only;
 mod phases;
 mod point;
+mod ranks;
 mod repetitions;
 mod report;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use kernels::kernel_points;
 pub use launches::Launches;
 pub use only::Only;
 pub use point::{FlopCounts, Level, Origin, Point, PointSources};
+pub use ranks::{Imbalance, RankRow, RanksReport};
 pub use repetitions::Repetitions;
 pub use report::{
     Comparison, Definitions, KvCacheBytes, OpRow, PHASE_SCHEMA_VERSION, PhaseReport, PhaseRow, Phases,

@@ -75,7 +75,12 @@ fn manifest() -> Manifest {
             cpu: CpuInfo { arch: "x86_64".into(), logical_cores: 2, ..CpuInfo::default() },
             ..HostInfo::default()
         },
-        device: DeviceInfo { kind: "cpu".into(), name: "Example CPU".into(), threads: Some(2) },
+        device: DeviceInfo {
+            kind: "cpu".into(),
+            name: "Example CPU".into(),
+            threads: Some(2),
+            ..DeviceInfo::default()
+        },
         config: Some(RunConfig {
             benchmark: "phase".into(),
             implementation: "candle".into(),
@@ -96,6 +101,7 @@ fn manifest() -> Manifest {
             versions: builtin_versions().into_iter().filter(|v| named(&v.name)).collect(),
         }),
         profiled: None,
+        rank: None,
     }
 }
 

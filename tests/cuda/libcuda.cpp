@@ -4,7 +4,8 @@
 // Work is done when it is asked for, except while a stream is captured. Memory ends at a page that nobody may touch and
 // begins as NaNs. What a test wants otherwise it says in the environment:
 //   KPROF_STAND_IN_DRIVER=12000      the CUDA version the driver says it has
-//   KPROF_STAND_IN_DEVICES=2         how many devices there are
+//   KPROF_STAND_IN_DEVICES=2         how many devices there are; CUDA_VISIBLE_DEVICES leaves some of them
+//   KPROF_STAND_IN_MIG=1g.10gb       they are MIG instances of this profile
 //   KPROF_STAND_IN_MEMORY=100000000  bytes of memory of each
 //   KPROF_STAND_IN_REFUSES=222       the error that every module is answered with
 //   KPROF_STAND_IN_FAULTS=NAME       the kernel after which the context is lost
@@ -17,6 +18,7 @@
 
 #include <chrono>
 #include <memory>
+#include <sstream>
 
 typedef int Result;
 typedef unsigned long long Pointer;
@@ -38,6 +40,42 @@ namespace {
 long number(const char* name, long otherwise) {
     const char* text = getenv(name);
     return text ? atol(text) : otherwise;
+}
+
+void uuid_of(unsigned char* uuid, int device) {
+    for (int i = 0; i < 16; i++) uuid[i] = (unsigned char)(16 * i + device);
+}
+
+/// The devices that CUDA_VISIBLE_DEVICES leaves, by number or by the beginning of a UUID, up to the first that is none.
+const std::vector<int>& visible() {
+    static const std::vector<int> found = [] {
+        std::vector<int> devices;
+        int count = (int)number("KPROF_STAND_IN_DEVICES", 1);
+        const char* set = getenv("CUDA_VISIBLE_DEVICES");
+        if (!set) {
+            for (int i = 0; i < count; i++) devices.push_back(i);
+            return devices;
+        }
+        std::stringstream entries(set);
+        for (std::string entry; std::getline(entries, entry, ',');) {
+            int which = -1;
+            if (entry.rfind("GPU-", 0) == 0 || entry.rfind("MIG-", 0) == 0) {
+                for (int i = 0; i < count; i++) {
+                    unsigned char uuid[16];
+                    char digits[9];
+                    uuid_of(uuid, i);
+                    snprintf(digits, sizeof digits, "%02x%02x%02x%02x", uuid[0], uuid[1], uuid[2], uuid[3]);
+                    if (std::string(digits).rfind(entry.substr(4, 8), 0) == 0) which = i;
+                }
+            } else if (!entry.empty() && isdigit(entry[0])) {
+                which = atoi(entry.c_str());
+            }
+            if (which < 0 || which >= count) break;
+            devices.push_back(which);
+        }
+        return devices;
+    }();
+    return found;
 }
 
 double now_ms() {
@@ -119,7 +157,11 @@ Result run(const Command& c) {
     launches++;
     running = c.function->name.c_str();
     const char* faulty = getenv("KPROF_STAND_IN_FAULTS");
-    if (faulty && c.function->name == faulty) return lost = ILLEGAL_ADDRESS;
+    if (faulty && c.function->name == faulty) {
+        // A device says so at a later call, unless launches wait for their end.
+        lost = ILLEGAL_ADDRESS;
+        return number("CUDA_LAUNCH_BLOCKING", 0) ? lost : SUCCESS;
+    }
     if (emulation::launch(*c.function->kernel, c.grid, c.block, c.shared, c.args.data())) return SUCCESS;
     fprintf(stderr, "stand-in: %s waits at a barrier that not all its threads reach\n", running);
     return lost = LAUNCH_FAILED;
@@ -151,27 +193,28 @@ Result cuInit(unsigned) {
         action.sa_flags = SA_ONSTACK;
         sigaction(SIGSEGV, &action, nullptr);
     }
-    return number("KPROF_STAND_IN_DEVICES", 1) ? SUCCESS : NO_DEVICE;
+    return visible().empty() ? NO_DEVICE : SUCCESS;
 }
 Result cuDriverGetVersion(int* version) {
     *version = (int)number("KPROF_STAND_IN_DRIVER", 12000);
     return SUCCESS;
 }
 Result cuDeviceGetCount(int* count) {
-    *count = (int)number("KPROF_STAND_IN_DEVICES", 1);
+    *count = (int)visible().size();
     return SUCCESS;
 }
 Result cuDeviceGet(int* device, int ordinal) {
-    if (ordinal < 0 || ordinal >= number("KPROF_STAND_IN_DEVICES", 1)) return INVALID_DEVICE;
-    *device = ordinal;
+    if (ordinal < 0 || ordinal >= (int)visible().size()) return INVALID_DEVICE;
+    *device = visible()[ordinal];
     return SUCCESS;
 }
 Result cuDeviceGetName(char* name, int length, int) {
-    snprintf(name, length, "kprof stand-in");
+    const char* mig = getenv("KPROF_STAND_IN_MIG");
+    snprintf(name, length, "kprof stand-in%s%s", mig ? " MIG " : "", mig ? mig : "");
     return SUCCESS;
 }
 Result cuDeviceGetUuid_v2(unsigned char* uuid, int device) {
-    for (int i = 0; i < 16; i++) uuid[i] = (unsigned char)(16 * i + device);
+    uuid_of(uuid, device);
     return SUCCESS;
 }
 Result cuDeviceGetUuid(unsigned char* uuid, int device) { return cuDeviceGetUuid_v2(uuid, device); }

@@ -17,7 +17,7 @@ fn json(command: &mut Command) -> Value {
 }
 
 /// The stand-in for NVML as a library; `None`, having said so, where no compiler is at hand.
-fn nvml(folder: &Path) -> Option<PathBuf> {
+pub(crate) fn nvml(folder: &Path) -> Option<PathBuf> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/host/nvml.rs");
     let path = folder.join("libnvidia-ml.so.1");

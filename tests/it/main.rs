@@ -19,6 +19,7 @@ mod passes;
 mod perplexity;
 mod plot;
 mod processes;
+mod ranks;
 mod reference_gpt;
 mod reference_llama;
 mod release;

@@ -25,12 +25,12 @@ pub struct CandleCache {
 }
 
 impl CandleCache {
-    pub(super) fn new(spec: CacheSpec) -> Result<Self, BackendError> {
+    pub(super) fn new(spec: CacheSpec, device: &Device) -> Result<Self, BackendError> {
         if spec.storage.element == KvElement::Int4 && !spec.head_dim.is_multiple_of(2) {
             let what = format!("a 4-bit KV cache for heads of {}: two codes share a byte", spec.head_dim);
             return Err(BackendError::Unsupported { backend: "candle", what });
         }
-        Ok(Self { k: Half::new(&spec)?, v: Half::new(&spec)?, spec })
+        Ok(Self { k: Half::new(&spec, device)?, v: Half::new(&spec, device)?, spec })
     }
 
     /// The bytes of both halves with their scales, capacity included.
@@ -75,10 +75,10 @@ impl CandleCache {
 }
 
 impl Half {
-    fn new(spec: &CacheSpec) -> Result<Self, BackendError> {
+    fn new(spec: &CacheSpec, device: &Device) -> Result<Self, BackendError> {
         let CacheSpec { batch, kv_heads, head_dim, capacity, storage } = *spec;
         let zeros = |width: usize, dtype: CandleDType| {
-            Tensor::zeros((batch, kv_heads, capacity, width), dtype, &Device::Cpu)
+            Tensor::zeros((batch, kv_heads, capacity, width), dtype, device)
         };
         let (width, dtype) = match storage.element {
             KvElement::F32 => (head_dim, CandleDType::F32),
@@ -207,7 +207,8 @@ mod tests {
     use crate::llm::DType;
 
     fn cache(storage: KvStorage, head_dim: usize, capacity: usize) -> CandleCache {
-        CandleCache::new(CacheSpec { batch: 1, kv_heads: 1, head_dim, capacity, storage }).unwrap()
+        CandleCache::new(CacheSpec { batch: 1, kv_heads: 1, head_dim, capacity, storage }, &Device::Cpu)
+            .unwrap()
     }
 
     /// What comes back of one head after a pass through a cache.
@@ -286,7 +287,7 @@ mod tests {
             KvStorage::int4(Some(8)),
         ] {
             let spec = CacheSpec { batch: 2, kv_heads: 3, head_dim: 16, capacity: 10, storage };
-            let cache = CandleCache::new(spec).unwrap();
+            let cache = CandleCache::new(spec, &Device::Cpu).unwrap();
             assert_eq!(cache.allocated_bytes(), storage.bytes_per_token(3, 16) * 20.0, "{storage:?}");
         }
         // int8: 2 halves * 2 * 3 * 10 * (16 + 2) bytes.
@@ -305,7 +306,7 @@ mod tests {
     fn four_bits_want_an_even_head() {
         let storage = KvStorage::int4(None);
         let spec = CacheSpec { batch: 1, kv_heads: 1, head_dim: 5, capacity: 1, storage };
-        let error = CandleCache::new(spec).unwrap_err().to_string();
+        let error = CandleCache::new(spec, &Device::Cpu).unwrap_err().to_string();
         assert!(error.contains("a 4-bit KV cache for heads of 5"), "{error}");
     }
 }

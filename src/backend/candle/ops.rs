@@ -5,7 +5,7 @@ use crate::llm::{Activation, StepShape};
 use candle_core::{D, DType as CandleDType, Device, Tensor};
 
 /// 0 where a query may look and -inf where not: `[new, visible]` in f32, for the latest `visible` keys.
-pub(super) fn mask(step: &StepShape, window: Option<usize>) -> Result<Tensor, BackendError> {
+pub(super) fn mask(step: &StepShape, window: Option<usize>, device: &Device) -> Result<Tensor, BackendError> {
     let visible = step.visible(window);
     let (first_query, first_key) = (step.context - step.new_tokens, step.context - visible);
     let data: Vec<f32> = (first_query..step.context)
@@ -15,7 +15,7 @@ pub(super) fn mask(step: &StepShape, window: Option<usize>) -> Result<Tensor, Ba
             (first_key..step.context).map(move |key| if seen(key) { 0.0 } else { f32::NEG_INFINITY })
         })
         .collect();
-    Ok(Tensor::from_vec(data, (step.new_tokens, visible), &Device::Cpu)?)
+    Ok(Tensor::from_vec(data, (step.new_tokens, visible), device)?)
 }
 
 /// softmax over the last dimension of f32 scores.

@@ -23,11 +23,28 @@ pub(super) fn describe(code: CUresult) -> String {
     }
 }
 
+/// Whether a kernel faulted: whatever is called next says so, and everything after it (CUDA driver API, `CUresult`).
+pub(super) fn is_fault(code: CUresult) -> bool {
+    matches!(
+        code,
+        CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
+            | CUresult::CUDA_ERROR_LAUNCH_TIMEOUT
+            | CUresult::CUDA_ERROR_ASSERT
+            | CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR
+            | CUresult::CUDA_ERROR_ILLEGAL_INSTRUCTION
+            | CUresult::CUDA_ERROR_MISALIGNED_ADDRESS
+            | CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE
+            | CUresult::CUDA_ERROR_INVALID_PC
+            | CUresult::CUDA_ERROR_LAUNCH_FAILED
+    )
+}
+
 pub(super) fn check(call: &'static str, code: CUresult) -> Result<(), CudaError> {
     if code == CUresult::CUDA_SUCCESS {
         return Ok(());
     }
-    Err(CudaError::Call { call, reason: describe(code) })
+    let reason = describe(code);
+    Err(if is_fault(code) { CudaError::Lost { call, reason } } else { CudaError::Call { call, reason } })
 }
 
 /// Calls a function of the driver and names it where it fails.

@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code)]
 
-use super::call::{call, check, describe};
+use super::call::{call, check, describe, is_fault};
 use super::devices::{CudaDevice, handle};
 use super::error::CudaError;
 use super::handles::{Event, Graph, Memory, Pinned};
@@ -116,7 +116,7 @@ impl Gpu {
                 total: Bytes(total as f64),
             });
         }
-        check("cuMemAllocAsync", code)?;
+        check("cuMemAllocAsync", code).map_err(|e| self.blame(e))?;
         Ok(Memory { gpu: Rc::clone(self), address, bytes })
     }
 
@@ -124,7 +124,7 @@ impl Gpu {
     pub(super) fn zeros(self: &Rc<Self>, bytes: usize, what: &str) -> Result<Memory, CudaError> {
         let memory = self.allocate(bytes, what)?;
         // SAFETY: memory of this size.
-        call!(cuMemsetD8Async(memory.address, 0, memory.bytes, self.stream))?;
+        call!(cuMemsetD8Async(memory.address, 0, memory.bytes, self.stream)).map_err(|e| self.blame(e))?;
         Ok(memory)
     }
 
@@ -132,7 +132,8 @@ impl Gpu {
     pub(super) fn upload(self: &Rc<Self>, data: &[u8], what: &str) -> Result<Memory, CudaError> {
         let memory = self.allocate(data.len(), what)?;
         // SAFETY: as many bytes as were allocated at least; from pageable memory the call returns when they were read.
-        call!(cuMemcpyHtoDAsync_v2(memory.address, data.as_ptr().cast(), data.len(), self.stream))?;
+        call!(cuMemcpyHtoDAsync_v2(memory.address, data.as_ptr().cast(), data.len(), self.stream))
+            .map_err(|e| self.blame(e))?;
         Ok(memory)
     }
 
@@ -140,7 +141,8 @@ impl Gpu {
     pub(super) fn write(&self, to: &Memory, data: &[u8]) -> Result<(), CudaError> {
         assert!(data.len() <= to.bytes, "a copy stays inside its memory");
         // SAFETY: as long; waited for below.
-        call!(cuMemcpyHtoDAsync_v2(to.address, data.as_ptr().cast(), data.len(), self.stream))?;
+        call!(cuMemcpyHtoDAsync_v2(to.address, data.as_ptr().cast(), data.len(), self.stream))
+            .map_err(|e| self.blame(e))?;
         self.wait()
     }
 
@@ -149,6 +151,7 @@ impl Gpu {
         assert!(bytes <= to.bytes && bytes <= from.bytes, "a copy stays inside its memory");
         // SAFETY: both are as long; the caller waits before it writes the pinned memory again.
         call!(cuMemcpyHtoDAsync_v2(to.address, from.start.cast(), bytes, self.stream))
+            .map_err(|e| self.blame(e))
     }
 
     /// Copies from device memory at `address` into pinned host memory, when the stream comes to it.
@@ -156,13 +159,15 @@ impl Gpu {
         assert!(bytes <= to.bytes && bytes <= from.bytes, "a copy stays inside its memory");
         // SAFETY: both are as long; the caller reads after waiting.
         call!(cuMemcpyDtoHAsync_v2(to.start.cast(), from.address, bytes, self.stream))
+            .map_err(|e| self.blame(e))
     }
 
     /// Device memory on the host, after waiting.
     pub(super) fn download(&self, from: &Memory, to: &mut [u8]) -> Result<(), CudaError> {
         assert!(to.len() <= from.bytes, "a copy stays inside its memory");
         // SAFETY: as long; waited for below.
-        call!(cuMemcpyDtoHAsync_v2(to.as_mut_ptr().cast(), from.address, to.len(), self.stream))?;
+        call!(cuMemcpyDtoHAsync_v2(to.as_mut_ptr().cast(), from.address, to.len(), self.stream))
+            .map_err(|e| self.blame(e))?;
         self.wait()
     }
 
@@ -174,6 +179,14 @@ impl Gpu {
         // SAFETY: the stream lives as long as the Gpu.
         let code = unsafe { sys::cuStreamSynchronize(self.stream) };
         self.no_fault("cuStreamSynchronize", code)
+    }
+
+    /// What met the fault of a kernel before it, as that kernel's.
+    fn blame(&self, error: CudaError) -> CudaError {
+        match (error, self.last.get()) {
+            (CudaError::Lost { reason, .. }, Some(launch)) => CudaError::fault(reason, &launch, false),
+            (error, _) => error,
+        }
     }
 
     /// An error seen while waiting comes from a kernel before.
@@ -212,7 +225,7 @@ impl Gpu {
         match code {
             CUresult::CUDA_SUCCESS => Ok(()),
             // An earlier kernel's fault, unless launches wait for their end.
-            CUresult::CUDA_ERROR_ILLEGAL_ADDRESS | CUresult::CUDA_ERROR_LAUNCH_FAILED => {
+            code if is_fault(code) => {
                 let exact = std::env::var("CUDA_LAUNCH_BLOCKING").is_ok_and(|v| v == "1");
                 let of = if exact { *launch } else { before.unwrap_or(*launch) };
                 Err(CudaError::fault(describe(code), &of, exact))
@@ -301,6 +314,7 @@ impl Gpu {
         let external = sys::CUevent_record_flags::CU_EVENT_RECORD_EXTERNAL as u32;
         // SAFETY: an event and a stream of this device, both alive.
         call!(cuEventRecordWithFlags(event.event, self.stream, if capturing { external } else { 0 }))
+            .map_err(|e| self.blame(e))
     }
 
     /// Waits until the stream has come to `event`.

@@ -35,12 +35,22 @@ pub enum CudaError {
         reason: String,
     },
     /// No device of that index or UUID.
-    #[error("no CUDA device '{asked}'; there are: {known}")]
+    #[error("no CUDA device '{asked}'; there are: {known}{why}")]
     UnknownDevice {
         /// What was asked for.
         asked: String,
         /// What there is.
         known: String,
+        /// Why it may be missing; empty where nothing hints at it.
+        why: String,
+    },
+    /// A UUID that begins like several.
+    #[error("the CUDA device '{asked}' could be any of: {which}; write more of the UUID, or the number")]
+    AmbiguousDevice {
+        /// What was asked for.
+        asked: String,
+        /// What it could be.
+        which: String,
     },
     /// A module that the device cannot run.
     #[error(
@@ -91,6 +101,17 @@ pub enum CudaError {
         /// Whether it is this one for certain.
         exact: bool,
     },
+    /// A call that met what a kernel before it did: the context is lost.
+    #[error(
+        "{reason}, seen by {call}: a kernel before it faulted, and the device takes nothing more from this process; \
+         CUDA_LAUNCH_BLOCKING=1 names it"
+    )]
+    Lost {
+        /// The function.
+        call: &'static str,
+        /// The driver's word for it.
+        reason: String,
+    },
     /// A call that failed otherwise.
     #[error("{call}: {reason}")]
     Call {
@@ -116,7 +137,7 @@ impl CudaError {
 
     /// Whether what was asked for does not exist.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::UnknownDevice { .. })
+        matches!(self, Self::UnknownDevice { .. } | Self::AmbiguousDevice { .. })
     }
 
     pub(super) fn fault(reason: String, launch: &Launch, exact: bool) -> Self {

@@ -27,7 +27,7 @@ mod tensor;
 mod tests;
 
 pub use check::{KernelCheck, check_kernels};
-pub use devices::{CudaDevice, cuda_device, cuda_devices};
+pub use devices::{CudaDevice, cuda_device, cuda_devices, cuda_visible_devices};
 pub use driver::Gpu;
 pub use error::CudaError;
 pub use probe::{GpuProbe, GpuRate};

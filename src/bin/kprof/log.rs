@@ -2,6 +2,7 @@
 
 use crate::args::LogArgs;
 use crate::exit::usage;
+use crate::rank;
 use anyhow::Context as _;
 use kprof::profile::Run;
 use kprof::render;
@@ -17,6 +18,7 @@ pub(crate) fn check(args: &LogArgs) -> anyhow::Result<()> {
             Ok(())
         };
     };
+    let path = &rank::file(path);
     open(path)?;
     if args.clear_log {
         std::fs::write(path, b"").with_context(|| format!("cannot clear {}", path.display()))?;
@@ -37,6 +39,7 @@ pub(crate) fn jsonl(run: &Run) -> anyhow::Result<Vec<u8>> {
 /// Appends the run's lines to the log.
 pub(crate) fn append(args: &LogArgs, run: &Run) -> anyhow::Result<()> {
     let Some(path) = &args.log_file else { return Ok(()) };
+    let path = &rank::file(path);
     let lines = render::nanogpt_jsonl(run);
     if lines.is_empty() {
         return Ok(());

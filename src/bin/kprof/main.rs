@@ -15,6 +15,7 @@ mod log;
 mod model;
 mod output;
 mod progress;
+mod rank;
 mod session;
 mod spec;
 mod versions;

@@ -2,9 +2,10 @@
 
 use crate::args::ModelArgs;
 use crate::exit::usage;
-use crate::gpu::{self, Device};
+use crate::gpu::{self, Device, Picked};
 use crate::progress::Line;
-use kprof::backend::{Backend, CandleBackend, CpuBackend, CpuOptions, CudaBackend, fake_backend};
+use crate::rank;
+use kprof::backend::{Backend, CandleBackend, CpuBackend, CpuOptions, CudaBackend, ExecMode, fake_backend};
 use kprof::hw::available_memory;
 use kprof::llm::{ModelSpec, Version, nearest_first, preset};
 use kprof::pass::{Model, RandomWeights, Weights, read_model_dir, trained_model};
@@ -31,6 +32,8 @@ pub(crate) trait Task {
 /// A model chosen and its weights found, not yet loaded.
 pub(crate) struct Chosen {
     pub(crate) device: Device,
+    /// Why that device, where kprof chose it.
+    pub(crate) why: Option<String>,
     implementation: Implementation,
     pub(crate) spec: ModelSpec,
     pub(crate) source: WeightSource,
@@ -39,21 +42,24 @@ pub(crate) struct Chosen {
 
 /// Resolves the flags; every mistake in them is found here, before anything is loaded or measured.
 pub(crate) fn choose(args: &ModelArgs) -> anyhow::Result<Chosen> {
+    rank::will_measure();
+    // What launchers set is refused where it contradicts itself, whatever device is asked for.
+    rank::rank()?;
     known("implementation", args.implementation.as_deref().unwrap_or("cpu"), &IMPLEMENTATIONS)?;
-    let device = gpu::device(args)?;
+    let Picked { device, why } = gpu::device(args)?;
     let implementation = implementation(args, &device)?;
     if let Some(folder) = &args.model {
         let (spec, weights) = read_model_dir(folder)?;
         let spec = sliced(spec, args.layers)?;
         let source = WeightSource::Directory { path: folder.display().to_string() };
-        return Ok(Chosen { device, implementation, spec, source, weights: Box::new(weights) });
+        return Ok(Chosen { device, why, implementation, spec, source, weights: Box::new(weights) });
     }
     let default = if device == Device::Fake { "tiny" } else { "gpt2" };
     let name = args.preset.as_deref().unwrap_or(default);
     if let Some(trained) = trained_model(name).filter(|_| args.model_config.is_none()) {
         let (spec, weights) = trained?;
         let (spec, source) = (sliced(spec, args.layers)?, WeightSource::Builtin { name: name.to_string() });
-        return Ok(Chosen { device, implementation, spec, source, weights: Box::new(weights) });
+        return Ok(Chosen { device, why, implementation, spec, source, weights: Box::new(weights) });
     }
     let spec = match &args.model_config {
         Some(json) => nanogpt_shape(json)?,
@@ -62,7 +68,8 @@ pub(crate) fn choose(args: &ModelArgs) -> anyhow::Result<Chosen> {
     spec.require_pass().map_err(usage)?;
     let spec = sliced(spec, args.layers)?;
     let source = WeightSource::Random { seed: args.seed };
-    Ok(Chosen { device, implementation, spec, source, weights: Box::new(RandomWeights::new(args.seed)) })
+    let weights = Box::new(RandomWeights::new(args.seed));
+    Ok(Chosen { device, why, implementation, spec, source, weights })
 }
 
 /// The shape of nanoGPT's `model_config`, under the names that Hugging Face gives a GPT-2's.
@@ -123,10 +130,19 @@ fn implementation(args: &ModelArgs, device: &Device) -> anyhow::Result<Implement
     }
 }
 
-/// A GPU computes with kprof's own kernels alone, and knows none of the CPU's flags.
+/// A GPU computes with kprof's own kernels or, where they were built in, candle's, and knows none of the CPU's flags.
 fn on_cuda(args: &ModelArgs, name: &str) -> anyhow::Result<Implementation> {
-    if name != "cuda" {
-        return Err(usage(format!("--implementation {name} runs on the CPU: --device cpu, or leave it out")));
+    if name == "candle" && !CandleBackend::HAS_CUDA {
+        return Err(usage(
+            "--implementation candle on a GPU needs a kprof built with --features candle-cuda, which this one was not \
+             (docs/gpu.md): --implementation cuda, or --device cpu",
+        ));
+    }
+    if name == "candle" && args.exec == Some(ExecMode::Graph) {
+        return Err(usage("candle runs no CUDA graphs: --exec eager, or --implementation cuda"));
+    }
+    if name == "cpu" {
+        return Err(usage("--implementation cpu runs on the CPU: --device cpu, or leave it out"));
     }
     let only_cpu = [
         args.weights.map(|weights| format!("--weights {weights}")),
@@ -136,6 +152,7 @@ fn on_cuda(args: &ModelArgs, name: &str) -> anyhow::Result<Implementation> {
     ];
     match only_cpu.into_iter().flatten().next() {
         Some(flag) => Err(usage(format!("--device cuda does not know {flag}; --device cpu does"))),
+        None if name == "candle" => Ok(Implementation::Candle),
         None => Ok(Implementation::Cuda),
     }
 }
@@ -180,6 +197,9 @@ impl Chosen {
         let threads = args.threads.map(usize::from);
         match (&self.device, self.implementation) {
             (Device::Fake, _) => task.run(fake_backend(args.dtype)),
+            (Device::Cuda(device), Implementation::Candle) => {
+                task.run(CandleBackend::on_cuda(args.dtype, device.ordinal)?)
+            }
             (Device::Cuda(device), _) => {
                 let gpu = gpu::open(device)?;
                 task.run(CudaBackend::new(&gpu, args.dtype, gpu::exec(args))?)

@@ -1,6 +1,7 @@
 //! Where results go: stdout or files written whole; and how wide and how colourful a terminal is.
 
 use crate::exit::usage;
+use crate::rank;
 use crate::wrap::wrapped;
 use anyhow::Context as _;
 use std::io::{IsTerminal, Write};
@@ -66,6 +67,7 @@ pub(crate) fn takes_stdout(exports: &[Export<'_>]) -> bool {
 pub(crate) fn write_exports(exports: &[Export<'_>]) -> anyhow::Result<()> {
     for export in exports {
         let Some(path) = export.path else { continue };
+        let path = if rank::measures() { &rank::file(path) } else { path };
         let bytes = (export.make)()?;
         if path.as_path() == Path::new("-") {
             write_stdout(&bytes)?;

@@ -6,9 +6,10 @@ use crate::interrupt;
 use crate::live::Live;
 use crate::model::{Chosen, Task};
 use crate::progress::Line;
+use crate::rank;
 use kprof::alloc;
 use kprof::attach::Presence;
-use kprof::backend::{Backend, fake_ceilings};
+use kprof::backend::{Backend, cuda_visible_devices, fake_ceilings};
 use kprof::host::{self, System, Watch, WatchOptions};
 use kprof::hw::Ceiling;
 use kprof::llm::{DType, Version};
@@ -37,12 +38,13 @@ pub(crate) fn create(
     started: &str,
 ) -> Result<RunWriter, ProfileError> {
     if let Some(path) = output {
-        return RunWriter::create(path);
+        return RunWriter::create(&rank::file(path));
     }
     let stamp: String = started.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
     let Place { benchmark, device, model, dtype } = place;
     let (device, model) = (device.kind(), file_part(model));
-    let name = |suffix: &str| format!("{stamp}-{benchmark}-{model}-{dtype}-{device}{suffix}.jsonl");
+    let rank = rank::one_of_several().map(|rank| format!(".{}", rank.file_tag())).unwrap_or_default();
+    let name = |suffix: &str| format!("{stamp}-{benchmark}-{model}-{dtype}-{device}{suffix}{rank}.jsonl");
     let folder = Path::new("profiles").join("runs");
     // Two runs may begin in one second: the second takes the next free name.
     let mut candidates = std::iter::once(String::new()).chain((2..).map(|n| format!("-{n}")));
@@ -66,13 +68,25 @@ pub(crate) fn command() -> Vec<String> {
     std::iter::once("kprof".to_string()).chain(std::env::args().skip(1)).collect()
 }
 
-pub(crate) fn device_info(device: &Device, host: &HostInfo, threads: Option<usize>) -> DeviceInfo {
+pub(crate) fn device_info(chosen: &Chosen, host: &HostInfo, threads: Option<usize>) -> DeviceInfo {
+    let (kind, chosen, device) = (chosen.device.kind().to_string(), chosen.why.clone(), &chosen.device);
     let name = match device {
         Device::Cpu => host.cpu.name.clone().unwrap_or_else(|| format!("{} CPU", host.cpu.arch)),
         Device::Fake => "fake device (scripted clock)".to_string(),
         Device::Cuda(gpu) => gpu.name.clone(),
     };
-    DeviceInfo { kind: device.kind().to_string(), name, threads }
+    let plain = DeviceInfo { kind, name, threads, chosen, ..DeviceInfo::default() };
+    match device {
+        Device::Cuda(gpu) => DeviceInfo {
+            uuid: Some(gpu.uuid.clone()),
+            mig_profile: gpu.mig_profile.clone(),
+            ordinal: Some(gpu.ordinal),
+            visible: Some(gpu.visible),
+            visible_devices: cuda_visible_devices(),
+            ..plain
+        },
+        Device::Cpu | Device::Fake => plain,
+    }
 }
 
 /// The device's ceilings, probed beside the run (the CPU's on as many threads as compute); the fake device's by definition.
@@ -171,7 +185,7 @@ impl Session<'_> {
             kprof: host::kprof_info(),
             command: command(),
             started: started.to_string(),
-            device: device_info(&self.chosen.device, &environment, backend.threads()),
+            device: device_info(self.chosen, &environment, backend.threads()),
             host: environment,
             config: Some(RunConfig {
                 benchmark: settings.benchmark.to_string(),
@@ -195,6 +209,7 @@ impl Session<'_> {
             profiled: Presence::of_process()
                 .tool
                 .map(|tool| Profiled { tool: Some(tool), ..Profiled::default() }),
+            rank: rank::rank().ok().flatten().cloned(),
         }
     }
 }
@@ -244,6 +259,7 @@ impl<M: Measure> Task for At<'_, M> {
         }
         let model = if what.only_accounts() { None } else { Some(session.chosen.load(&backend, line)?) };
         let mut watch = session.watch();
+        clock(watch.as_ref(), &mut record)?;
         let mut progress = |p: Progress<'_>| line.update(&describe(p, &live));
         let mut sink = Sink { record: &mut record, progress: &mut progress, stop, watch: watch.as_ref() };
         let outcome = match &model {
@@ -251,6 +267,7 @@ impl<M: Measure> Task for At<'_, M> {
             None => what.account(&backend, &mut sink),
         };
         alloc::stop();
+        clock(watch.as_ref(), &mut record)?;
         if let Some(cost) = watch.as_mut().and_then(Watch::stop) {
             record(Record::TelemetryCost(cost))?;
         }
@@ -261,6 +278,15 @@ impl<M: Measure> Task for At<'_, M> {
         }
         Ok(run)
     }
+}
+
+/// Records a moment on the run's clock and on the machine's, of one rank of several: that is what tells when ranks did what.
+pub(crate) fn clock(
+    watch: Option<&Watch>,
+    record: &mut dyn FnMut(Record) -> Result<(), ProfileError>,
+) -> Result<(), ProfileError> {
+    let moment = rank::one_of_several().and(watch).map(Watch::moment);
+    moment.map_or(Ok(()), |moment| record(Record::Clock(moment)))
 }
 
 /// Times under a profiler are not those without it.

@@ -96,7 +96,8 @@ fn nsys_tool(places: &Places) -> Tool {
     }
 }
 
-fn gpus() -> (Nvml, Option<Vec<Gpu>>) {
+/// What NVML says of itself and of the GPUs; `None` without it, and why.
+pub fn gpus() -> (Nvml, Option<Vec<Gpu>>) {
     match Gpus::open() {
         Ok(nvml) => (nvml.info(), Some(nvml.gpus())),
         Err(error) => (failed(error), None),

@@ -34,7 +34,11 @@ pub(super) fn environment(run: &Run) -> String {
                 format!("{} asked for, after {} to warm up, seed {}", c.repetitions, c.warmup, c.seed)
             }),
         ),
+        ("rank", m.rank.as_ref().map(|rank| format!("{} by {}", rank.name(), rank.launcher))),
         ("device", Some(device(m))),
+        ("UUID", m.device.uuid.clone()),
+        ("MIG", m.device.mig_profile.clone()),
+        ("chosen", m.device.chosen.clone()),
         ("processor", m.host.cpu.name.clone()),
         ("cores", Some(cores(&m.host))),
         ("caches", (!caches.is_empty()).then(|| caches.join(", "))),

@@ -122,7 +122,8 @@ fn pairs(input: &FigureInput) -> Vec<PairReport> {
         let pair = compare_pair(old, new, DEFAULT_THRESHOLD);
         PairReport { old: name(old), new: name(new), ..pair }
     };
-    let first_run = input.runs.iter().find(|r| !r.steps.is_empty());
+    // Ranks of one launch are no changes of each other: each is held against the same rank of an earlier launch.
+    let rank = |run: &Run| run.rank().map(|rank| rank.rank);
     for run in &input.runs {
         let versions = run.versions();
         let against = versions.iter().copied().find(|v| input.against.as_deref().is_none_or(|a| a == *v));
@@ -130,6 +131,7 @@ fn pairs(input: &FigureInput) -> Vec<PairReport> {
         for version in versions.iter().copied().filter(|v| *v != against) {
             found.push(compare(Subject { run, version: against }, Subject { run, version }));
         }
+        let first_run = input.runs.iter().find(|r| !r.steps.is_empty() && rank(r) == rank(run));
         let Some(first) = first_run.filter(|f| !std::ptr::eq(*f, run)) else { continue };
         for version in versions.iter().copied().filter(|v| first.versions().contains(v)) {
             found.push(compare(Subject { run: first, version }, Subject { run, version }));

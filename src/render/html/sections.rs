@@ -7,9 +7,10 @@ use crate::compare::PairReport;
 use crate::render::plot::{ChartOptions, FIGURES, FigureInput};
 use crate::render::table::{Column, Table, in_wide_scale, or_na, percent, significant};
 use crate::render::{
-    compare_heading, compare_table, contributions_table, latency_table, machine_lines, phase_table,
+    compare_heading, compare_table, contributions_table, imbalance_table, latency_table, machine_lines,
+    phase_table, ranks_heading, ranks_notes, ranks_table,
 };
-use crate::roofline::{Bound, PhaseReport};
+use crate::roofline::{Bound, PhaseReport, RanksReport};
 use crate::units::{Scale, Seconds};
 
 /// A part of the page; empty ones are left out.
@@ -33,6 +34,7 @@ pub(super) fn all(input: &FigureInput, pairs: &[PairReport], options: &ReportOpt
     let lengths = options.more_figures(FIGURES_OF);
     let sections = [
         Section { id: "roofline", title: "Roofline", html: roofline(input, options) },
+        Section { id: "ranks", title: "Ranks", html: ranks(input) },
         Section { id: "phases", title: "Where the time goes", html: of("phases") + &phases(input) },
         Section { id: "versions", title: "Versions and runs", html: of("versions") + &compared(pairs) },
         Section { id: "kernels", title: "Kernels", html: of("kernels") },
@@ -46,6 +48,19 @@ pub(super) fn all(input: &FigureInput, pairs: &[PairReport], options: &ReportOpt
         Section { id: "again", title: "Measure it again", html: again(input) },
     ];
     sections.into_iter().filter(|s| !s.html.is_empty()).collect()
+}
+
+/// The ranks of each launch beside each other; nothing where there are none.
+fn ranks(input: &FigureInput) -> String {
+    let of = |report: RanksReport| {
+        let notes: String = ranks_notes(&report)
+            .iter()
+            .map(|note| format!("<p class=\"note\">{}</p>\n", escaped(note)))
+            .collect();
+        let heading = format!("<h3>{}: {}</h3>\n", escaped(&report.file), escaped(&ranks_heading(&report)));
+        heading + &table(&ranks_table(&report), 0) + &table(&imbalance_table(&report), 0) + &notes
+    };
+    RanksReport::all(&input.runs).into_iter().map(of).collect()
 }
 
 impl ReportOptions {

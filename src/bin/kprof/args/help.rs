@@ -21,7 +21,7 @@ const JOBS: &[(&str, &[&str])] = &[
             "ceilings",
         ],
     ),
-    ("Take in what others measured", &["roofline", "ncu", "import", "convert"]),
+    ("Take in what others measured", &["roofline", "ncu", "import", "convert", "merge"]),
     ("Compare", &["compare", "regress", "history"]),
     ("Show", &["plot", "report", "view"]),
     (
@@ -36,6 +36,7 @@ Examples:
   kprof report run.jsonl                        the same as a page for colleagues: report.html
   kprof roofline report.ncu-rep                 kernels of any program against the roofline
   kprof compare before.jsonl after.jsonl        did my change help?
+  kprof merge run.rank*.jsonl -o run.jsonl      the ranks of one launch, beside each other
   kprof doctor                                  can this machine measure?
 
 `kprof COMMAND --help` has the flags and examples of each; docs/tour.md goes through a first run.";

@@ -5,6 +5,7 @@ mod ceilings;
 mod compare;
 mod convert;
 mod counts;
+mod devices;
 mod doctor;
 mod estimate;
 mod export;
@@ -12,6 +13,7 @@ mod help;
 mod import;
 mod kernels;
 mod logits;
+mod merge;
 mod model;
 mod ncu;
 mod phase;
@@ -33,6 +35,7 @@ pub(crate) use ceilings::CeilingsArgs;
 pub(crate) use compare::{CompareArgs, FailOn, HistoryArgs, RegressArgs};
 pub(crate) use convert::{ConvertArgs, FormatArg, MetricsArg};
 pub(crate) use counts::Counts;
+pub(crate) use devices::DevicesArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use estimate::EstimateArgs;
 pub(crate) use export::ExportArgs;
@@ -40,6 +43,7 @@ pub(crate) use help::command;
 pub(crate) use import::ImportArgs;
 pub(crate) use kernels::KernelsArgs;
 pub(crate) use logits::{FeedArg, LogitsArgs};
+pub(crate) use merge::MergeArgs;
 pub(crate) use model::ModelArgs;
 pub(crate) use ncu::NcuArgs;
 pub(crate) use phase::PhaseArgs;
@@ -87,8 +91,10 @@ pub(crate) enum Command {
     View(ViewArgs),
     /// Turn traces of other profilers (PyTorch, vLLM, nsys, rocprofv3) and exports of ncu into a run file
     Import(ImportArgs),
+    Merge(MergeArgs),
     Ceilings(CeilingsArgs),
     Doctor(DoctorArgs),
+    Devices(DevicesArgs),
     Kernels(KernelsArgs),
     Logits(LogitsArgs),
     Schema(SchemaArgs),

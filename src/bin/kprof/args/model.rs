@@ -26,12 +26,13 @@ pub(crate) struct ModelArgs {
     /// Storage type of weights and activations: f32, bf16, f16
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub(crate) dtype: DType,
-    /// What to run on: cpu, cuda, cuda:N or cuda:UUID (its beginning is enough), fake (a scripted clock, for trying kprof
-    /// out), or auto: the first CUDA device where there is one and no flag is for the CPU, else the CPU
+    /// What to run on: cpu, cuda, cuda:N or cuda:UUID (its beginning is enough; `kprof devices` lists them), fake (a scripted
+    /// clock, for trying kprof out), or auto: a CUDA device where one runs the kernels and no flag is for the CPU, else the
+    /// CPU. As one rank of several, cuda and auto take the GPU of the local rank
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: String,
     /// Who computes: cpu (fused kernels for this CPU), cuda (kprof's own CUDA kernels) or candle (the reference
-    /// implementation and baseline, on the CPU) [default: that of the device; candle on the fake one]
+    /// implementation and baseline: on the CPU, and with --features candle-cuda on a GPU) [default: that of the device; candle on the fake one]
     #[arg(long, value_name = "NAME")]
     pub(crate) implementation: Option<String>,
     /// How the weights of linears are stored: int8:32 (blocks of 32 inputs share a scale, as in Q8_0) or int8 (one scale

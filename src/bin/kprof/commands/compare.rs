@@ -9,7 +9,7 @@ use kprof::compare::{
     Aspect, CommandRow, CommandsReport, CompareReport, MeasuredCommand, Named, compare_commands,
     compare_pair, pair_up,
 };
-use kprof::profile::{Finding, Run, read_run};
+use kprof::profile::{Finding, Run, RunFile, read_run, read_run_file};
 use kprof::render;
 use kprof::runner::{CommandError, Commands, Turn, measure_commands};
 use kprof::stats::Sample;
@@ -22,16 +22,16 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     }
     let report = match args.commands.is_empty() {
         true => {
-            let (scored, timed): (Vec<Side>, Vec<Side>) = args
-                .runs
-                .iter()
-                .map(|text| side(text))
-                .collect::<anyhow::Result<Vec<_>>>()?
-                .into_iter()
-                .partition(Side::is_scored_only);
-            let named = timed.into_iter().map(Side::named).collect::<anyhow::Result<Vec<_>>>()?;
-            let scored: Vec<&Run> = scored.iter().map(|side| &side.run).collect();
-            compared(&named, &scored, &args.allow, args.threshold.0)?
+            let sides = args.runs.iter().map(|text| sides(text)).collect::<anyhow::Result<Vec<_>>>()?;
+            if sides.iter().any(|of_file| of_file.len() > 1) {
+                of_ranks(sides, args)?
+            } else {
+                let (scored, timed): (Vec<Side>, Vec<Side>) =
+                    sides.into_iter().flatten().partition(Side::is_scored_only);
+                let named = timed.into_iter().map(Side::named).collect::<anyhow::Result<Vec<_>>>()?;
+                let scored: Vec<&Run> = scored.iter().map(|side| &side.run).collect();
+                compared(&[named], &scored, &args.allow, args.threshold.0)?
+            }
         }
         false => measured(args)?,
     };
@@ -66,14 +66,63 @@ impl Side {
     }
 }
 
-/// Reads `run.jsonl` or `run.jsonl:v1`; a file of the whole name comes first, for names with a colon in them.
-fn side(text: &str) -> anyhow::Result<Side> {
-    let (file, version) = match text.rsplit_once(':') {
+/// Compares merged files rank by rank: each rank of one with the same rank of the others, never with another.
+fn of_ranks(files: Vec<Vec<Side>>, args: &CompareArgs) -> anyhow::Result<CompareReport> {
+    let number = |side: &Side| side.run.rank().map(|rank| rank.rank);
+    let name = |file: &[Side]| {
+        let name = file[0].run.file.as_str();
+        name.rsplit_once('@').filter(|_| file.len() > 1).map_or(name, |(file, _)| file).to_string()
+    };
+    let ranks: Vec<Option<usize>> = files[0].iter().map(number).collect();
+    for other in &files[1..] {
+        let found: Vec<Option<usize>> = other.iter().map(number).collect();
+        if found != ranks {
+            let list = |ranks: &[Option<usize>]| {
+                let one = |r: &Option<usize>| r.map_or("none".to_string(), |rank| rank.to_string());
+                ranks.iter().map(one).collect::<Vec<_>>().join(", ")
+            };
+            return Err(usage(format!(
+                "{} has the ranks {} and {} the ranks {}: rank is compared with rank, so both need the same; one is named \
+                 FILE@RANK",
+                name(&files[0]),
+                list(&ranks),
+                name(other),
+                list(&found)
+            )));
+        }
+    }
+    let mut groups: Vec<Vec<Named>> = ranks.iter().map(|_| Vec::new()).collect();
+    for file in files {
+        for (group, side) in groups.iter_mut().zip(file) {
+            group.push(side.named()?);
+        }
+    }
+    compared(&groups, &[], &args.allow, args.threshold.0)
+}
+
+/// The runs of a file as named: one, or those of its ranks.
+fn sides(text: &str) -> anyhow::Result<Vec<Side>> {
+    let (file, version) = named_version(text);
+    let runs = match read_run_file(Path::new(file))? {
+        RunFile::One(run) => vec![*run],
+        RunFile::Ranks(ranks) => ranks.runs,
+    };
+    Ok(runs.into_iter().map(|run| Side { run, version: version.clone() }).collect())
+}
+
+/// `run.jsonl` or `run.jsonl:v1`; a file of the whole name comes first, for names with a colon in them.
+fn named_version(text: &str) -> (&str, Option<String>) {
+    match text.rsplit_once(':') {
         Some((file, version)) if !Path::new(text).exists() && !version.contains(['/', '\\']) => {
             (file, Some(version.to_string()))
         }
         _ => (text, None),
-    };
+    }
+}
+
+/// One run with its version.
+fn side(text: &str) -> anyhow::Result<Side> {
+    let (file, version) = named_version(text);
     Ok(Side { run: read_run(Path::new(file))?, version })
 }
 
@@ -82,17 +131,18 @@ pub(super) fn read(text: &str) -> anyhow::Result<Named> {
     side(text)?.named()
 }
 
-/// Pairs up and compares; the findings are those of the files.
+/// Pairs up each group by itself and compares; the findings are those of the files.
 pub(super) fn compared(
-    named: &[Named],
+    groups: &[Vec<Named>],
     scored: &[&Run],
     allow: &[Aspect],
     threshold: f64,
 ) -> anyhow::Result<CompareReport> {
-    let subjects = pair_up(named, allow).map_err(usage)?;
+    let pairs = groups.iter().map(|named| pair_up(named, allow)).collect::<Result<Vec<_>, _>>();
+    let subjects: Vec<_> = pairs.map_err(usage)?.into_iter().flatten().collect();
     let pairs = subjects.iter().map(|(old, new)| compare_pair(*old, *new, threshold)).collect();
     let mut findings: Vec<Finding> = Vec::new();
-    for finding in named.iter().flat_map(|n| &n.run.findings) {
+    for finding in groups.iter().flatten().flat_map(|n| &n.run.findings) {
         if !findings.contains(finding) {
             findings.push(finding.clone());
         }

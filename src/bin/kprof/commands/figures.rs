@@ -5,7 +5,7 @@ use crate::exit::usage;
 use anyhow::Context as _;
 use kprof::hw;
 use kprof::ingest::read_any;
-use kprof::profile::Run;
+use kprof::profile::{Run, names_of_runs, place_of};
 use kprof::render::plot::{FIGURES, FigureInput, FigureKind};
 use kprof::roofline::Ceilings;
 use std::path::PathBuf;
@@ -20,9 +20,10 @@ pub(super) fn read(
         let (labels, files) = (labels.len(), files.len());
         return Err(usage(format!("--label gives {labels} names to {files} files; give one to each")));
     }
+    let (files, labels) = expanded(files, labels);
     let chosen = device::chosen(device, None)?.map(|spec| spec.ceilings).unwrap_or_default();
     let mut runs = Vec::new();
-    for file in files {
+    for file in &files {
         let run = read_any(file)?;
         let nothing = run.steps.is_empty() && run.kernels.is_empty() && is_bare(&run);
         anyhow::ensure!(!nothing, "{}: it has no record of a measurement", file.display());
@@ -35,8 +36,22 @@ pub(super) fn read(
             ceilings.by_device.push((name.to_string(), of_device.unwrap_or_default()));
         }
     }
-    let labels = if labels.is_empty() { apart(files) } else { labels.to_vec() };
     Ok(FigureInput::new(runs, &labels, ceilings))
+}
+
+/// The runs that the files hold, the ranks of a merged file each as `FILE@RANK`, and what they are called.
+pub(super) fn expanded(files: &[PathBuf], labels: &[String]) -> (Vec<PathBuf>, Vec<String>) {
+    let called = if labels.is_empty() { apart(files) } else { labels.to_vec() };
+    let (mut runs, mut names) = (Vec::new(), Vec::new());
+    for (file, label) in files.iter().zip(called) {
+        for run in names_of_runs(file) {
+            // One of a file that was named by its rank has it in its label already.
+            let rank = place_of(&run).1.filter(|_| run != *file);
+            names.push(rank.map_or(label.clone(), |rank| format!("{label} rank {rank}")));
+            runs.push(run);
+        }
+    }
+    (runs, names)
 }
 
 /// Whether a run holds a manifest at most.

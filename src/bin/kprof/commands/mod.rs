@@ -4,6 +4,7 @@ mod bench;
 mod ceilings;
 mod compare;
 mod convert;
+mod devices;
 mod doctor;
 mod estimate;
 mod figures;
@@ -11,6 +12,7 @@ mod history;
 mod import;
 mod kernels;
 mod logits;
+mod merge;
 mod ncu;
 mod phase;
 mod plot;
@@ -47,8 +49,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Plot(args) => plot::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Ceilings(args) => ceilings::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Devices(args) => devices::run(&args),
         Command::Kernels(args) => kernels::run(&args),
         Command::Logits(args) => logits::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -12,8 +12,8 @@ use kprof::stats::Verdict;
 pub(crate) fn run(args: &RegressArgs) -> anyhow::Result<()> {
     let exports = args.export.paths().into_iter().chain(args.export_junit.as_deref());
     output::check_writable(exports)?;
-    let named = [read(&baseline::existing(&args.baseline)?.display().to_string())?, read(&args.run)?];
-    let report = compared(&named, &[], &args.allow, args.threshold.0)?;
+    let named = vec![read(&baseline::existing(&args.baseline)?.display().to_string())?, read(&args.run)?];
+    let report = compared(&[named], &[], &args.allow, args.threshold.0)?;
     let unclear_fails = args.fail_on == FailOn::Unclear;
     let exports = [
         Export { path: &args.export.export_json, make: &|| Ok(render::compare_json(&report).into_bytes()) },

@@ -3,14 +3,15 @@
 use super::sheet::{Cell, Row, Sheet};
 use kprof::profile::Run;
 use kprof::render::plot::FigureInput;
-use kprof::render::{Glyphs, bar};
-use kprof::roofline::{Bound, PhaseReport, Point, StageReport, WorkRow};
+use kprof::render::{self, Glyphs, bar};
+use kprof::roofline::{Bound, PhaseReport, Point, RanksReport, StageReport, WorkRow};
 use kprof::units::{Bytes, FlopRate, Flops, Seconds, format_si};
 
 /// Every tab that has something to show, with its title.
 pub(crate) fn tabs(input: &FigureInput, glyphs: Glyphs) -> Vec<(&'static str, Sheet)> {
     let all = [
         ("Runs", runs(input)),
+        ("Ranks", ranks(input)),
         ("Phases", phases(input, glyphs)),
         ("Ops", ops(input)),
         ("Points", points(input)),
@@ -54,6 +55,50 @@ fn runs(input: &FigureInput) -> Sheet {
         Row { cells, details }
     };
     Sheet::new(headings, input.runs.iter().enumerate().map(row).collect())
+}
+
+/// Every version and stage over the ranks of a launch; nothing where there are none.
+fn ranks(input: &FigureInput) -> Sheet {
+    let headings = vec![
+        ("launch", false),
+        ("version", false),
+        ("stage", false),
+        ("slowest", false),
+        ("time", true),
+        ("max/mean", true),
+    ];
+    let mut rows = Vec::new();
+    for report in RanksReport::all(&input.runs) {
+        for row in &report.imbalances {
+            let slowest = row
+                .time_s
+                .iter()
+                .flatten()
+                .copied()
+                .fold(None, |most: Option<f64>, time| Some(most.map_or(time, |most| most.max(time))));
+            let name = |rank: usize| format!("rank {rank}");
+            let mut details = vec![render::ranks_heading(&report)];
+            details.extend(report.ranks.iter().zip(&row.time_s).map(|(rank, time)| {
+                let time = time.map_or("n/a".to_string(), |time| Seconds(time).to_string());
+                let host = rank.merged.host.as_deref().unwrap_or("n/a");
+                format!(
+                    "{}  {time}  on {host}, {}",
+                    name(rank.merged.rank),
+                    rank.device.as_deref().unwrap_or("n/a")
+                )
+            }));
+            let cells = vec![
+                Cell::text(report.file.clone()),
+                Cell::text(row.version.clone()),
+                Cell::text(row.stage.name()),
+                Cell::text(row.slowest.map_or("n/a".to_string(), name)),
+                seconds(slowest),
+                Cell::number(row.max_over_mean, |ratio| format!("{ratio:.3}")),
+            ];
+            rows.push(Row { cells, details });
+        }
+    }
+    Sheet::new(headings, rows)
 }
 
 /// The stages of all runs, with what their run is called where there are several.

@@ -6,6 +6,7 @@ use crate::config;
 use crate::exit::{INTERRUPTED, Interrupted, usage};
 use crate::interrupt;
 use crate::output;
+use crate::rank;
 use anyhow::Context as _;
 use clap::CommandFactory;
 use kprof::host;
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let file = folder.join(format!("{benchmark}.jsonl"));
+        let file = rank::file(&folder.join(format!("{benchmark}.jsonl")));
         let how = if is_complete(&file) {
             How::WasThere
         } else {
@@ -94,7 +95,7 @@ fn begin(args: &RunArgs) -> anyhow::Result<(PathBuf, Plan)> {
     }
     let stamp: String = host::now_rfc3339().chars().filter(char::is_ascii_alphanumeric).take(15).collect();
     let new = || Path::new("profiles").join("runs").join(format!("{stamp}-run"));
-    let folder = args.output_dir.clone().unwrap_or_else(new);
+    let folder = rank::folder(&args.output_dir.clone().unwrap_or_else(new));
     if folder.join(PLAN).exists() {
         return Err(usage(format!(
             "{} holds a run already; go on with it: kprof run --resume {}",

@@ -104,8 +104,9 @@ fn manifest() -> Manifest {
         command: std::iter::once("kprof".to_string()).chain(std::env::args().skip(1)).collect(),
         started: host::now_rfc3339(),
         host: HostInfo::default(),
-        device: DeviceInfo { kind: "import".to_string(), name: "n/a".to_string(), threads: None },
+        device: DeviceInfo { kind: "import".to_string(), name: "n/a".to_string(), ..DeviceInfo::default() },
         config: None,
         profiled: None,
+        rank: None,
     }
 }

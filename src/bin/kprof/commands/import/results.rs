@@ -64,6 +64,6 @@ fn numbered(first: &Path, groups: &[ResultsGroup], at: usize) -> PathBuf {
 
 fn of_group(group: &ResultsGroup) -> Manifest {
     let name = group.device.clone().unwrap_or_else(|| "n/a".to_string());
-    let device = DeviceInfo { kind: "import".to_string(), name, threads: None };
+    let device = DeviceInfo { kind: "import".to_string(), name, ..DeviceInfo::default() };
     Manifest { config: group.config.clone(), device, ..manifest() }
 }

@@ -7,6 +7,7 @@ use crate::interrupt;
 use crate::live::Live;
 use crate::model::Task;
 use crate::progress::Line;
+use crate::rank;
 use crate::session;
 use kprof::attach::Presence;
 use kprof::backend::Backend;
@@ -64,8 +65,10 @@ impl Task for Measurement<'_> {
         let measuring = Instant::now();
         let mut progress = |p: Progress<'_>| line.update(&describe(p, &live));
         let mut watch = watch(args, &plan.chosen.device);
+        session::clock(watch.as_ref(), &mut record)?;
         let mut sink = Sink { record: &mut record, progress: &mut progress, stop, watch: watch.as_ref() };
         let outcome = measure_phases(&mut backend, &model, &plan.scenario, &mut sink);
+        session::clock(watch.as_ref(), &mut record)?;
         if let Some(cost) = watch.as_mut().and_then(Watch::stop) {
             record(Record::TelemetryCost(cost))?;
         }
@@ -99,7 +102,11 @@ fn watch(args: &PhaseArgs, device: &Device) -> Option<Watch> {
 
 /// The run file of this measurement.
 pub(super) fn create(args: &PhaseArgs, plan: &Plan, started: &str) -> Result<RunWriter, ProfileError> {
-    session::create(args.output.as_deref(), &place(args, plan), started)
+    // One process of several writes where the one that started it looks.
+    match &args.part {
+        Some(part) => RunWriter::create(part),
+        None => session::create(args.output.as_deref(), &place(args, plan), started),
+    }
 }
 
 fn place<'a>(args: &PhaseArgs, plan: &'a Plan) -> session::Place<'a> {
@@ -115,7 +122,7 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
         kprof: host::kprof_info(),
         command: session::command(),
         started,
-        device: session::device_info(&plan.chosen.device, &environment, backend.threads()),
+        device: session::device_info(&plan.chosen, &environment, backend.threads()),
         host: environment,
         config: Some(RunConfig {
             benchmark: "phase".to_string(),
@@ -137,6 +144,7 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
             versions: scenario.versions.clone(),
         }),
         profiled: profiled(scenario),
+        rank: rank::rank().ok().flatten().cloned(),
     }
 }
 

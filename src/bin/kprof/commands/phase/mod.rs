@@ -3,26 +3,29 @@
 mod measure;
 mod plan;
 mod processes;
+mod ranks;
 mod report;
 
 use crate::args::PhaseArgs;
 use crate::baseline;
-use crate::exit::Interrupted;
+use crate::exit::{Interrupted, usage};
 use crate::progress::Line;
-use kprof::profile::{Run, read_run};
+use crate::rank;
+use kprof::profile::{Run, RunFile, read_run_file};
 
 pub(crate) fn run(args: &PhaseArgs) -> anyhow::Result<()> {
     report::check(args)?;
+    check_baseline(args)?;
     if let Some(file) = &args.load {
-        let run = read_run(file)?;
-        report::report(args, &run, false)?;
-        return save(args, &run);
+        return match read_run_file(file)? {
+            RunFile::One(run) => report::report(args, &run, false).and_then(|()| save(args, &run)),
+            RunFile::Ranks(ranks) => ranks::report(args, &ranks),
+        };
     }
     let plan = plan::plan(args)?;
     let mut line = Line::new(args.quiet);
-    if let Some(part) = &args.part {
-        let args = PhaseArgs { output: Some(part.clone()), ..args.clone() };
-        let run = measure::measure(&args, &plan, &mut line)?;
+    if args.part.is_some() {
+        let run = measure::measure(args, &plan, &mut line)?;
         line.clear();
         let interrupted = || Interrupted("one process of several".to_string()).into();
         return if run.complete { Ok(()) } else { Err(interrupted()) };
@@ -44,6 +47,19 @@ pub(crate) fn run(args: &PhaseArgs) -> anyhow::Result<()> {
         run.file
     ))
     .into())
+}
+
+/// A baseline is one run: ranks would each write it.
+fn check_baseline(args: &PhaseArgs) -> anyhow::Result<()> {
+    let named = args.save_baseline.as_ref().or(args.add_to_baseline.as_ref());
+    match rank::one_of_several().filter(|_| args.load.is_none() && named.is_some()) {
+        Some(rank) => Err(usage(format!(
+            "a baseline is one run, and this is {}: leave it out here, and keep one rank's file as a baseline with \
+             kprof phase --load FILE --save-baseline NAME",
+            rank.name()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Keeps the run as a baseline, where that is asked for.

@@ -7,7 +7,7 @@ use crate::log;
 use crate::output::{self, Export};
 use anyhow::Context as _;
 use kprof::host;
-use kprof::hw::DeviceSpec;
+use kprof::hw::{Ceiling, DeviceSpec};
 use kprof::profile::Run;
 use kprof::render;
 use kprof::render::plot::{ChartOptions, phase_figure, roofline_chart, to_png};
@@ -39,13 +39,11 @@ pub(super) fn report(args: &PhaseArgs, run: &Run, fresh: bool) -> anyhow::Result
             run.file
         );
     }
-    let simulated = args.sim.as_deref().map(device::named).transpose()?;
-    let chosen = simulated.map(DeviceSpec::simulated_ceilings).unwrap_or_default();
-    let mut report = PhaseReport::new(run, &chosen);
+    let chosen = chosen(args)?;
+    let report = simulated(args, PhaseReport::new(run, &chosen))?;
     let footer = render::footer(std::slice::from_ref(run), &host::kprof_info());
     let mut options = ChartOptions { footer, ..ChartOptions::default() };
-    if let Some(spec) = simulated {
-        report.findings.insert(0, device::simulation(&spec.name));
+    if let Some(spec) = device_of(args)? {
         device::mark_simulated(&mut options, &spec.name);
     }
     let phases = || phase_figure(&report, &options).svg;
@@ -96,7 +94,24 @@ fn timeline(run: &Run) -> String {
     trace.json
 }
 
-fn table(report: &PhaseReport) -> String {
+fn device_of(args: &PhaseArgs) -> anyhow::Result<Option<&'static DeviceSpec>> {
+    args.sim.as_deref().map(device::named).transpose()
+}
+
+/// The ceilings that results are held against, where they are another device's.
+pub(super) fn chosen(args: &PhaseArgs) -> anyhow::Result<Vec<Ceiling>> {
+    Ok(device_of(args)?.map(DeviceSpec::simulated_ceilings).unwrap_or_default())
+}
+
+/// The report with a word on whose ceilings they are, where they are another device's.
+pub(super) fn simulated(args: &PhaseArgs, mut report: PhaseReport) -> anyhow::Result<PhaseReport> {
+    if let Some(spec) = device_of(args)? {
+        report.findings.insert(0, device::simulation(&spec.name));
+    }
+    Ok(report)
+}
+
+pub(super) fn table(report: &PhaseReport) -> String {
     let width = output::width();
     let (phases, latency) = (render::phase_table(report), render::latency_table(report));
     let comparisons = lines(&render::comparison_lines(report), "");

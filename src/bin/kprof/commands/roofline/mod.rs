@@ -7,6 +7,7 @@ mod text;
 mod unmatched;
 
 use crate::args::RooflineArgs;
+use crate::commands::figures::expanded;
 use crate::commands::served;
 use crate::device;
 use crate::exit::{Strict, usage};
@@ -61,8 +62,10 @@ pub(crate) fn run_with(args: &RooflineArgs, given: Given) -> anyhow::Result<()> 
         let (labels, files) = (args.label.len(), args.files.len());
         return Err(usage(format!("--label gives {labels} names to {files} files; give one to each")));
     }
-    let (mut roofline, runs) = analysed(args, &given)?;
-    roofline.set_labels(&args.label);
+    let (files, labels) = expanded(&args.files, &args.label);
+    let (mut roofline, runs) = analysed(args, &files, &given)?;
+    let ranked = files.len() > args.files.len();
+    roofline.set_labels(if ranked { &labels } else { &args.label });
     if args.full_names {
         roofline.use_full_names();
     }
@@ -85,15 +88,15 @@ pub(crate) fn run_with(args: &RooflineArgs, given: Given) -> anyhow::Result<()> 
 }
 
 /// Reads the files and holds what they have against the ceilings and, where one is given, a model.
-fn analysed(args: &RooflineArgs, given: &Given) -> anyhow::Result<(Roofline, Vec<Run>)> {
+fn analysed(args: &RooflineArgs, files: &[PathBuf], given: &Given) -> anyhow::Result<(Roofline, Vec<Run>)> {
     let model = served::model(&args.served)?;
     let mut ceilings = Ceilings { chosen: chosen(args)?, by_device: Vec::new() };
     let mut rules = Classifier::new(args.rules.as_deref().map(Rules::read).transpose()?);
     let marked = given.marked.as_deref().map(read_run).transpose()?;
     // To say of every launch what it is for takes longer than to read it, so that is done where it is asked for.
-    let checked = model.is_some() || marked.is_some() || args.files.iter().any(|file| is_run(file));
+    let checked = model.is_some() || marked.is_some() || files.iter().any(|file| is_run(file));
     let read = |file: &PathBuf| read(args, given, checked, file, &mut ceilings, &mut rules);
-    let read: Vec<Read> = args.files.iter().map(read).collect::<Result<_, _>>()?;
+    let read: Vec<Read> = files.iter().map(read).collect::<Result<_, _>>()?;
     let runs_marked = read.iter().map(|r| &r.run).chain(&marked);
     let exports = read.iter().map(|r| (&r.run, &r.taken.sums));
     let (checks, check_findings) = served::checked(&args.served, model.as_ref(), runs_marked, exports);

@@ -2,6 +2,7 @@
 
 use kprof::llm::Stage;
 use kprof::profile::{DecodePointRecord, LatencyRecord, Record, Twin};
+use kprof::runner::Progress;
 use kprof::units::Seconds;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -50,6 +51,24 @@ impl Live {
         }
         let at = series.sorted.partition_point(|t| *t < time_s);
         series.sorted.insert(at, time_s);
+    }
+
+    /// `v1 warm-up  3/40  decode 3.21 ms ±0.4 %  2 s  at most 9 s left`: what is measured, how far it is, its median so far.
+    pub(crate) fn describe(&self, p: &Progress<'_>, max_time_s: Option<f64>) -> String {
+        let what = match p.twin {
+            None => " warm-up",
+            Some(Twin::Plain) => "",
+            Some(Twin::Instrumented) => " instrumented",
+        };
+        let left = if p.done > 0 && p.total > p.done {
+            let by_count = p.elapsed_s / p.done as f64 * (p.total - p.done) as f64;
+            let by_time = max_time_s.map_or(f64::INFINITY, |max| (max - p.elapsed_s).max(0.0));
+            format!("  at most {:.0} s left", by_count.min(by_time))
+        } else {
+            String::new()
+        };
+        let times = self.of(p.version);
+        format!("{}{what}  {}/{}{times}  {:.0} s{left}", p.version, p.done + 1, p.total, p.elapsed_s)
     }
 
     /// `  decode 3.21 ms ±0.4 %`: the median, and half the width of the 95 % interval that ranks give for it (Conover
@@ -102,5 +121,16 @@ mod tests {
         assert_eq!(live.of("v1"), "  decode 1.00 s");
         live.add(LatencyRecord::lane("v1", 64), None, 5.0);
         assert_eq!(live.of("v1 T=64"), "  median 5.00 s");
+    }
+
+    #[test]
+    fn what_is_left_is_bounded_by_the_count_and_by_the_time() {
+        let live = Live::default();
+        live.add("v1".into(), Some(Stage::Decode), 0.5);
+        let at = |twin, done| Progress { version: "v1", twin, done, total: 40, elapsed_s: 10.0 };
+        let said = live.describe(&at(Some(Twin::Plain), 10), None);
+        assert_eq!(said, "v1  11/40  decode 500 ms  10 s  at most 30 s left");
+        assert!(live.describe(&at(None, 10), Some(25.0)).ends_with("10 s  at most 15 s left"));
+        assert_eq!(live.describe(&at(None, 0), Some(25.0)), "v1 warm-up  1/40  decode 500 ms  10 s");
     }
 }

@@ -16,8 +16,9 @@ pub use candle::CandleBackend;
 pub(crate) use cpu::tiles_are_usable;
 pub use cpu::{CpuBackend, CpuOptions, Isa};
 pub use cuda::{
-    CudaBackend, CudaDevice, CudaError, ExecMode, Gpu, GpuProbe, GpuRate, KernelCheck, check_kernels,
-    cuda_device, cuda_devices, cuda_visible_devices,
+    CounterOffer, Counters, CudaBackend, CudaDevice, CudaError, Cupti, CuptiError, ExecMode, Gemm, Gpu,
+    GpuProbe, GpuRate, KernelCheck, OpValues, Trace, TracedKernel, check_kernels, cuda_device, cuda_devices,
+    cuda_visible_devices,
 };
 pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend, fake_ceilings};
 pub use marks::{Marks, OpSpan, Site};
@@ -156,6 +157,21 @@ pub trait Backend: Sized {
     /// The instructions it computes with, where it chose among several, e.g. `avx512`.
     fn instructions(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Who computes products of many rows, where there is a choice, e.g. `cuBLASLt 12.8.4`.
+    fn gemm(&self) -> Option<String> {
+        None
+    }
+
+    /// What could not be done as asked for and was done otherwise, since the last call.
+    fn take_notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Steps go to the device launch by launch from now on, whatever the mode, or as the mode says again.
+    fn launch_singly(&mut self, singly: bool) {
+        let _ = singly;
     }
 
     /// Takes a table of `[entries, width]`.

@@ -12,6 +12,11 @@ pub trait RangeObserver: fmt::Debug + Send + Sync {
     /// A range opens inside those that are open.
     fn push(&self, name: &str);
 
+    /// The range of an op opens.
+    fn op(&self, name: &str) {
+        self.push(name);
+    }
+
     /// The innermost range closes.
     fn pop(&self);
 }
@@ -66,7 +71,10 @@ impl Ranges {
         let named = self.observer.is_some() && self.open > 0;
         if named {
             let name = format!("{}/{}/{}", self.path(site.layer), site.phase, site.label);
-            self.push(&name);
+            if let Some(observer) = &self.observer {
+                observer.op(&name);
+                self.open += 1;
+            }
         }
         named
     }

@@ -70,6 +70,8 @@ pub enum FindingCode {
     LineSkipped,
     /// A device was matched by guess.
     DeviceGuessed,
+    /// What was asked for could not be used, and something else was.
+    Fallback,
 }
 
 /// One finding.

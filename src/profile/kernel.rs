@@ -126,6 +126,15 @@ pub struct KernelRecord {
     /// The block as exported.
     #[serde(default)]
     pub block: Option<String>,
+    /// Registers of a thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registers: Option<u32>,
+    /// Bytes of shared memory of a block that the kernel itself has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub static_shared_bytes: Option<u64>,
+    /// Bytes of shared memory of a block that were asked for with the launch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dynamic_shared_bytes: Option<u64>,
     /// The context's ID.
     #[serde(default)]
     pub context: Option<String>,

@@ -178,6 +178,12 @@ pub struct RunConfig {
     /// How decode steps reached a GPU: `eager` or `graph`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exec: Option<String>,
+    /// Who computed products of many rows on a GPU: `own`, or a library with its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gemm: Option<String>,
+    /// Who traced or counted kernels, in generations of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counters: Option<String>,
     /// Prompt tokens per sequence.
     pub prompt_length: usize,
     /// Output tokens per sequence (T*): one prefill step and T* - 1 decode steps.
@@ -206,11 +212,13 @@ impl RunConfig {
         self.weight_format.map_or(plain.clone(), |format| format!("{plain}, weights {format}"))
     }
 
-    /// What computed, e.g. `cpu (avx512)` or `cuda (graph)`.
+    /// What computed, e.g. `cpu (avx512)` or `cuda (graph, cuBLASLt 12.8.4)`.
     pub fn implementation_and_instructions(&self) -> String {
         let name = self.implementation.clone();
-        let how = self.instructions.as_ref().or(self.exec.as_ref());
-        how.map_or(name.clone(), |how| format!("{name} ({how})"))
+        let gemm = self.gemm.as_ref().filter(|gemm| *gemm != "own");
+        let how: Vec<&str> =
+            [&self.instructions, &self.exec].into_iter().flatten().chain(gemm).map(String::as_str).collect();
+        if how.is_empty() { name } else { format!("{name} ({})", how.join(", ")) }
     }
 }
 

@@ -9,7 +9,7 @@ pub fn devices_table(list: &DeviceList) -> Table {
     let mut table = Table::new(vec![
         Column::text("device"),
         Column::text("name").shrinks_to(20),
-        Column::text("UUID").shrinks_to(12),
+        Column::text("UUID"),
         Column::text("MIG").dispensable(3),
         Column::text("compute"),
         Column::number("SMs", "").dispensable(4),

@@ -30,7 +30,7 @@ pub fn ranks_table(report: &RanksReport) -> Table {
         Column::text("rank"),
         Column::text("host"),
         Column::text("device").shrinks_to(16),
-        Column::text("UUID").dispensable(2).shrinks_to(12),
+        Column::text("UUID").dispensable(2),
         Column::text("clock offset"),
         Column::text("uncertain by"),
         Column::text("by").dispensable(1),

@@ -90,6 +90,8 @@ fn manifest() -> Manifest {
             weight_format: None,
             instructions: None,
             exec: None,
+            gemm: None,
+            counters: None,
             prompt_length: 4,
             tokens: 3,
             lengths: Vec::new(),

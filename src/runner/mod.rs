@@ -2,6 +2,7 @@
 
 mod capacity;
 mod commands;
+mod counters;
 mod crossover;
 mod generate;
 mod latency;
@@ -15,6 +16,7 @@ mod schedule;
 
 pub use capacity::{CapacityScenario, account_capacity, measure_capacity};
 pub use commands::{CommandError, CommandTimes, Commands, CommandsOutcome, RUN_PLACE, measure_commands};
+pub use counters::{KernelScenario, count_kernels};
 pub use crossover::{CrossoverScenario, measure_crossover};
 pub use generate::{Generation, TimedStep, generate};
 pub use latency::{LatencyScenario, measure_latency};

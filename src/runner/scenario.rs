@@ -1,6 +1,7 @@
 //! What is to be measured, and how a run reports while it goes on.
 
 use super::{ProfiledSteps, Schedule};
+use crate::backend::CuptiError;
 use crate::host::Watch;
 use crate::llm::Version;
 use crate::pass::{PassError, RecordError};
@@ -76,6 +77,9 @@ pub enum RunnerError {
     /// There is no memory to flush caches with.
     #[error("caches cannot be flushed: there is no memory to stream through; leave --cache cold out")]
     NoFlush,
+    /// Kernels could not be traced or counted.
+    #[error(transparent)]
+    Cupti(#[from] CuptiError),
     /// The user stopped it.
     #[error("interrupted")]
     Interrupted,

@@ -6,12 +6,31 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::OnceLock;
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Compiles tests/cuda/`source` as the library `soname`; `Err` where there is no compiler.
+pub(crate) fn shared_library(source: &str, soname: &str, file: &Path, extra: &[&str]) -> Result<(), String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::create_dir_all(file.parent().expect("a file in a folder")).expect("a folder for tests");
+    // Under a name of its own until it is whole: tests may be run twice at once.
+    let unfinished = file.with_extension(std::process::id().to_string());
+    let mut compiler = std::process::Command::new("g++");
+    // -O1: twice as fast to compile, and what tests run is small. Kernels read memory as other types than it was
+    // written as, which GPUs allow.
+    compiler.args(["-std=c++17", "-O1", "-fno-strict-aliasing", "-Wno-unknown-pragmas", "-shared", "-fPIC"]);
+    compiler.arg("-I").arg(root.join("kernels")).arg("-I").arg(root.join("tests/cuda")).args(extra);
+    compiler.arg(root.join("tests/cuda").join(source));
+    compiler.arg(format!("-Wl,-soname,{soname}")).args(["-ldl", "-o"]).arg(&unfinished);
+    let output = compiler.output().map_err(|e| format!("no g++: {e}"))?;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    std::fs::rename(&unfinished, file).expect("a file can be renamed");
+    Ok(())
+}
+
 /// The folder with the stand-in; `Err` with the reason where it cannot be made.
-fn stand_in() -> Result<&'static Path, String> {
+pub(crate) fn stand_in() -> Result<&'static Path, String> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let made = FOLDER.get_or_init(|| {
         if !cfg!(target_os = "linux") {
@@ -22,39 +41,20 @@ fn stand_in() -> Result<&'static Path, String> {
             return Err("kernels/ is not there".to_string());
         }
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cuda");
-        std::fs::create_dir_all(&folder).expect("a folder for tests");
-        // Under a name of its own until it is whole: tests may be run twice at once.
-        let unfinished = folder.join(format!("libcuda.{}", std::process::id()));
-        let mut compiler = std::process::Command::new("g++");
-        // -O1: twice as fast to compile, and what tests run is small. Kernels read memory as other types than it was
-        // written as, which GPUs allow.
-        compiler.args([
-            "-std=c++17",
-            "-O1",
-            "-fno-strict-aliasing",
-            "-Wno-unknown-pragmas",
-            "-shared",
-            "-fPIC",
-        ]);
-        compiler.arg("-I").arg(root.join("kernels")).arg("-I").arg(root.join("tests/cuda"));
-        compiler
-            .arg(root.join("tests/cuda/libcuda.cpp"))
-            .args(["-Wl,-soname,libcuda.so.1", "-o"])
-            .arg(&unfinished);
-        let output = compiler.output().map_err(|e| format!("no g++: {e}"))?;
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        std::fs::rename(&unfinished, folder.join("libcuda.so.1")).expect("a file can be renamed");
+        shared_library("libcuda.cpp", "libcuda.so.1", &folder.join("libcuda.so.1"), &[])?;
         Ok(folder)
     });
     made.as_deref().map_err(String::clone)
 }
 
 /// kprof with the stand-in for a driver; `None`, and a word about it, where there can be none.
-fn kprof(test: &str) -> Option<Command> {
+pub(crate) fn kprof(test: &str) -> Option<Command> {
     match stand_in() {
         Ok(folder) => {
             let mut command = Command::cargo_bin("kprof").expect("the binary is built with the tests");
             command.env("LD_LIBRARY_PATH", folder).env_remove("CUDA_LAUNCH_BLOCKING");
+            // What of CUDA this machine may have is not for the stand-in.
+            command.env("KPROF_CUBLASLT", folder.join("none"));
             Some(command)
         }
         Err(why) => {
@@ -64,7 +64,7 @@ fn kprof(test: &str) -> Option<Command> {
     }
 }
 
-fn ran(command: &mut Command) -> Output {
+pub(crate) fn ran(command: &mut Command) -> Output {
     let output = command.output().expect("kprof runs");
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     output
@@ -82,7 +82,7 @@ fn every_kernel_gives_what_arithmetic_on_the_host_gives() {
 }
 
 /// The logits that `args` give, read from the file.
-fn logits(command: &mut Command, folder: &Path, args: &[&str]) -> Vec<f32> {
+pub(crate) fn logits(command: &mut Command, folder: &Path, args: &[&str]) -> Vec<f32> {
     let file = folder.join("logits.safetensors");
     let ids = "1,2,3,17,99,4,5,250,7,31,32";
     ran(command.args(["logits", "--ids", ids, "--out"]).arg(&file).args(args));
@@ -93,7 +93,7 @@ fn logits(command: &mut Command, folder: &Path, args: &[&str]) -> Vec<f32> {
 }
 
 /// The largest difference, as a share of the largest logit.
-fn difference(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     let largest = a.iter().fold(0f32, |m, x| m.max(x.abs()));
     let apart = a.iter().zip(b).map(|(a, b)| (a - b).abs());
@@ -163,7 +163,7 @@ fn phase(extra: &[&str], counts: &Path) -> Option<Vec<serde_json::Value>> {
 }
 
 /// A count that the stand-in wrote at its end.
-fn count(file: &Path, name: &str) -> usize {
+pub(crate) fn count(file: &Path, name: &str) -> usize {
     let text = std::fs::read_to_string(file).expect("the stand-in counts");
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
     line.expect("that is counted").parse().expect("a number")

@@ -13,6 +13,7 @@ mod permission;
 mod query;
 mod version;
 
+pub use crate::ingest::ncu::counted;
 pub use command::{Output, Profile, arguments, push_pop_range, shown};
 pub use error::AttachError;
 pub use find::{Ncu, Places, VARIABLE};

@@ -21,7 +21,10 @@ use std::rc::Rc;
 pub struct Gpu {
     /// What it is.
     pub device: CudaDevice,
-    handle: sys::CUdevice,
+    /// The driver's number for it.
+    pub(super) handle: sys::CUdevice,
+    /// Its primary context.
+    pub(super) context: sys::CUcontext,
     /// The stream that everything runs on.
     pub(super) stream: sys::CUstream,
     pool: sys::CUmemoryPool,
@@ -56,6 +59,7 @@ impl Gpu {
         Ok(Rc::new(Self {
             device,
             handle,
+            context,
             stream,
             pool,
             modules: RefCell::default(),
@@ -197,6 +201,11 @@ impl Gpu {
             }
             _ => check(call, code),
         }
+    }
+
+    /// A library asked for a launch, which a fault may come from.
+    pub(super) fn asked(&self, launch: Launch) {
+        self.last.set(Some(launch));
     }
 
     /// Asks for a launch.

@@ -101,6 +101,18 @@ pub enum CudaError {
         /// Whether it is this one for certain.
         exact: bool,
     },
+    /// A library that was asked for and is not there, or does not serve.
+    #[error(
+        "{library} cannot be used: {}", if refused.is_empty() { format!("it is not found; looked in {looked}") } else { refused.join("; ") }
+    )]
+    NoLibrary {
+        /// What it is called.
+        library: &'static str,
+        /// Where was looked.
+        looked: String,
+        /// What was found, and why it does not serve.
+        refused: Vec<String>,
+    },
     /// A call that met what a kernel before it did: the context is lost.
     #[error(
         "{reason}, seen by {call}: a kernel before it faulted, and the device takes nothing more from this process; \
@@ -131,7 +143,11 @@ impl CudaError {
     pub fn is_environment(&self) -> bool {
         matches!(
             self,
-            Self::NoDriver | Self::DriverTooOld { .. } | Self::NoDevice { .. } | Self::Image { .. }
+            Self::NoDriver
+                | Self::DriverTooOld { .. }
+                | Self::NoDevice { .. }
+                | Self::Image { .. }
+                | Self::NoLibrary { .. }
         )
     }
 

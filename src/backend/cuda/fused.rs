@@ -2,7 +2,7 @@
 
 use super::linear::{self, Around, SKINNY_ROWS, WideCut};
 use super::tensor::{CudaLinear, CudaNorm, CudaTensor, check_eights};
-use super::{CudaBackend, MEETINGS};
+use super::{CudaBackend, CudaError, MEETINGS, blas};
 use crate::backend::{BackendError, Site};
 use crate::llm::{LinearRows, Op, StepShape};
 
@@ -33,7 +33,11 @@ impl CudaBackend {
         }
         let y = self.tensor(count, width)?;
         let (dtype, multiprocessors) = (self.dtype, self.multiprocessors());
-        let launch = if Self::is_skinny(step, rows) {
+        let skinny = Self::is_skinny(step, rows);
+        if !skinny && self.by_library(x, linear, around, &y)? {
+            return Ok(y);
+        }
+        let launch = if skinny {
             linear::skinny(dtype, multiprocessors, x, count, linear, around, &y)
         } else {
             let cut = WideCut::new(dtype, multiprocessors, count, linear);
@@ -46,6 +50,27 @@ impl CudaBackend {
         };
         self.queue.launch(launch)?;
         Ok(y)
+    }
+
+    /// Asks the library for a product, where there is one that knows a way.
+    fn by_library(
+        &mut self,
+        x: &CudaTensor,
+        linear: &CudaLinear,
+        around: Around<'_>,
+        y: &CudaTensor,
+    ) -> Result<bool, CudaError> {
+        let Some(blas) = self.queue.blas.clone() else { return Ok(false) };
+        let Some(steps) = blas::steps(&blas, (&self.arena, self.dtype), x, linear, around, y)? else {
+            return Ok(false);
+        };
+        for step in steps {
+            match step {
+                blas::Step::Product(product) => self.queue.product(product)?,
+                blas::Step::Launch(launch) => self.queue.launch(launch)?,
+            }
+        }
+        Ok(true)
     }
 
     /// A product with what stands around it, marked as one op of all its parts.

@@ -44,6 +44,12 @@ impl Launch {
         Self { kernel, grid, threads, shared: 0, bytes: size_of::<A>() as u32, words }
     }
 
+    /// What stands for a call of a library, where a fault is told: its own kernels and their grids are not known here.
+    pub(super) fn of_library(call: &'static str, shape: [usize; 3]) -> Self {
+        let grid = shape.map(|n| n as u32);
+        Self { kernel: call, grid, threads: 0, shared: 0, bytes: 0, words: [0; WORDS] }
+    }
+
     /// The same with `bytes` of dynamic shared memory.
     pub(super) fn shared(self, bytes: usize) -> Self {
         Self { shared: bytes as u32, ..self }
@@ -63,6 +69,9 @@ impl Launch {
     /// Grid, block and shared memory in words.
     pub(super) fn shape(&self) -> String {
         let [x, y, z] = self.grid;
+        if self.threads == 0 {
+            return format!("a product of {x} x {y} x {z}");
+        }
         format!("grid {x} x {y} x {z}, {} threads, {} B of dynamic shared memory", self.threads, self.shared)
     }
 }

@@ -7,9 +7,11 @@
 mod arena;
 mod args;
 mod attention;
+mod blas;
 mod call;
 mod check;
 mod clock;
+mod cupti;
 mod devices;
 mod driver;
 mod error;
@@ -17,6 +19,7 @@ mod fused;
 mod handles;
 mod images;
 mod launch;
+mod library;
 mod linear;
 mod ops;
 mod probe;
@@ -26,7 +29,9 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 
+pub use blas::Gemm;
 pub use check::{KernelCheck, check_kernels};
+pub use cupti::{CounterOffer, Counters, Cupti, CuptiError, OpValues, Trace, TracedKernel};
 pub use devices::{CudaDevice, cuda_device, cuda_devices, cuda_visible_devices};
 pub use driver::Gpu;
 pub use error::CudaError;
@@ -37,6 +42,7 @@ use super::marks::Clock;
 use super::{BackendError, Marks};
 use crate::llm::DType;
 use arena::{Arena, Block};
+use blas::Blas;
 use clock::DeviceClock;
 use handles::{Memory, Pinned};
 use queue::Queue;
@@ -60,6 +66,8 @@ pub struct CudaBackend {
     meeting: Memory,
     /// Bytes that were allocated when the backend was made: not those of a model.
     before: f64,
+    /// What could not be done as asked for, and was done otherwise.
+    notes: Vec<String>,
 }
 
 /// What changes from step to step, in memory that kernels read it from.
@@ -107,7 +115,19 @@ impl CudaBackend {
             step: StepWords::new(gpu, HEADER + 256)?,
             meeting: gpu.zeros(MEETINGS * 16, "counters")?,
             before: gpu.allocated()?[0],
+            notes: Vec::new(),
         })
+    }
+
+    /// The same with products of many rows by whom is said; new backends compute them with kprof's own kernel.
+    ///
+    /// # Errors
+    /// When cuBLASLt is insisted on and cannot be used.
+    pub fn with_gemm(mut self, gemm: Gemm) -> Result<Self, CudaError> {
+        let (blas, note) = Blas::choose(&self.gpu, gemm)?;
+        self.queue.blas = blas.map(Rc::new);
+        self.notes.extend(note);
+        Ok(self)
     }
 
     /// The device it runs on.

@@ -144,6 +144,19 @@ impl Backend for CudaBackend {
         None
     }
 
+    fn gemm(&self) -> Option<String> {
+        Some(self.queue.blas.as_ref().map_or("own".to_string(), |blas| blas.name()))
+    }
+
+    fn launch_singly(&mut self, singly: bool) {
+        self.queue.singly = singly;
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        let of_library = self.queue.blas.as_ref().map(|blas| blas.take_notes()).unwrap_or_default();
+        self.notes.drain(..).chain(of_library).collect()
+    }
+
     fn load_table(&self, table: HostTensor) -> Result<CudaTable, BackendError> {
         Loader { gpu: &self.gpu, dtype: self.dtype }.table(&table)
     }

@@ -6,6 +6,7 @@
 //! because another version or other memory is at work, merely is captured anew: no graph ever runs in place of other
 //! launches.
 
+use super::blas::{Blas, Product};
 use super::driver::Gpu;
 use super::error::CudaError;
 use super::handles::{Event, Graph};
@@ -49,6 +50,7 @@ const MOST_GRAPHS: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Command {
     Launch(Launch),
+    Product(Product),
     /// Event number so much is recorded.
     Record(usize),
 }
@@ -58,9 +60,13 @@ enum Command {
 pub(super) struct Queue {
     pub(super) gpu: Rc<Gpu>,
     mode: ExecMode,
+    /// Whether launches go out at once, whatever the mode.
+    pub(super) singly: bool,
     /// What is collected; `None` while launches go out at once.
     collected: Option<Vec<Command>>,
     graphs: Vec<(Vec<Command>, Graph)>,
+    /// Who computes products of many rows, where that is a library; it outlives the graphs that hold its kernels.
+    pub(super) blas: Option<Rc<Blas>>,
     events: Vec<Event>,
     recorded: usize,
 }
@@ -68,13 +74,22 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(gpu: &Rc<Gpu>, mode: ExecMode) -> Self {
         let gpu = Rc::clone(gpu);
-        Self { gpu, mode, collected: None, graphs: Vec::new(), events: Vec::new(), recorded: 0 }
+        Self {
+            gpu,
+            mode,
+            singly: false,
+            blas: None,
+            collected: None,
+            graphs: Vec::new(),
+            events: Vec::new(),
+            recorded: 0,
+        }
     }
 
     /// A step begins; in graph mode one that `repeats` is collected.
     pub(super) fn begin(&mut self, repeats: bool) -> Result<(), CudaError> {
         self.run()?;
-        self.collected = (repeats && self.mode == ExecMode::Graph).then(Vec::new);
+        self.collected = (repeats && self.mode == ExecMode::Graph && !self.singly).then(Vec::new);
         Ok(())
     }
 
@@ -86,6 +101,17 @@ impl Queue {
                 Ok(())
             }
             None => self.gpu.launch(&launch),
+        }
+    }
+
+    /// Asks for a product of the library, which a plan of it says is there.
+    pub(super) fn product(&mut self, product: Product) -> Result<(), CudaError> {
+        match &mut self.collected {
+            Some(commands) => {
+                commands.push(Command::Product(product));
+                Ok(())
+            }
+            None => self.blas.as_ref().map_or(Ok(()), |blas| blas.run(&product)),
         }
     }
 
@@ -128,15 +154,19 @@ impl Queue {
             return self.gpu.launch_graph(graph);
         }
         let gpu = Rc::clone(&self.gpu);
+        let blas = self.blas.clone();
         // Loading a kernel is nothing to do while a stream is captured.
         for command in &commands {
-            if let Command::Launch(launch) = command {
-                gpu.load(launch.kernel)?;
+            match (command, &blas) {
+                (Command::Launch(launch), _) => gpu.load(launch.kernel)?,
+                (Command::Product(product), Some(blas)) => blas.load(product)?,
+                _ => {}
             }
         }
         let graph = gpu.capture(|| {
             commands.iter().try_for_each(|command| match command {
                 Command::Launch(launch) => gpu.launch(launch),
+                Command::Product(product) => blas.as_ref().map_or(Ok(()), |blas| blas.run(product)),
                 Command::Record(number) => gpu.record(&self.events[*number], true),
             })
         })?;

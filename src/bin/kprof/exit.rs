@@ -1,7 +1,8 @@
 //! Exit codes: 0 ok, 1 failure, 2 usage, 3 a confirmed regression, 4 findings under `--strict` or unclear where asked, 5 refused by the machine, 130 interrupted; and the one place that prints an error.
 
 use kprof::attach::ncu::AttachError;
-use kprof::backend::CudaError;
+use kprof::backend::{CudaError, CuptiError};
+use kprof::runner::RunnerError;
 use std::process::ExitCode;
 
 /// A mistake on the command line that clap cannot see, e.g. an unknown version: exit code 2.
@@ -67,6 +68,13 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         } else {
             1
         });
+    }
+    let of_runner = error.downcast_ref::<RunnerError>().and_then(|error| match error {
+        RunnerError::Cupti(cupti) => Some(cupti),
+        _ => None,
+    });
+    if let Some(cupti) = error.downcast_ref::<CuptiError>().or(of_runner) {
+        return ExitCode::from(if cupti.is_environment() { 5 } else { 1 });
     }
     if error.downcast_ref::<Interrupted>().is_some() {
         return ExitCode::from(INTERRUPTED);

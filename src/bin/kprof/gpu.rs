@@ -120,7 +120,7 @@ fn automatic(args: &ModelArgs) -> anyhow::Result<Picked> {
     if let Some(flag) = for_cpu.into_iter().flatten().next() {
         return Ok(cpu(format!("{flag} is for it")));
     }
-    let must = asked == Some("cuda") || args.exec.is_some();
+    let must = asked == Some("cuda") || args.exec.is_some() || args.gemm.is_some();
     let picked = match best() {
         Err(error) if !must => match error.downcast_ref::<CudaError>() {
             // What most machines are like needs no note.

@@ -113,6 +113,9 @@ fn implementation(args: &ModelArgs, device: &Device) -> anyhow::Result<Implement
     if let Some(mode) = args.exec {
         return Err(usage(format!("--exec {} is for --device cuda", mode.name())));
     }
+    if let Some(gemm) = args.gemm {
+        return Err(usage(format!("--gemm {} is for --device cuda", gemm.name())));
+    }
     if name == "cpu" {
         if *device == Device::Fake {
             return Err(usage("the fake device computes with candle; leave --implementation out"));
@@ -140,6 +143,9 @@ fn on_cuda(args: &ModelArgs, name: &str) -> anyhow::Result<Implementation> {
     }
     if name == "candle" && args.exec == Some(ExecMode::Graph) {
         return Err(usage("candle runs no CUDA graphs: --exec eager, or --implementation cuda"));
+    }
+    if let ("candle", Some(gemm)) = (name, args.gemm) {
+        return Err(usage(format!("candle multiplies as it does: leave --gemm {} out", gemm.name())));
     }
     if name == "cpu" {
         return Err(usage("--implementation cpu runs on the CPU: --device cpu, or leave it out"));
@@ -202,7 +208,8 @@ impl Chosen {
             }
             (Device::Cuda(device), _) => {
                 let gpu = gpu::open(device)?;
-                task.run(CudaBackend::new(&gpu, args.dtype, gpu::exec(args))?)
+                let backend = CudaBackend::new(&gpu, args.dtype, gpu::exec(args))?;
+                task.run(backend.with_gemm(args.gemm.unwrap_or_default())?)
             }
             (Device::Cpu, Implementation::Candle) => {
                 let backend = CandleBackend::new(args.dtype);

@@ -196,6 +196,8 @@ impl Session<'_> {
                 weight_format: self.model.weights,
                 instructions: backend.instructions().map(str::to_string),
                 exec: self.chosen.device.is_cuda().then(|| gpu::exec(self.model).name().to_string()),
+                gemm: backend.gemm(),
+                counters: None,
                 prompt_length: settings.prompt_length,
                 tokens: settings.tokens,
                 lengths: settings.lengths,
@@ -272,6 +274,9 @@ impl<M: Measure> Task for At<'_, M> {
         if let Some(cost) = watch.as_mut().and_then(Watch::stop) {
             record(Record::TelemetryCost(cost))?;
         }
+        for finding in fallbacks(&mut backend) {
+            record(Record::Finding(finding))?;
+        }
         match outcome {
             Ok(()) => record(Record::End { wall_s: began.elapsed().as_secs_f64() })?,
             Err(RunnerError::Interrupted) => {}
@@ -279,6 +284,20 @@ impl<M: Measure> Task for At<'_, M> {
         }
         Ok(run)
     }
+}
+
+/// Notes of an implementation that are findings of their own: of a version without a cache every step has another shape.
+const MOST_NOTES: usize = 5;
+
+/// What an implementation did otherwise than asked for.
+pub(crate) fn fallbacks(backend: &mut impl Backend) -> Vec<Finding> {
+    let about = backend.name();
+    let notes = backend.take_notes();
+    let more = notes.len().saturating_sub(MOST_NOTES);
+    let finding = |note: String| Finding::new(FindingCode::Fallback, about, note);
+    let last = (more > 0).then(|| finding(format!("and {more} more of this kind")));
+    let remedy = |note| finding(note).with_remedy("kprof's own kernel computed it");
+    notes.into_iter().take(MOST_NOTES).map(remedy).chain(last).collect()
 }
 
 /// Records a moment on the run's clock and on the machine's, of one rank of several: that is what tells when ranks did what.

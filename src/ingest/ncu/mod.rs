@@ -18,6 +18,7 @@ mod ceilings;
 mod checks;
 mod chips;
 mod complete;
+mod counted;
 mod decode;
 mod error;
 mod evaluate;
@@ -42,6 +43,7 @@ mod values;
 
 pub use chips::{Chip, chip_named, chip_of, chips, parse_capability};
 pub use complete::tensor_metric;
+pub use counted::counted;
 pub use error::NcuError;
 pub use report::{RawMetrics, Report};
 pub use stream::fold;

@@ -141,7 +141,8 @@ fn capability(launch: &Launch<'_>, readings: &Readings<'_>) -> Option<ComputeCap
     })
 }
 
-fn measure(record: &mut KernelRecord, launch: &Launch<'_>, readings: &Readings<'_>) {
+/// Adds what the readings say.
+pub(super) fn measure(record: &mut KernelRecord, launch: &Launch<'_>, readings: &Readings<'_>) {
     let untimed = Context { readings, time: None, per_second: false };
     record.time = untimed.quantity(Quantity::Time).filter(|t| !t.lower_bound);
     let time = record.time.as_ref().map(|t| t.value);

@@ -227,6 +227,8 @@ impl Group {
             weight_format: None,
             instructions: None,
             exec: None,
+            gemm: None,
+            counters: None,
             prompt_length: line.prompt_length?,
             tokens: lengths.last().copied().unwrap_or(1),
             lengths,

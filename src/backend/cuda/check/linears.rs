@@ -1,7 +1,8 @@
 //! Products: few rows and many, with all that stands around them.
 
+use super::super::blas;
 use super::super::linear::{Around, WideCut, skinny, wide};
-use super::super::tensor::Loader;
+use super::super::tensor::{CudaLinear, CudaTensor, Loader};
 use super::Bench;
 use super::reference::{activate, linear, norm};
 use super::rows::norm_of;
@@ -135,5 +136,33 @@ fn one(bench: &mut Bench, case: Case, is_skinny: bool, multiprocessors: usize) -
         .collect();
     // Twice: what parts count is left as it was found.
     bench.run(&launch)?;
-    Ok(bench.compare(&launch, format!("{case:?} on {multiprocessors}"), &y, &want)?)
+    bench.compare(&launch, format!("{case:?} on {multiprocessors}"), &y, &want)?;
+    // A library cuts as it likes: once is enough.
+    if is_skinny || multiprocessors > 1 {
+        Ok(())
+    } else {
+        by_library(bench, case, (&dx, &on_device, around), &want)
+    }
+}
+
+/// The same product by the library, where there is one.
+fn by_library(
+    bench: &mut Bench,
+    case: Case,
+    (x, linear, around): (&CudaTensor, &CudaLinear, Around<'_>),
+    want: &[f64],
+) -> Result<(), BackendError> {
+    let Some(blas) = bench.blas.take() else { return Ok(()) };
+    let y = bench.blank(case.rows, want.len() / case.rows)?;
+    if let Some(steps) = blas::steps(&blas, (&bench.arena, bench.dtype), x, linear, around, &y)? {
+        bench.run_steps(&blas, &steps)?;
+        let found = bench.read(&y)?;
+        // A gate and some activations read what the product rounded, so that twice the usual error is allowed.
+        bench.note(&blas.name(), format!("{case:?}"), &found, want);
+        if let Some(check) = bench.checks.last_mut().filter(|_| steps.len() > 1) {
+            check.error /= 2.0;
+        }
+    }
+    bench.blas = Some(blas);
+    Ok(())
 }

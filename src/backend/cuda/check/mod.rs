@@ -7,6 +7,7 @@ mod reference;
 mod rows;
 
 use super::arena::Arena;
+use super::blas::{Blas, Gemm, Step};
 use super::driver::Gpu;
 use super::error::CudaError;
 use super::launch::Launch;
@@ -28,13 +29,14 @@ pub struct KernelCheck {
     pub error: f64,
 }
 
-/// Runs every kernel of `dtype` on `gpu`.
+/// Runs every kernel of `dtype` on `gpu`, and the products of the library that `gemm` means.
 ///
 /// # Errors
 /// When the device fails; a wrong result is no error but a [`KernelCheck`] above 1.
-pub fn check_kernels(gpu: &Rc<Gpu>, dtype: DType) -> Result<Vec<KernelCheck>, BackendError> {
+pub fn check_kernels(gpu: &Rc<Gpu>, dtype: DType, gemm: Gemm) -> Result<Vec<KernelCheck>, BackendError> {
     let mut bench = Bench {
         gpu: Rc::clone(gpu),
+        blas: Blas::choose(gpu, gemm)?.0,
         arena: Arena::new(gpu),
         dtype,
         rng: Xoshiro256PlusPlus::seed_from_u64(7),
@@ -49,6 +51,7 @@ pub fn check_kernels(gpu: &Rc<Gpu>, dtype: DType) -> Result<Vec<KernelCheck>, Ba
 /// What a check needs: a device, numbers, and where results go.
 struct Bench {
     gpu: Rc<Gpu>,
+    blas: Option<Blas>,
     arena: Arena,
     dtype: DType,
     rng: Xoshiro256PlusPlus,
@@ -82,6 +85,15 @@ impl Bench {
 
     fn run(&self, launch: &Launch) -> Result<(), CudaError> {
         self.gpu.launch(launch)?;
+        self.gpu.wait()
+    }
+
+    /// Runs what a library's product is made of.
+    fn run_steps(&self, blas: &Blas, steps: &[Step]) -> Result<(), CudaError> {
+        steps.iter().try_for_each(|step| match step {
+            Step::Product(product) => blas.run(product),
+            Step::Launch(launch) => self.gpu.launch(launch),
+        })?;
         self.gpu.wait()
     }
 

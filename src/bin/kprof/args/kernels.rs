@@ -1,6 +1,7 @@
 //! The flags of `kprof kernels`.
 
 use clap::Args;
+use kprof::backend::Gemm;
 use kprof::llm::DType;
 
 #[derive(Args, Clone, Debug)]
@@ -21,6 +22,10 @@ pub(crate) struct KernelsArgs {
     /// Only the kernels of these types: f32, bf16, f16
     #[arg(long, value_name = "TYPE", value_delimiter = ',', default_values = ["f32", "bf16", "f16"])]
     pub(crate) dtype: Vec<DType>,
+    /// Who computes products of many rows: auto (cuBLASLt where it is found), cublaslt or own; kprof's own kernel is checked
+    /// in any case
+    #[arg(long, value_name = "WHO", default_value = "auto")]
+    pub(crate) gemm: Gemm,
     /// Also run these models whole, with random weights: every version's logits, launched one by one and as graphs, against
     /// the reference on the CPU
     #[arg(long, value_name = "NAME", value_delimiter = ',')]

@@ -46,7 +46,7 @@ pub(crate) use logits::{FeedArg, LogitsArgs};
 pub(crate) use merge::MergeArgs;
 pub(crate) use model::ModelArgs;
 pub(crate) use ncu::NcuArgs;
-pub(crate) use phase::PhaseArgs;
+pub(crate) use phase::{Counted, PhaseArgs};
 pub(crate) use plot::{FigureFormat, PlotArgs};
 pub(crate) use report::ReportArgs;
 pub(crate) use roofline::{ByArg, LevelArg, PrecisionArg, RooflineArgs};

@@ -1,7 +1,7 @@
 //! The flags that name a model and how it is computed: shared by the commands that run passes.
 
 use clap::Args;
-use kprof::backend::{ExecMode, Isa};
+use kprof::backend::{ExecMode, Gemm, Isa};
 use kprof::llm::{DType, WeightFormat};
 use std::path::PathBuf;
 
@@ -42,6 +42,10 @@ pub(crate) struct ModelArgs {
     /// How decode steps reach a GPU: eager (each kernel on its own) or graph (a step as one CUDA graph) [default: eager]
     #[arg(long, value_name = "MODE")]
     pub(crate) exec: Option<ExecMode>,
+    /// Who computes products of many rows on a GPU: auto (cuBLASLt where it is found, kprof's own kernel where not), cublaslt,
+    /// or own [default: auto]
+    #[arg(long, value_name = "WHO")]
+    pub(crate) gemm: Option<Gemm>,
     /// Threads that compute [default: one per physical core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) threads: Option<u16>,

@@ -29,6 +29,7 @@ Examples:
   kprof phase --version v1 --model ./gpt2 --dtype bf16     your own weights
   kprof phase --version v1 v2 --export-json - | jq '.stages[].phases.attention.time_s'
   kprof phase --version v1 --processes 10 --save-baseline main   a baseline that knows how processes differ
+  kprof phase --device cuda --dtype bf16 --counters cupti          each kernel's FLOPs and DRAM bytes
   kprof phase --version v1 --cache cold                    every step with caches flushed before it
   kprof phase --load run.jsonl --export-png phases.png     the report of an earlier run"
 )]
@@ -58,6 +59,15 @@ pub(crate) struct PhaseArgs {
     /// What the processor's caches hold before each timed step: what the one before left there, or, flushed, nothing
     #[arg(long, value_name = "STATE", default_value = "hot", value_parser = cache_state(), help_heading = "Measurement")]
     pub(crate) cache: CacheState,
+    /// After the measurement, in generations of their own: each kernel of a prefill and of the last decode step with its time,
+    /// grid, registers and shared memory (kernels), and with FLOPs and DRAM bytes of its op by hardware counters (cupti).
+    /// On a GPU, by NVIDIA's CUPTI where it is found
+    #[arg(long, value_name = "WHAT", value_parser = counted(), help_heading = "Measurement")]
+    pub(crate) counters: Option<Counted>,
+    /// Where CUPTI is: libcupti.so, or its folder [default: KPROF_CUPTI, the loader's folders, CUDA_HOME, /usr/local/cuda*,
+    /// Python's environment]
+    #[arg(long, value_name = "FILE", requires = "counters", help_heading = "Measurement")]
+    pub(crate) cupti: Option<PathBuf>,
     /// Do not probe ceilings: nothing can be said of bounds
     #[arg(long, help_heading = "Measurement")]
     pub(crate) no_ceilings: bool,
@@ -127,6 +137,27 @@ pub(crate) struct FigureArgs {
 fn cache_state() -> impl TypedValueParser<Value = CacheState> {
     let cold = |name: String| if name == "cold" { CacheState::Cold } else { CacheState::Hot };
     PossibleValuesParser::new([CacheState::Hot, CacheState::Cold].map(CacheState::name)).map(cold)
+}
+
+/// What is found out of kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    Kernels,
+    Cupti,
+}
+
+impl Counted {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kernels => "kernels",
+            Self::Cupti => "cupti",
+        }
+    }
+}
+
+fn counted() -> impl TypedValueParser<Value = Counted> {
+    let named = |name: String| if name == "kernels" { Counted::Kernels } else { Counted::Cupti };
+    PossibleValuesParser::new([Counted::Kernels, Counted::Cupti].map(Counted::name)).map(named)
 }
 
 /// The stages that a profiler is to look at.

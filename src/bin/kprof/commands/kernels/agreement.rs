@@ -1,7 +1,7 @@
 //! Whole passes on the GPU against the reference on the CPU: a prompt and some decode steps of every version, launched one by
 //! one and as graphs.
 
-use kprof::backend::{Backend, BackendError, CandleBackend, CudaBackend, ExecMode, Gpu};
+use kprof::backend::{Backend, BackendError, CandleBackend, CudaBackend, ExecMode, Gemm, Gpu};
 use kprof::llm::{DType, LinearRows, ModelSpec, Version, builtin_versions, preset};
 use kprof::pass::{Model, PassError, RandomWeights, State, prompt_ids};
 use std::rc::Rc;
@@ -38,14 +38,19 @@ fn allowed(dtype: DType) -> f64 {
 }
 
 /// Runs `name` on both.
-pub(super) fn agreement(gpu: &Rc<Gpu>, name: &str, dtype: DType) -> anyhow::Result<Vec<Agreement>> {
+pub(super) fn agreement(
+    gpu: &Rc<Gpu>,
+    name: &str,
+    dtype: DType,
+    gemm: Gemm,
+) -> anyhow::Result<Vec<Agreement>> {
     let spec = preset(name).map_err(crate::exit::usage)?;
     let versions: Vec<Version> =
         builtin_versions().into_iter().filter(|v| v.check_model(&spec).is_ok()).collect();
     let reference = all_logits(CandleBackend::new(dtype), &spec, &versions)?;
     let mut found = Vec::new();
     for mode in [ExecMode::Eager, ExecMode::Graph] {
-        let logits = all_logits(CudaBackend::new(gpu, dtype, mode)?, &spec, &versions)?;
+        let logits = all_logits(CudaBackend::new(gpu, dtype, mode)?.with_gemm(gemm)?, &spec, &versions)?;
         for ((version, of), with) in versions.iter().zip(&logits).zip(&reference) {
             found.push(Agreement {
                 what: format!("{name} {dtype} {} {}", version.name, mode.name()),

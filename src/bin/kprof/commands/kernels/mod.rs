@@ -5,17 +5,20 @@ mod agreement;
 use crate::args::KernelsArgs;
 use crate::gpu;
 use crate::output;
-use kprof::backend::{KernelCheck, check_kernels};
+use kprof::backend::{Backend, CudaBackend, ExecMode, Gemm, Gpu, KernelCheck, check_kernels};
+use kprof::llm::DType;
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 pub(crate) fn run(args: &KernelsArgs) -> anyhow::Result<()> {
     let gpu = gpu::open(&gpu::named(&args.device)?)?;
+    let library = library(&gpu, args.gemm)?;
     let mut checks = Vec::new();
     for dtype in &args.dtype {
-        checks.extend(check_kernels(&gpu, *dtype)?);
+        checks.extend(check_kernels(&gpu, *dtype, args.gemm)?);
     }
+    let mut text = format!("{}: error as a share of what rounding explains{library}\n", gpu.device.name);
     let shown = if args.all { checks.clone() } else { worst_of_each(&checks) };
-    let mut text = format!("{}: error as a share of what rounding explains\n", gpu.device.name);
     for check in &shown {
         let word = if check.error > 1.0 { "WRONG" } else { "ok" };
         let _ = writeln!(text, "{word:5} {:8.3}  {}  {}", check.error, check.kernel, check.case);
@@ -26,7 +29,7 @@ pub(crate) fn run(args: &KernelsArgs) -> anyhow::Result<()> {
     let mut failed = wrong;
     for preset in &args.preset {
         for dtype in &args.dtype {
-            for found in agreement::agreement(&gpu, preset, *dtype)? {
+            for found in agreement::agreement(&gpu, preset, *dtype, args.gemm)? {
                 let word = if found.is_wrong() { "WRONG" } else { "ok" };
                 failed += usize::from(found.is_wrong());
                 let _ = writeln!(
@@ -42,6 +45,14 @@ pub(crate) fn run(args: &KernelsArgs) -> anyhow::Result<()> {
         anyhow::bail!("{failed} checks failed on {}", gpu.device.name);
     }
     Ok(())
+}
+
+/// Who computes products of many rows, where that is not kprof's own kernel, and why it is not where a library is there.
+fn library(gpu: &Rc<Gpu>, gemm: Gemm) -> anyhow::Result<String> {
+    let mut backend = CudaBackend::new(gpu, DType::F32, ExecMode::Eager)?.with_gemm(gemm)?;
+    let notes = backend.take_notes().into_iter().map(|note| format!("\nnote: {note}"));
+    let name = backend.gemm().filter(|name| name != "own").map(|name| format!("; products also by {name}"));
+    Ok(name.into_iter().chain(notes).collect())
 }
 
 /// The check with the largest error of each kernel, by name.

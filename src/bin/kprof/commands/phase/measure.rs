@@ -1,5 +1,6 @@
 //! The measuring half of `kprof phase`: manifest, ceilings, passes, end, all appended to the run file as they come.
 
+use super::counters;
 use super::plan::Plan;
 use crate::args::PhaseArgs;
 use crate::gpu::{self, Device};
@@ -37,9 +38,14 @@ impl Task for Measurement<'_> {
         let Self { args, plan, line } = self;
         let began = Instant::now();
         let started = host::now_rfc3339();
+        // What cannot be counted is better known before anything is measured.
+        let mut counting = counters::prepare(args, &plan.chosen.device)?;
         let mut writer = create(args, plan, &started)?;
         let stop = interrupt::flag();
         let model = plan.chosen.load(&backend, line)?;
+        if let Some(counting) = &mut counting {
+            counting.kernels.file = writer.path().display().to_string();
+        }
         let mut run = Run { file: writer.path().display().to_string(), ..Run::default() };
         let live = Live::default();
         let mut record = |record: Record| -> Result<(), ProfileError> {
@@ -48,7 +54,11 @@ impl Task for Measurement<'_> {
             run.push(record);
             Ok(())
         };
-        record(Record::Manifest(Box::new(manifest(args, plan, &backend, started))))?;
+        let mut manifest = manifest(args, plan, &backend, started);
+        if let (Some(config), Some(counting)) = (&mut manifest.config, &counting) {
+            config.counters = Some(counting.described.clone());
+        }
+        record(Record::Manifest(Box::new(manifest)))?;
         if let Some(tool) = Presence::of_process().tool {
             record(Record::Finding(under(&tool)))?;
         }
@@ -67,7 +77,11 @@ impl Task for Measurement<'_> {
         let mut watch = watch(args, &plan.chosen.device);
         session::clock(watch.as_ref(), &mut record)?;
         let mut sink = Sink { record: &mut record, progress: &mut progress, stop, watch: watch.as_ref() };
-        let outcome = measure_phases(&mut backend, &model, &plan.scenario, &mut sink);
+        let mut outcome = measure_phases(&mut backend, &model, &plan.scenario, &mut sink);
+        if let (Ok(_), Some(counting)) = (&outcome, &mut counting) {
+            let counted = counting.run(&mut backend, &model, &plan.scenario, &mut sink);
+            outcome = counted.and(outcome);
+        }
         session::clock(watch.as_ref(), &mut record)?;
         if let Some(cost) = watch.as_mut().and_then(Watch::stop) {
             record(Record::TelemetryCost(cost))?;
@@ -77,6 +91,9 @@ impl Task for Measurement<'_> {
             if let Some(finding) = host::ceilings_moved(&before, &after) {
                 record(Record::Finding(finding))?;
             }
+        }
+        for finding in session::fallbacks(&mut backend) {
+            record(Record::Finding(finding))?;
         }
         match outcome {
             Ok(_) => record(Record::End { wall_s: began.elapsed().as_secs_f64() })?,
@@ -133,6 +150,8 @@ fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: Stri
             weight_format: args.model.weights,
             instructions: backend.instructions().map(str::to_string),
             exec: plan.chosen.device.is_cuda().then(|| gpu::exec(&args.model).name().to_string()),
+            gemm: backend.gemm(),
+            counters: None,
             prompt_length: scenario.prompt_length,
             tokens: scenario.tokens,
             lengths: Vec::new(),

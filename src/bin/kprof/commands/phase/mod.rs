@@ -1,5 +1,6 @@
 //! `kprof phase`: check, measure into a run file, report.
 
+mod counters;
 mod measure;
 mod plan;
 mod processes;

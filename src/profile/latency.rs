@@ -30,6 +30,11 @@ pub struct LatencyRecord {
 }
 
 impl LatencyRecord {
+    /// What such records are times of, in a line: `v1 T=64`.
+    pub fn lane(version: &str, tokens: usize) -> String {
+        format!("{version} T={tokens}")
+    }
+
     /// Time per output token as the reference benchmark counts it: all of the time over T, the prefill included. It is
     /// not TPOT, which is of decode steps alone.
     pub fn time_per_token_s(&self) -> f64 {
@@ -76,6 +81,13 @@ pub struct DecodePointRecord {
     pub steps: usize,
     /// How they were timed.
     pub method: TimingMethod,
+}
+
+impl DecodePointRecord {
+    /// What such records are times of, in a line: `v1 batch 4 context 512`.
+    pub fn lane(version: &str, batch: usize, context: usize) -> String {
+        format!("{version} batch {batch} context {context}")
+    }
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl<B: Backend> Cell<'_, B> {
         (done, total, began): (usize, usize, &Instant),
     ) -> Result<bool, RunnerError> {
         let versions = &self.scenario.versions;
-        let name = |v: &Version| format!("{} batch {} context {}", v.name, self.batch, self.context);
+        let name = |v: &Version| DecodePointRecord::lane(&v.name, self.batch, self.context);
         let names: Vec<String> = versions.iter().map(name).collect();
         let mut states = Vec::new();
         for version in versions {

@@ -58,7 +58,7 @@ pub fn measure_latency<B: Backend>(
     let prompt = prompt_ids(seed, scenario.batch, scenario.prompt_length, model.spec().vocab_size);
     backend.marks().instrument(false);
     let cells = scenario.cells();
-    let name = |(v, tokens): &(usize, usize)| format!("{} T={tokens}", scenario.versions[*v].name);
+    let name = |(v, tokens): &(usize, usize)| LatencyRecord::lane(&scenario.versions[*v].name, *tokens);
     let names: Vec<String> = cells.iter().map(name).collect();
     let mut rounds = Rounds::new(scenario.schedule, names.clone());
     let began = Instant::now();

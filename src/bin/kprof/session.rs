@@ -262,7 +262,8 @@ impl<M: Measure> Task for At<'_, M> {
         let model = if what.only_accounts() { None } else { Some(session.chosen.load(&backend, line)?) };
         let mut watch = session.watch();
         clock(watch.as_ref(), &mut record)?;
-        let mut progress = |p: Progress<'_>| line.update(&describe(p, &live));
+        let max_time_s = session.settings.max_time_s;
+        let mut progress = |p: Progress<'_>| line.update(&live.describe(&p, max_time_s));
         let mut sink = Sink { record: &mut record, progress: &mut progress, stop, watch: watch.as_ref() };
         let outcome = match &model {
             Some(model) => what.measure(&mut backend, model, &mut sink),
@@ -312,15 +313,4 @@ pub(crate) fn clock(
 fn under(tool: &str) -> Finding {
     let message = format!("{tool} was attached while this was measured: its cost is in every time");
     Finding::new(FindingCode::ProfilerAttached, "kprof", message).with_remedy("measure without it")
-}
-
-fn describe(p: Progress<'_>, live: &Live) -> String {
-    let what = if p.twin.is_none() { "  warm-up" } else { "" };
-    let left = if p.done > 0 && p.total > p.done {
-        format!("  at most {:.0} s left", p.elapsed_s / p.done as f64 * (p.total - p.done) as f64)
-    } else {
-        String::new()
-    };
-    let times = live.of(p.version);
-    format!("{}{what}  {}/{}{times}  {:.0} s{left}", p.version, p.done + 1, p.total, p.elapsed_s)
 }

@@ -15,8 +15,7 @@ use kprof::backend::Backend;
 use kprof::host::{self, System, Watch, WatchOptions};
 use kprof::llm::Stage;
 use kprof::profile::{
-    FORMAT_VERSION, Finding, FindingCode, Manifest, ProfileError, Profiled, Record, Run, RunConfig,
-    RunWriter, Twin,
+    FORMAT_VERSION, Finding, FindingCode, Manifest, ProfileError, Profiled, Record, Run, RunConfig, RunWriter,
 };
 use kprof::runner::{Progress, RunnerError, Scenario, Sink, measure_phases};
 use std::time::{Duration, Instant};
@@ -73,7 +72,8 @@ impl Task for Measurement<'_> {
             record(Record::Ceiling(ceiling.clone()))?;
         }
         let measuring = Instant::now();
-        let mut progress = |p: Progress<'_>| line.update(&describe(p, &live));
+        let max_time_s = plan.scenario.schedule.max_time_s;
+        let mut progress = |p: Progress<'_>| line.update(&live.describe(&p, max_time_s));
         let mut watch = watch(args, &plan.chosen.device);
         session::clock(watch.as_ref(), &mut record)?;
         let mut sink = Sink { record: &mut record, progress: &mut progress, stop, watch: watch.as_ref() };
@@ -183,19 +183,4 @@ fn under(tool: &str) -> Finding {
     let message = format!("{tool} was attached while this was timed: its cost is in every time");
     Finding::new(FindingCode::ProfilerAttached, "kprof phase", message)
         .with_remedy("take times from a run without it, and kernels from its own report")
-}
-
-fn describe(p: Progress<'_>, live: &Live) -> String {
-    let what = match p.twin {
-        None => "warm-up",
-        Some(Twin::Plain) => "plain",
-        Some(Twin::Instrumented) => "instrumented",
-    };
-    let left = if p.done > 0 {
-        format!("  about {:.0} s left", p.elapsed_s / p.done as f64 * (p.total - p.done) as f64)
-    } else {
-        String::new()
-    };
-    let times = live.of(p.version);
-    format!("{} {what}  {}/{}{times}  {:.0} s{left}", p.version, p.done + 1, p.total, p.elapsed_s)
 }

@@ -115,6 +115,13 @@
     check("dragging moves it", labels() !== whole || document.querySelector("#chart svg") !== svg);
     button("Whole chart").click();
 
+    // Paper.
+    const hidden = [...document.styleSheets].flatMap((s) => [...s.cssRules])
+      .filter((r) => r.media && r.media.mediaText === "print").flatMap((r) => [...r.cssRules]).filter((r) => r.style.display === "none");
+    const printed = (e) => hidden.every((r) => !e.matches(r.selectorText));
+    check("titles of columns are printed, and what only a screen can use is not",
+      hidden.length > 0 && all("th button").every(printed) && !printed(document.getElementById("theme")));
+
     // Tables.
     const table = all("table.sortable").find((t) => t.id !== "points" && t.tBodies[0].rows.length >= 8);
     const column = [...table.tHead.rows[0].cells].findIndex((th) => th.textContent.startsWith("time"));

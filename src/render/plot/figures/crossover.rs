@@ -210,6 +210,7 @@ fn speedups(canvas: &mut Canvas, area: Area, cells: &[Cell<'_>], (title, unit): 
         let at = plane.at((*x, p.speedup));
         if let Some(i) = p.interval {
             plane.whisker(canvas, at.0, (i.low, i.high), BLACK);
+            obstacles.add_line((at.0, plane.y.pixel(i.low)), (at.0, plane.y.pixel(i.high)));
         }
         marks::marker(canvas, Shape::Circle, at, 4.0, BLACK, p.pays == Pays::Yes);
         obstacles.add_area(Area::around(at.0, at.1, 5.0));

@@ -2,7 +2,7 @@
 # Everything that CI checks, in the same order: run it before a commit.
 #
 #   scripts/check.sh              all of it
-#   scripts/check.sh --no-clone   without the last two steps, which try the README's commands on a clean clone of HEAD
+#   scripts/check.sh --no-clone   without the last steps, which try the commands of the README and of the release build on a clean clone
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -57,4 +57,6 @@ fi
 step 'clean clone of HEAD' git clone --quiet "$root" "$clone/kprof"
 cd "$clone/kprof"
 step 'README: phase' cargo run --release --locked -- phase --version v0 v1
+# Tests run a debug build, people the one that was just built.
+step 'every command of the release build' scripts/smoke.sh "$CARGO_TARGET_DIR/release/kprof"
 step 'README: test' cargo test --locked

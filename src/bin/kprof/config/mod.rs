@@ -98,8 +98,13 @@ fn expanded(argv: Vec<OsString>, matches: &ArgMatches) -> anyhow::Result<Parsed>
     let command = |m: &ArgMatches| Ok(Parsed::Command(Box::new(Cli::from_arg_matches(m)?)));
     let Some((name, sub)) = matches.subcommand() else { return command(matches) };
     // `run` hands its flags and the configuration on to what it runs.
-    let takes_config = sub.try_contains_id("config").is_ok();
-    let loads = sub.try_contains_id("load").is_ok_and(|given| given);
+    // By the definition: what was matched tells of flags that it does not know in a debug build only.
+    let has = |id: &str| {
+        let all = Cli::command();
+        all.find_subcommand(name).is_some_and(|c| c.get_arguments().any(|a| a.get_id().as_str() == id))
+    };
+    let takes_config = has("config");
+    let loads = has("load") && sub.contains_id("load");
     if name == "run" {
         let mut cli = Cli::from_arg_matches(matches)?;
         if let crate::args::Command::Run(args) = &mut cli.command {

@@ -2,6 +2,7 @@
 docs/performance.md. See scripts/compare-peers.sh."""
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -14,7 +15,23 @@ import tempfile
 import gguf
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PREFILL, CONTEXT, STEPS = 512, 64, 32
+PREFILL = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """How much every engine does per format and round."""
+
+    context: int  # tokens in the cache before decode
+    steps: int  # decode steps timed
+    candle_steps: int  # of kprof's baseline, which is slow
+    repetitions: int  # of prefill, and of decode where the engine repeats it
+
+
+IDLE = Load(context=64, steps=32, candle_steps=8, repetitions=3)
+# An engine whose threads wait for each other by spinning loses a slice of the scheduler at every wait: minutes for what
+# takes a second.
+HOGGED = Load(context=16, steps=16, candle_steps=8, repetitions=1)
 # What is compared: kprof's flags, the GGUF type, and PyTorch's type where it has one.
 FORMATS = {
     "f32": (["--dtype", "f32"], "f32", "f32"),
@@ -32,6 +49,8 @@ TARGETS = {
     ("torch", "prefill"): {"f32": 2.0, "bf16": 2.0},
     ("candle", "decode"): {"f32": 3.5, "bf16": 15.0},
 }
+# With as many processes that never wait as half the cores.
+HOG_TARGETS = {("llama", stage): dict.fromkeys(FORMATS, 3.0) for stage in ("decode", "prefill")}
 
 
 def run(command, prefix, timeout):
@@ -41,12 +60,12 @@ def run(command, prefix, timeout):
     return result.stdout
 
 
-def kprof(args, prefix, folder, name, implementation, repetitions):
+def kprof(args, prefix, folder, name, implementation, load):
     """One process per shape; the exports of both."""
     flags, _, _ = FORMATS[name]
     exports = []
-    shapes = [(PREFILL, 2, repetitions), (CONTEXT, STEPS + 1 if implementation == "cpu" else 9, repetitions)]
-    for prompt, tokens, count in shapes:
+    count, steps = (load.repetitions, load.steps) if implementation == "cpu" else (1, load.candle_steps)
+    for prompt, tokens in (PREFILL, 2), (load.context, steps + 1):
         path = folder / "run.jsonl"
         path.unlink(missing_ok=True)
         command = [args.kprof, "phase", "--implementation", implementation, "--version", "v1", *flags]
@@ -76,12 +95,12 @@ def kprof(args, prefix, folder, name, implementation, repetitions):
     }
 
 
-def llama(args, prefix, folder, name):
+def llama(args, prefix, folder, name, load):
     model = folder / f"{FORMATS[name][1]}.gguf"
     if not model.exists():
         gguf.write(model, FORMATS[name][1])
-    shapes = (["-p", str(PREFILL), "-n", "0"], ["-p", "0", "-n", str(STEPS), "-d", str(CONTEXT)])
-    common = [args.llama_bench, "-m", str(model), "-t", str(args.threads), "-r", "3", "-o", "json"]
+    shapes = (["-p", str(PREFILL), "-n", "0"], ["-p", "0", "-n", str(load.steps), "-d", str(load.context)])
+    common = [args.llama_bench, "-m", str(model), "-t", str(args.threads), "-r", str(load.repetitions), "-o", "json"]
 
     def both(flags):
         return [json.loads(run([*common, *shape, *flags], prefix, args.timeout))[0] for shape in shapes]
@@ -102,9 +121,9 @@ def llama(args, prefix, folder, name):
     }
 
 
-def torch(args, prefix, name):
+def torch(args, prefix, name, load):
     script = ROOT / "scripts/peers/torch_gpt2.py"
-    numbers = [args.threads, PREFILL, CONTEXT, STEPS + 1]
+    numbers = [args.threads, PREFILL, load.context, load.steps + 1, load.repetitions]
     command = [args.python, str(script), FORMATS[name][2], *map(str, numbers)]
     result = json.loads(run(command, prefix, args.timeout))
     return {
@@ -114,12 +133,12 @@ def torch(args, prefix, name):
     }
 
 
-def one(args, prefix, folder, engine, name):
+def one(args, prefix, folder, engine, name, load):
     if engine == "llama":
-        return llama(args, prefix, folder, name)
+        return llama(args, prefix, folder, name, load)
     if engine == "torch":
-        return torch(args, prefix, name)
-    return kprof(args, prefix, folder, name, engine, 3 if engine == "cpu" else 1)
+        return torch(args, prefix, name, load)
+    return kprof(args, prefix, folder, name, engine, load)
 
 
 def versions(args, prefix, folder):
@@ -149,22 +168,25 @@ def has(engine, name):
     return engine != "candle" or name != "int8"
 
 
-def measure(args, engines, prefix, folder, label):
-    """rounds[round][(engine, format)] = result; what a peer cannot do or not in time is left out, and said."""
-    rounds = []
-    for number in range(args.rounds):
+def measure(args, engines, prefix, folder, label, load, count):
+    """rounds[round][(engine, format)] = result, and a line for each that a peer could not do, or not in time."""
+    rounds, left_out = [], []
+    for number in range(count):
         results = {}
         for name in args.formats:
             for engine in engines:
                 if not has(engine, name):
                     continue
-                print(f"{label}round {number + 1} of {args.rounds}: {ENGINES[engine]} {name}", file=sys.stderr)
+                print(f"{label}round {number + 1} of {count}: {ENGINES[engine]} {name}", file=sys.stderr)
                 try:
-                    results[engine, name] = one(args, prefix, folder, engine, name)
+                    results[engine, name] = one(args, prefix, folder, engine, name, load)
                 except (RuntimeError, subprocess.TimeoutExpired) as error:
                     print(f"left out: {error}", file=sys.stderr)
+                    late = isinstance(error, subprocess.TimeoutExpired)
+                    why = f"did not finish in {args.timeout:g} s" if late else "failed"
+                    left_out.append(f"{label}round {number + 1}: {ENGINES[engine]} {name} {why}")
         rounds.append(results)
-    return rounds
+    return rounds, left_out
 
 
 def values(rounds, engine, name, key):
@@ -198,7 +220,7 @@ def speed_table(rounds, engines, formats, stage):
     return lines
 
 
-def ratio_table(rounds, engines, formats):
+def ratio_table(rounds, engines, formats, targets):
     lines = ["| kprof cpu against | | " + " | ".join(formats) + " |", "|---|---|" + "--:|" * len(formats)]
     for engine in engines:
         if engine == "cpu":
@@ -207,7 +229,7 @@ def ratio_table(rounds, engines, formats):
             cells = []
             for name in formats:
                 sample = ratios(rounds, engine, name, stage)
-                target = TARGETS.get((engine, stage), {}).get(name)
+                target = targets.get((engine, stage), {}).get(name)
                 cell = "n/a" if not sample else spread(sample)
                 if sample and target:
                     met = "met" if statistics.median(sample) >= target else "**missed**"
@@ -256,7 +278,7 @@ def share_table(rounds, engines, formats):
     return lines, ", ".join(dict.fromkeys(units))
 
 
-def document(args, rounds, hogged, long, engines):
+def document(args, rounds, hogged, long, engines, left_out):
     formats = args.formats
     first = next(r["cpu", f] for r in rounds for f in formats if ("cpu", f) in r)
     read = spread([v / 1e9 for f in formats for v in values(rounds, "cpu", f, "read")])
@@ -267,8 +289,8 @@ def document(args, rounds, hogged, long, engines):
         "# Speed beside peers",
         "",
         "Written by `scripts/compare-peers.sh`; no number here is typed by hand. GPT-2 124M, random weights of one shape in",
-        f"every engine, batch 1, {args.threads} threads: prefill of {PREFILL} tokens, and decode of {STEPS} tokens after",
-        f"{CONTEXT}. {args.rounds} rounds; in each, every engine ran once per format, one after the other. Numbers are",
+        f"every engine, batch 1, {args.threads} threads: prefill of {PREFILL} tokens, and decode of {IDLE.steps} tokens after",
+        f"{IDLE.context}. {args.rounds} rounds; in each, every engine ran once per format, one after the other. Numbers are",
         "medians over rounds (smallest to largest). Ratios are of the same round: a busy machine hits both sides.",
         priority,
         "",
@@ -276,6 +298,7 @@ def document(args, rounds, hogged, long, engines):
         f"- DRAM read bandwidth, probed beside every run of kprof: {read} GB/s",
         *[f"- {ENGINES[e]}: {b}" for e, b in builds.items() if b],
         *[f"- {note}" for note in dict.fromkeys(n for f in formats for n in values(rounds, "llama", f, "note"))],
+        *[f"- Left out: {line}" for line in left_out],
         "",
         "int8 is blocks of 32 inputs with one f16 scale: `--weights int8:32`, and Q8_0 in llama.cpp. llama.cpp's KV cache is",
         "f16 in all columns; kprof's and PyTorch's are of the activations' type (bf16 with int8).",
@@ -290,7 +313,7 @@ def document(args, rounds, hogged, long, engines):
         "",
         "## Ratios: the peer's time in units of kprof's",
         "",
-        *ratio_table(rounds, engines, formats),
+        *ratio_table(rounds, engines, formats, TARGETS),
         "",
         "## Shares of what the machine can do",
         "",
@@ -312,12 +335,18 @@ def document(args, rounds, hogged, long, engines):
             "",
         ]
     if hogged:
+        hog_engines = [e for e in engines if e != "candle"]
         lines += [
             f"## With {args.hogs} other processes that never wait",
             "",
-            "At ordinary priority.",
+            f"At ordinary priority, {len(hogged)} rounds: prefill of {PREFILL} tokens once, and decode of {HOGGED.steps} tokens after",
+            f"{HOGGED.context}. Tokens per second of decode, of prefill, and the ratios:",
             "",
-            *ratio_table(hogged, [e for e in engines if e != "candle"], formats),
+            *speed_table(hogged, hog_engines, formats, "decode"),
+            "",
+            *speed_table(hogged, hog_engines, formats, "prefill"),
+            "",
+            *ratio_table(hogged, hog_engines, formats, HOG_TARGETS),
             "",
         ]
     return "\n".join(line for line in lines if line is not None)
@@ -344,6 +373,8 @@ def arguments():
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS), help="default: all")
     parser.add_argument("--no-candle", action="store_true", help="leave the baseline out: it is slow")
     parser.add_argument("--hogs", type=int, default=0, metavar="N", help="then again with N busy processes beside")
+    parser.add_argument("--hog-rounds", type=int, default=3, metavar="N", help="rounds beside them; default: 3")
+    parser.add_argument("--no-long", action="store_true", help="leave out v1 and v2 at long contexts")
     parser.add_argument("--run-with", default="", metavar="COMMAND", help="put before every process, e.g. 'chrt -f 10'")
     parser.add_argument("--timeout", type=float, default=300, metavar="S", help="per process; default: 300")
     parser.add_argument("--raw", type=pathlib.Path, metavar="FILE", help="write all results as JSON")
@@ -364,30 +395,30 @@ def main():
     prefix = shlex.split(args.run_with)
     with tempfile.TemporaryDirectory(prefix="kprof-peers-") as folder:
         folder = pathlib.Path(folder)
-        rounds = measure(args, engines, prefix, folder, "")
-        report(args, engines, rounds, [], [])
-        long = versions(args, prefix, folder)
-        report(args, engines, rounds, [], long)
+        rounds, left_out = measure(args, engines, prefix, folder, "", IDLE, args.rounds)
+        report(args, engines, rounds, [], [], left_out)
+        long = [] if args.no_long else versions(args, prefix, folder)
+        report(args, engines, rounds, [], long, left_out)
         if args.hogs:
             busy = [sys.executable, "-c", "while True: pass"]
             hogs = [subprocess.Popen(busy) for _ in range(args.hogs)]
             try:
                 quick = [e for e in engines if e != "candle"]
-                hogged = measure(args, quick, [], folder, f"{args.hogs} hogs, ")
+                hogged, late = measure(args, quick, [], folder, f"{args.hogs} hogs, ", HOGGED, args.hog_rounds)
             finally:
                 for hog in hogs:
                     hog.kill()
-            report(args, engines, rounds, hogged, long)
+            report(args, engines, rounds, hogged, long, left_out + late)
 
 
-def report(args, engines, rounds, hogged, long):
+def report(args, engines, rounds, hogged, long, left_out):
     """Writes what is known so far."""
     if args.raw:
         plain = [[{"engine": e, "format": f, **v} for (e, f), v in r.items()] for r in rounds + hogged]
         args.raw.write_text(json.dumps(plain, indent=1))
     if not any(("cpu", f) in r for r in rounds for f in args.formats):
         sys.exit("no run of kprof succeeded: nothing to compare")
-    text = document(args, rounds, hogged, long, engines)
+    text = document(args, rounds, hogged, long, engines, left_out)
     if args.no_doc:
         print(text)
         return

@@ -1,9 +1,10 @@
 """GPT-2 124M with random weights in PyTorch: as equal to kprof's pass as eager PyTorch allows.
 
-  torch_gpt2.py DTYPE THREADS PREFILL CONTEXT STEPS
+  torch_gpt2.py DTYPE THREADS PREFILL CONTEXT STEPS REPETITIONS
 
-Prints JSON: the time of a prefill of PREFILL tokens, and of STEPS decode steps after CONTEXT tokens, in seconds. The KV
-cache is preallocated, attention is scaled_dot_product_attention, the head computes the last position alone.
+Prints JSON: the times of REPETITIONS prefills of PREFILL tokens, and of STEPS decode steps after CONTEXT tokens, in
+seconds. The KV cache is preallocated, attention is scaled_dot_product_attention, the head computes the last position
+alone.
 """
 
 import json
@@ -60,14 +61,14 @@ def timed(model, ids, first):
 
 
 def main():
-    dtype, threads, prefill, context, steps = DTYPES[sys.argv[1]], *map(int, sys.argv[2:])
+    dtype, threads, prefill, context, steps, repetitions = DTYPES[sys.argv[1]], *map(int, sys.argv[2:])
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = Gpt(dtype).to(dtype).eval()
     with torch.inference_mode():
         prompt = torch.randint(0, VOCAB, (1, prefill))
         model(prompt, 0)
-        prefills = [timed(model, prompt, 0)[0] for _ in range(3)]
+        prefills = [timed(model, prompt, 0)[0] for _ in range(repetitions)]
         _, token = timed(model, torch.randint(0, VOCAB, (1, context)), 0)
         decodes = []
         for position in range(context, context + steps):

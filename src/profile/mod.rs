@@ -25,7 +25,7 @@ mod telemetry;
 mod trace;
 mod writer;
 
-pub use capacity::{CapacityMethod, CapacityProbe, CapacityRecord};
+pub use capacity::{CapacityMethod, CapacityProbe, CapacityRecord, DeviceBudget};
 pub use devices::{DEVICES_SCHEMA_VERSION, DeviceList, GpuDevice, HiddenGpu};
 pub use diagnosis::{
     Advice, Counters, DIAGNOSIS_SCHEMA_VERSION, Diagnosis, EnergyAccess, Gpu, GpuProcess, Library, Limit,

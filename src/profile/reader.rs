@@ -271,8 +271,9 @@ fn check_format(path: &Path, text: &str) -> Result<(), ProfileError> {
 mod tests {
     use super::*;
     use crate::profile::{
-        Accounted, CapacityMethod, CapacityProbe, CapacityRecord, DecodePointRecord, LatencyRecord,
-        MemoryMethod, MemoryRecord, QualityRecord, RunWriter, Summarised, TextRecord, TimingMethod,
+        Accounted, CapacityMethod, CapacityProbe, CapacityRecord, DecodePointRecord, DeviceBudget,
+        LatencyRecord, MemoryMethod, MemoryRecord, QualityRecord, RunWriter, Summarised, TextRecord,
+        TimingMethod,
     };
 
     fn latency() -> LatencyRecord {
@@ -323,8 +324,9 @@ mod tests {
             batch: 47,
             method: CapacityMethod::Ran,
             theoretical_batch: Some(48),
-            probes: vec![CapacityProbe { batch: 48, peak, fits: false }],
+            probes: vec![CapacityProbe { batch: 48, peak, fits: false, out_of_memory: true }],
             at_least: false,
+            device_budget: Some(DeviceBudget::of(4.6e9, 8e9)),
         }
     }
 

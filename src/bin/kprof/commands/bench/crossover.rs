@@ -78,6 +78,7 @@ fn plan(args: &CrossoverArgs) -> anyhow::Result<(Chosen, CrossoverScenario)> {
         capacity: longest,
         all_logits: false,
         is_reference: chosen.is_reference(),
+        on_gpu: chosen.device.is_cuda(),
         weights: args.model.weights,
     };
     chosen.check_memory(&args.model, &versions, &shape)?;

@@ -70,6 +70,7 @@ pub(crate) fn plan(args: &LatencyArgs) -> anyhow::Result<(Chosen, LatencyScenari
         capacity: scenario.capacity(),
         all_logits: false,
         is_reference: chosen.is_reference(),
+        on_gpu: chosen.device.is_cuda(),
         weights: args.bench.model.weights,
     };
     chosen.check_memory(&args.bench.model, &scenario.versions, &shape)?;

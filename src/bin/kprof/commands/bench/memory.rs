@@ -78,6 +78,7 @@ pub(crate) fn plan(args: &MemoryArgs) -> anyhow::Result<(Chosen, MemoryScenario)
         capacity: needed,
         all_logits: false,
         is_reference: chosen.is_reference(),
+        on_gpu: chosen.device.is_cuda(),
         weights: args.bench.model.weights,
     };
     // One version's caches stand at a time.

@@ -11,7 +11,7 @@ const VARIES: &str = "varies";
 /// memory of none are known.
 pub fn launched_table(roofline: &Roofline, top: usize) -> Option<Table> {
     let points = &roofline.points[..top.min(roofline.points.len())];
-    if !points.iter().any(|p| p.launched.has_resources()) {
+    if !points.iter().any(|p| p.kernel.is_some() && p.launched.has_resources()) {
         return None;
     }
     let several = roofline.files.len() > 1;

@@ -21,11 +21,13 @@ shape="-p 128 -n 64 -b 1"
 schedule="-r 10 --warmup 2 --max-time 60s"
 prompt=1000
 counted=128
+room="--context 1024"
 if [ -n "${KPROF_GPU_CHECK_QUICK:-}" ]; then
     models=tiny
     shape="-p 9 -n 4 -b 1"
     schedule="-r 1 --warmup 1 --no-telemetry"
     prompt=20
+    room="--context 16 --budget 1MiB"
     counted=20
 fi
 
@@ -96,6 +98,13 @@ if [ -z "${KPROF_GPU_CHECK_QUICK:-}" ]; then
     step phase-long "$kprof" phase --device cuda --preset llama-2-7b --layers 4 --dtype bf16 --exec graph --version v1-v4 \
         -p 3968 -n 64 -b 8 -r 5 -q -o long-bf16-graph.jsonl --export-markdown long-bf16-graph.md
 fi
+
+# How much fits? The budget is what the GPU has free; the driver says when it has no more.
+for model in $models; do
+    # shellcheck disable=SC2086
+    step "capacity-$model" "$kprof" capacity --device cuda --preset "$model" --dtype bf16 --version v0-v4 $room -q \
+        -o "capacity-$model.jsonl" --export-markdown "capacity-$model.md"
+done
 
 # Products of prompts by cuBLASLt, against f64 and the CPU first, and by our own kernel at the same shapes.
 try cublaslt "$kprof" kernels --gemm cublaslt --preset tiny,tiny-llama

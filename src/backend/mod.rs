@@ -63,6 +63,17 @@ pub enum BackendError {
     },
 }
 
+impl BackendError {
+    /// The bytes that a device refused for want of memory, 0 where its driver does not say how many; `None` of every other
+    /// error.
+    pub fn refused_bytes(&self) -> Option<f64> {
+        match self {
+            Self::Cuda(error) => error.refused_bytes(),
+            _ => None,
+        }
+    }
+}
+
 /// A tensor on the host, row-major, in f32 whatever its stored type was.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostTensor {
@@ -238,6 +249,11 @@ pub trait Backend: Sized {
 
     /// Gives back the memory that is kept for later steps and that no tensor uses.
     fn release(&mut self) {}
+
+    /// The most rows (batch x new tokens) of a step; `None` without a limit.
+    fn most_rows(&self) -> Option<usize> {
+        None
+    }
 
     /// What the device's own allocator holds for this backend; `None` where the memory is this process's.
     fn device_memory(&self) -> Option<DeviceMemory> {

@@ -28,6 +28,16 @@ pub use weights::{MemoryWeights, RandomWeights, WeightError, Weights, prompt_ids
 use crate::backend::BackendError;
 use crate::llm::SpecError;
 
+impl PassError {
+    /// [`BackendError::refused_bytes`] of the backend's error; `None` of every other.
+    pub fn refused_bytes(&self) -> Option<f64> {
+        match self {
+            Self::Backend(error) => error.refused_bytes(),
+            _ => None,
+        }
+    }
+}
+
 /// Why a pass could not be built or run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -25,7 +25,7 @@ mod telemetry;
 mod trace;
 mod writer;
 
-pub use capacity::{CapacityMethod, CapacityProbe, CapacityRecord};
+pub use capacity::{CapacityMethod, CapacityProbe, CapacityRecord, DeviceBudget};
 pub use devices::{DEVICES_SCHEMA_VERSION, DeviceList, GpuDevice, HiddenGpu};
 pub use diagnosis::{
     Advice, Counters, DIAGNOSIS_SCHEMA_VERSION, Diagnosis, EnergyAccess, Gpu, GpuProcess, Library, Limit,
@@ -49,6 +49,7 @@ pub use quality::{QualityRecord, TextRecord, perplexity};
 pub use rank::{ClockRecord, RankInfo};
 pub use reader::{
     ProfileError, RunFile, looks_like_run, merged_lines, names_of_runs, place_of, read_run, read_run_file,
+    text_of_run,
 };
 pub use record::{
     CacheRecord, CacheState, Ended, PlanRecord, PlannedOp, ProcessRecord, Record, ScheduleRecord, StepRecord,

@@ -1,6 +1,6 @@
 //! Reading run files: older formats are read, newer ones refused, interrupted ones read up to where they end.
 
-use super::merge::with_rank;
+use super::merge::{with_rank, without_rank};
 use super::{FORMAT_VERSION, Finding, FindingCode, MergedRecord, RankRuns, Record, Run};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -234,6 +234,17 @@ pub fn merged_lines(path: &Path, rank: usize) -> Result<Vec<String>, ProfileErro
     tagged.collect()
 }
 
+/// The text of a run by its name: of its own file, or of `FILE@RANK` as the rank's own file was.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn text_of_run(name: &Path) -> Result<String, ProfileError> {
+    let (path, rank) = place_of(name);
+    let text = read_text(&path)?;
+    let Some(rank) = rank else { return Ok(text) };
+    Ok(text.lines().filter_map(|line| without_rank(line, rank)).map(|line| line + "\n").collect())
+}
+
 fn not_an_object(path: &Path, line: usize) -> ProfileError {
     let source = serde::de::Error::custom("it is no JSON object");
     ProfileError::Damaged { path: path.to_path_buf(), line, source }
@@ -260,8 +271,9 @@ fn check_format(path: &Path, text: &str) -> Result<(), ProfileError> {
 mod tests {
     use super::*;
     use crate::profile::{
-        Accounted, CapacityMethod, CapacityProbe, CapacityRecord, DecodePointRecord, LatencyRecord,
-        MemoryMethod, MemoryRecord, QualityRecord, RunWriter, Summarised, TextRecord, TimingMethod,
+        Accounted, CapacityMethod, CapacityProbe, CapacityRecord, DecodePointRecord, DeviceBudget,
+        LatencyRecord, MemoryMethod, MemoryRecord, QualityRecord, RunWriter, Summarised, TextRecord,
+        TimingMethod,
     };
 
     fn latency() -> LatencyRecord {
@@ -312,8 +324,9 @@ mod tests {
             batch: 47,
             method: CapacityMethod::Ran,
             theoretical_batch: Some(48),
-            probes: vec![CapacityProbe { batch: 48, peak, fits: false }],
+            probes: vec![CapacityProbe { batch: 48, peak, fits: false, out_of_memory: true }],
             at_least: false,
+            device_budget: Some(DeviceBudget::of(4.6e9, 8e9)),
         }
     }
 

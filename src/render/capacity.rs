@@ -18,6 +18,14 @@ pub fn capacity_heading(report: &CapacityReport) -> String {
     };
     let Some(first) = report.versions.first().map(|v| &v.record) else { return heading };
     let budget = format_iec(first.budget_bytes, "B");
+    let budget = match first.device_budget {
+        Some(device) => format!(
+            "{budget} (the {} that the GPU has free, less a reserve of {})",
+            format_iec(device.free_bytes, "B"),
+            format_iec(device.reserve_bytes, "B")
+        ),
+        None => budget,
+    };
     format!(
         "{heading}\nbudget {budget} for weights, caches and a decode step at a context of {} tokens",
         first.context
@@ -74,6 +82,14 @@ pub fn capacity_lines(report: &CapacityReport) -> Vec<String> {
             "extrapolated: memory is linear in the batch; a pass over so many tokens would take minutes"
                 .into(),
         );
+    }
+    let ran_out = report.versions.iter().filter(|v| v.record.probes.iter().any(|p| p.out_of_memory));
+    let ran_out: Vec<&str> = ran_out.map(|v| v.record.version.as_str()).collect();
+    if !ran_out.is_empty() {
+        lines.push(format!(
+            "out of memory: the driver refused larger batches of {}; what it refuses does not fit",
+            ran_out.join(", ")
+        ));
     }
     if report.versions.iter().any(|v| v.record.batch == 0) {
         lines.push("a batch of 0: not even one sequence fits".to_string());

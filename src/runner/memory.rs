@@ -81,7 +81,7 @@ pub fn measure_memory<B: Backend>(
 }
 
 /// What the backend's memory holds: the device's own count, or the process's ledger.
-fn held<B: Backend>(backend: &B) -> Held {
+pub(super) fn held<B: Backend>(backend: &B) -> Held {
     let of = |DeviceMemory { live, peak }| Held { heap: Some(live), mapped: 0.0, live, peak };
     backend.device_memory().map_or_else(alloc::held, of)
 }

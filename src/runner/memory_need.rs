@@ -17,6 +17,8 @@ pub struct MemoryShape {
     /// Whether the candle implementation computes, which keeps all scores of attention in memory and widens 16-bit
     /// weights to f32 for every product.
     pub is_reference: bool,
+    /// Whether a GPU computes, which keeps activations in the run's type and needs no packed copy of a tied head.
+    pub on_gpu: bool,
     /// How the weights of linears are stored, where it is not the run's type.
     pub weights: Option<WeightFormat>,
 }
@@ -33,7 +35,7 @@ pub struct MemoryNeed {
     /// The caches of all versions, which stand side by side, as allocated.
     pub caches: Bytes,
     /// An estimate of the largest pass's activations: per row four times the residual stream and three times the widest
-    /// linear's outputs in f32 and the logits twice; of the candle implementation also three copies of all scores, and
+    /// linear's outputs in f32 (on a GPU in the run's type) and the logits twice; of the candle implementation also three copies of all scores, and
     /// the largest linear in f32 where weights have 16 bits.
     pub activations: Bytes,
 }
@@ -45,6 +47,7 @@ impl MemoryNeed {
         let caches = versions.iter().map(|v| v.held_bytes(model, dtype, shape.capacity, shape.batch));
         let recomputes = versions.iter().any(|v| !v.use_cache);
         let new_tokens = if recomputes { shape.capacity } else { shape.new_tokens };
+        let element_bytes = if shape.on_gpu { dtype.bytes() } else { f32_bytes };
         let rows = shape.batch as f64 * new_tokens as f64;
         let per_row = (4 * model.hidden_size + 3 * widest_outputs(model)) as f64;
         let logit_rows = if shape.all_logits { rows } else { shape.batch as f64 };
@@ -55,7 +58,7 @@ impl MemoryNeed {
         let of_reference = if shape.is_reference { scores + widened } else { 0.0 };
         let copies = if is_wide { 1.0 } else { 1.5 };
         let stored = shape.weights.unwrap_or(WeightFormat::plain(dtype));
-        let packs_table = model.tie_word_embeddings && !shape.is_reference;
+        let packs_table = model.tie_word_embeddings && !shape.is_reference && !shape.on_gpu;
         let packed = if packs_table { stored.bytes(model.hidden_size, model.vocab_size) } else { 0.0 };
         let packed_head = Bytes(packed);
         let deployment = Deployment { activations: dtype, ..Deployment::new(stored) };
@@ -63,7 +66,7 @@ impl MemoryNeed {
             weights: model.weight_bytes(&deployment) + packed_head,
             loading: Bytes(copies * largest_tensor(model) * f32_bytes),
             caches: caches.sum(),
-            activations: Bytes((rows * per_row + logits + of_reference) * f32_bytes),
+            activations: Bytes((rows * per_row + logits + of_reference) * element_bytes),
         }
     }
 
@@ -135,6 +138,7 @@ mod tests {
         capacity: 30,
         all_logits: false,
         is_reference: true,
+        on_gpu: false,
         weights: None,
     };
 
@@ -170,6 +174,11 @@ mod tests {
         let shape = MemoryShape { is_reference: false, ..SHAPE };
         let weights = |shape| MemoryNeed::of(&tied, DType::F32, &versions[1..2], shape).weights.0;
         assert_eq!(weights(&shape) - weights(&SHAPE), 4.0 * 768.0 * 50257.0);
+        // On a GPU a tied head is the table, and activations have two bytes.
+        let on_gpu = MemoryShape { on_gpu: true, ..shape };
+        assert_eq!(weights(&on_gpu), weights(&SHAPE));
+        let halved = of(&versions[1..2], &on_gpu).activations.0;
+        assert_eq!(2.0 * halved, of(&versions[1..2], &shape).activations.0);
         let plain = MemoryShape { is_reference: false, all_logits: true, ..SHAPE };
         assert_eq!(of(&versions[1..2], &plain).activations, Bytes(4.0 * (20.0 * 1312.0 + 10240.0)));
     }

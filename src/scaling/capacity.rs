@@ -20,6 +20,11 @@ const DEFINITIONS: &[(&str, &str)] = &[
         "ran: caches were allocated and a decode step at the full context ran; extrapolated: that for small batches, larger \
          ones on the line through them; accounted: by formulas alone",
     ),
+    (
+        "out_of_memory",
+        "of a try: the device had no memory for it, and `peak` is what was held with the allocation that was refused",
+    ),
+    ("device_budget", "where the budget is what a GPU had free: that, and the reserve that was left alone"),
     ("of_theory", "batch / theoretical_batch"),
     ("more", "batch / that of v1, or of the first version with a cache"),
     ("budget_bytes", "for everything: weights, caches, activations of a decode step; prefills are not in it"),
@@ -112,8 +117,10 @@ pub(crate) mod tests {
                 batch,
                 peak: Accounted::new(9.9e8, MemoryMethod::Counted),
                 fits: true,
+                out_of_memory: false,
             }],
             at_least: false,
+            device_budget: None,
         };
         let capacities = vec![of("v0", 10, None), of("v1", 47, Some(50)), of("v2", 94, Some(100))];
         Run { file: "run.jsonl".into(), complete: true, capacities, ..Run::default() }

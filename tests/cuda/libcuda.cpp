@@ -7,6 +7,7 @@
 //   KPROF_STAND_IN_DEVICES=2         how many devices there are; CUDA_VISIBLE_DEVICES leaves some of them
 //   KPROF_STAND_IN_MIG=1g.10gb       they are MIG instances of this profile
 //   KPROF_STAND_IN_MEMORY=100000000  bytes of memory of each
+//   KPROF_STAND_IN_OTHERS=5000000    bytes of it that others take once the first kernel was launched
 //   KPROF_STAND_IN_REFUSES=222       the error that every module is answered with
 //   KPROF_STAND_IN_FAULTS=NAME       the kernel after which the context is lost
 //   KPROF_STAND_IN_COUNTS=FILE       where the numbers of launches, graph launches and captures are written at the end
@@ -128,7 +129,9 @@ struct Allocation {
 };
 
 std::map<Pointer, Allocation> allocations;
-size_t used, most_used, launches, graph_launches, captures;
+// Of memory: used, at most, and what the pool has of the device, which is more until it is trimmed.
+size_t used, most_used, reserved;
+size_t launches, graph_launches, captures;
 Result lost = SUCCESS;
 const char* running = "";
 // A profiler's library is told of every kernel: its name, grid, block, dynamic shared memory, beginning and end in ms.
@@ -179,6 +182,13 @@ Result run(const Command& c) {
     if (whole) return SUCCESS;
     fprintf(stderr, "stand-in: %s waits at a barrier that not all its threads reach\n", running);
     return lost = LAUNCH_FAILED;
+}
+
+/// What the device has for this process: all of it but what others took.
+size_t memory() {
+    const size_t total = (size_t)number("KPROF_STAND_IN_MEMORY", 1l << 30);
+    const size_t others = launches ? (size_t)number("KPROF_STAND_IN_OTHERS", 0) : 0;
+    return total - std::min(total, others);
 }
 
 Result submit(void* stream, Command command) {
@@ -272,7 +282,7 @@ Result cuCtxGetCurrent(void** context) {
 Result cuCtxSynchronize() { return lost; }
 Result cuMemGetInfo_v2(size_t* free, size_t* total) {
     cuDeviceTotalMem_v2(total, 0);
-    *free = *total - std::min(*total, used);
+    *free = memory() - std::min(memory(), reserved);
     return SUCCESS;
 }
 
@@ -391,10 +401,8 @@ Result cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, uns
 
 Result cuMemAllocAsync(Pointer* pointer, size_t bytes, void* stream) {
     if (stream && ((Stream*)stream)->capturing) return CAPTURE_UNSUPPORTED;
-    size_t total;
-    cuDeviceTotalMem_v2(&total, 0);
     if (bytes == 0) return INVALID_VALUE;
-    if (used + bytes > total) return OUT_OF_MEMORY;
+    if (used + bytes > memory()) return OUT_OF_MEMORY;
     const size_t page = 4096, whole = (bytes + 15) / 16 * 16, length = (whole + page - 1) / page * page + page;
     char* pages = (char*)mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED) return OUT_OF_MEMORY;
@@ -405,6 +413,7 @@ Result cuMemAllocAsync(Pointer* pointer, size_t bytes, void* stream) {
     allocations[*pointer] = {pages, length, bytes};
     used += bytes;
     most_used = std::max(most_used, used);
+    reserved = std::max(reserved, used);
     return lost;
 }
 Result cuMemFreeAsync(Pointer pointer, void*) {
@@ -446,10 +455,15 @@ Result cuDeviceGetDefaultMemPool(void** pool, int) {
 }
 Result cuMemPoolGetAttribute(void*, int attribute, void* value) {
     switch (attribute) {
-        case 5: case 7: *(uint64_t*)value = used; break;        // reserved, used now
+        case 5: *(uint64_t*)value = reserved; break;            // reserved now
+        case 7: *(uint64_t*)value = used; break;                // used now
         case 6: case 8: *(uint64_t*)value = most_used; break;   // and at most
         default: *(uint64_t*)value = 0; break;
     }
+    return SUCCESS;
+}
+Result cuMemPoolTrimTo(void*, size_t least) {
+    reserved = std::max(used, std::min(reserved, least));
     return SUCCESS;
 }
 Result cuMemPoolSetAttribute(void*, int attribute, void*) {

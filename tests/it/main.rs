@@ -10,6 +10,7 @@ mod cpu_backend;
 mod cpu_ops;
 mod cublaslt;
 mod cuda;
+mod cuda_capacity;
 mod cupti;
 mod damaged_runs;
 mod doctor;

@@ -43,6 +43,9 @@ pub(super) fn check(call: &'static str, code: CUresult) -> Result<(), CudaError>
     if code == CUresult::CUDA_SUCCESS {
         return Ok(());
     }
+    if code == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+        return Err(CudaError::NoRoomFor { call });
+    }
     let reason = describe(code);
     Err(if is_fault(code) { CudaError::Lost { call, reason } } else { CudaError::Call { call, reason } })
 }

@@ -76,8 +76,11 @@ impl Gpu {
         self.function("kprof_probe_nothing").map(drop)
     }
 
-    /// Free and total memory in bytes.
-    pub(super) fn memory(&self) -> Result<(usize, usize), CudaError> {
+    /// Free and total memory in bytes. What the pool keeps of freed memory is not free.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn memory(&self) -> Result<(usize, usize), CudaError> {
         let (mut free, mut total) = (0, 0);
         // SAFETY: both are written.
         call!(cuMemGetInfo_v2(&raw mut free, &raw mut total))?;
@@ -103,6 +106,13 @@ impl Gpu {
         let high = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
         // SAFETY: this attribute is a u64, and 0 the only value it takes.
         call!(cuMemPoolSetAttribute(self.pool, high, (&raw mut zero).cast()))
+    }
+
+    /// Gives back what the pool keeps of freed memory.
+    pub(super) fn trim(&self) -> Result<(), CudaError> {
+        self.wait()?;
+        // SAFETY: the device's own pool; what is in use stays.
+        call!(cuMemPoolTrimTo(self.pool, 0))
     }
 
     /// `bytes` of device memory, which begins undefined; `what` is named where there is no room.
@@ -196,7 +206,7 @@ impl Gpu {
     /// An error seen while waiting comes from a kernel before.
     fn no_fault(&self, call: &'static str, code: CUresult) -> Result<(), CudaError> {
         match self.last.get() {
-            Some(launch) if code != CUresult::CUDA_SUCCESS => {
+            Some(launch) if code != CUresult::CUDA_SUCCESS && code != CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
                 Err(CudaError::fault(describe(code), &launch, false))
             }
             _ => check(call, code),
@@ -239,6 +249,7 @@ impl Gpu {
                 let of = if exact { *launch } else { before.unwrap_or(*launch) };
                 Err(CudaError::fault(describe(code), &of, exact))
             }
+            CUresult::CUDA_ERROR_OUT_OF_MEMORY => Err(CudaError::NoRoomFor { call: "cuLaunchKernel" }),
             other => Err(CudaError::fault(describe(other), launch, true)),
         }
     }
@@ -293,6 +304,9 @@ impl Gpu {
                 values.as_mut_ptr(),
             )
         };
+        if code == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+            return Err(CudaError::NoRoomFor { call: "cuModuleLoadDataEx" });
+        }
         if code != CUresult::CUDA_SUCCESS {
             let log = CStr::from_bytes_until_nul(&log).map(|l| l.to_string_lossy().trim().to_string());
             let log = log.unwrap_or_default();

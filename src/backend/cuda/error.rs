@@ -85,6 +85,15 @@ pub enum CudaError {
         /// How much there is.
         total: Bytes,
     },
+    /// Memory that the driver itself needed for a call and did not find.
+    #[error(
+        "out of GPU memory: the driver has no room for what {call} needs beside the allocations; lower --batch, \
+         --prompt-length or --tokens, or see what else runs on the GPU (nvidia-smi)"
+    )]
+    NoRoomFor {
+        /// The function.
+        call: &'static str,
+    },
     /// A kernel that faulted: the context is lost.
     #[error(
         "{reason}: {which} {kernel} with {}; the device takes nothing more from this process{}",
@@ -149,6 +158,16 @@ impl CudaError {
                 | Self::Image { .. }
                 | Self::NoLibrary { .. }
         )
+    }
+
+    /// The bytes that were refused for want of memory, 0 where it was the driver that needed them; `None` of every other
+    /// error.
+    pub fn refused_bytes(&self) -> Option<f64> {
+        match self {
+            Self::OutOfMemory { asked, .. } => Some(asked.0),
+            Self::NoRoomFor { .. } => Some(0.0),
+            _ => None,
+        }
     }
 
     /// Whether what was asked for does not exist.

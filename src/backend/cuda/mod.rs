@@ -52,6 +52,9 @@ use tensor::CudaTensor;
 /// Words before the ids in what a step sends to the device: its first position, its context, and two that align the ids.
 const HEADER: usize = 4;
 
+/// Words for a step's ids, as far as nobody asks for more.
+const FIRST_WORDS: usize = HEADER + 256;
+
 /// kprof's own CUDA implementation.
 #[derive(Debug)]
 pub struct CudaBackend {
@@ -112,7 +115,7 @@ impl CudaBackend {
             arena: Arena::new(gpu),
             marks: Marks::new(Clock::Device),
             clock: DeviceClock::new(gpu)?,
-            step: StepWords::new(gpu, HEADER + 256)?,
+            step: StepWords::new(gpu, FIRST_WORDS)?,
             meeting: gpu.zeros(MEETINGS * 16, "counters")?,
             before: gpu.allocated()?[0],
             notes: Vec::new(),

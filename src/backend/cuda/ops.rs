@@ -7,7 +7,7 @@ use super::rowwise;
 use super::tensor::{
     CudaCache, CudaLinear, CudaNorm, CudaRope, CudaTable, CudaTensor, Loader, check_eights, decode,
 };
-use super::{CudaBackend, CudaError, MEETINGS};
+use super::{CudaBackend, CudaError, FIRST_WORDS, MEETINGS, StepWords};
 use crate::backend::{
     AttentionSpec, Backend, BackendError, CacheSpec, DeviceMemory, HostTensor, KeysValues, Marks, Site,
     WeightOrder,
@@ -205,6 +205,17 @@ impl Backend for CudaBackend {
     fn release(&mut self) {
         self.queue.forget_graphs();
         self.arena.release();
+        // A large step's ids are in the way of none that is smaller; a device that fails says so at the next op.
+        if self.step.words > FIRST_WORDS
+            && let Ok(step) = StepWords::new(&self.gpu, FIRST_WORDS)
+        {
+            self.step = step;
+        }
+        let _ = self.gpu.trim();
+    }
+
+    fn most_rows(&self) -> Option<usize> {
+        Some(MOST_ROWS)
     }
 
     fn device_memory(&self) -> Option<DeviceMemory> {

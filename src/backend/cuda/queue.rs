@@ -134,8 +134,10 @@ impl Queue {
         &self.events[number]
     }
 
-    /// Forgets what was captured, when the memory that it works on is given back.
+    /// Forgets what was captured, and what was collected for a step that failed, when the memory that they work on is given
+    /// back.
     pub(super) fn forget_graphs(&mut self) {
+        self.collected = None;
         // One may still run.
         if self.gpu.wait().is_ok() {
             self.graphs.clear();

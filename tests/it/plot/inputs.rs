@@ -194,6 +194,7 @@ fn lengths(file: &str, factor: f64) -> Run {
                 theoretical_batch: theory,
                 probes: vec![],
                 at_least: v == 4,
+                device_budget: None,
             });
         }
     }

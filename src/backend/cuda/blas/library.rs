@@ -22,6 +22,9 @@ const PLACE: Place = Place {
 /// The lowest version whose heuristics and epilogues these calls are written for: 12.0.
 const LOWEST: usize = 120_000;
 
+/// CUBLAS_STATUS_ALLOC_FAILED.
+const ALLOC_FAILED: c_int = 3;
+
 /// A descriptor or handle of the library.
 pub(super) type Opaque = *mut c_void;
 
@@ -155,7 +158,11 @@ impl Library {
 
     /// Names the function where it failed.
     pub(super) fn check(&self, call: &'static str, status: c_int) -> Result<(), CudaError> {
-        if status == 0 { Ok(()) } else { Err(CudaError::Call { call, reason: self.describe(status) }) }
+        match status {
+            0 => Ok(()),
+            ALLOC_FAILED => Err(CudaError::NoRoomFor { call }),
+            other => Err(CudaError::Call { call, reason: self.describe(other) }),
+        }
     }
 
     fn describe(&self, status: c_int) -> String {

@@ -32,6 +32,7 @@ pub(crate) fn run(args: &LogitsArgs) -> anyhow::Result<()> {
         capacity: tokens,
         all_logits: all_at_once,
         is_reference: chosen.is_reference(),
+        on_gpu: chosen.device.is_cuda(),
         weights: args.model.weights,
     };
     chosen.check_memory(&args.model, std::slice::from_ref(&version), &shape)?;

@@ -4,20 +4,23 @@ use super::drive::{Benchmark, Out, Shown, drive};
 use super::{check_positions, chosen, positive};
 use crate::args::{CapacityArgs, SearchArg};
 use crate::exit::usage;
+use crate::gpu::{self, Device};
 use crate::model::Chosen;
 use crate::progress::Line;
 use crate::session::{Measure, Session, Settings};
 use kprof::backend::Backend;
 use kprof::hw::available_memory;
 use kprof::pass::Model;
-use kprof::profile::Run;
+use kprof::profile::{DeviceBudget, Run};
 use kprof::render;
 use kprof::runner::{CapacityScenario, RunnerError, Sink, account_capacity, measure_capacity};
-use kprof::scaling::CapacityReport;
+use kprof::scaling::{CapacityReport, RankQuantity};
 use kprof::units::Bytes;
 
 /// The context where none is named.
 const CONTEXT: usize = 1024;
+/// The budget where none is named and no GPU says what it has: 4 GiB.
+const BUDGET: Bytes = Bytes(4_294_967_296.0);
 
 pub(crate) fn run(args: &CapacityArgs) -> anyhow::Result<()> {
     drive(args)
@@ -27,6 +30,8 @@ impl Benchmark for CapacityArgs {
     type Plan = (Chosen, CapacityScenario);
 
     const NAME: &'static str = "capacity";
+
+    const OVER_RANKS: RankQuantity = RankQuantity::Batch;
 
     fn out(&self) -> Out<'_> {
         Out::new(&self.bench.out, Some(&self.bench.log))
@@ -57,30 +62,48 @@ impl Benchmark for CapacityArgs {
 pub(crate) fn plan(args: &CapacityArgs) -> anyhow::Result<(Chosen, CapacityScenario)> {
     positive(&[("--context", args.context.unwrap_or(1)), ("--most", args.most)])?;
     let (chosen, versions) = chosen(&args.bench)?;
-    if chosen.device.is_cuda() {
-        // Its search and its budget are over the memory of this process.
-        return Err(usage("capacity is not measured on a GPU: use --device cpu, or kprof estimate"));
+    if chosen.device.is_cuda() && chosen.is_reference() {
+        return Err(usage(
+            "what candle holds on a GPU is not counted: leave --implementation candle out, or ask kprof estimate",
+        ));
     }
     let context = args.context.unwrap_or_else(|| CONTEXT.min(chosen.spec.max_position_embeddings));
     check_positions(context, &chosen.spec, &format!("--context {context}"))?;
-    if let (SearchArg::Run, Some(available)) = (args.search, available_memory())
-        && args.budget.0 > available
-    {
-        let (budget, available) = (args.budget, Bytes(available));
-        return Err(usage(format!(
-            "--budget {budget} is more than the {available} that this machine has left; lower it, or ask the formulas: \
-             --search account"
-        )));
-    }
+    let (budget, device_budget) = budget(args, &chosen.device)?;
     let scenario = CapacityScenario {
         versions,
         context,
-        budget_bytes: args.budget.0,
+        budget_bytes: budget.0,
+        device_budget,
         most: args.most,
         is_reference: chosen.is_reference(),
+        on_gpu: chosen.device.is_cuda(),
         weights: args.bench.model.weights,
     };
     Ok((chosen, scenario))
+}
+
+/// The budget asked for, which there must be memory for where steps are run; else a round one, or of a GPU what is free.
+fn budget(args: &CapacityArgs, device: &Device) -> anyhow::Result<(Bytes, Option<DeviceBudget>)> {
+    let (of_device, place) = match device {
+        Device::Cuda(device) => {
+            let (free, total) = gpu::open(device)?.memory()?;
+            (Some(DeviceBudget::of(free as f64, total as f64)), "GPU")
+        }
+        Device::Cpu | Device::Fake => (None, "machine"),
+    };
+    let Some(budget) = args.budget else {
+        return Ok(of_device.map_or((BUDGET, None), |free| (Bytes(free.bytes()), Some(free))));
+    };
+    let available = of_device.map_or_else(available_memory, |free| Some(free.free_bytes));
+    match available {
+        Some(available) if args.search == SearchArg::Run && budget.0 > available => Err(usage(format!(
+            "--budget {budget} is more than the {} that this {place} has left; lower it, or ask the formulas: --search \
+             account",
+            Bytes(available)
+        ))),
+        _ => Ok((budget, None)),
+    }
 }
 
 fn session<'a>(args: &'a CapacityArgs, chosen: &'a Chosen, scenario: &CapacityScenario) -> Session<'a> {

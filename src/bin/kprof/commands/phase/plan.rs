@@ -62,6 +62,7 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
         capacity: scenario.cached_tokens(),
         all_logits: false,
         is_reference: chosen.is_reference(),
+        on_gpu: chosen.device.is_cuda(),
         weights: args.model.weights,
     };
     chosen.check_memory(&args.model, &scenario.versions, &shape)?;

@@ -169,6 +169,7 @@ fn check_memory(args: &PerplexityArgs, plan: &Plan) -> anyhow::Result<()> {
         capacity: longest,
         all_logits: plan.one_pass,
         is_reference: plan.chosen.is_reference(),
+        on_gpu: plan.chosen.device.is_cuda(),
         weights: args.model.weights,
     };
     plan.chosen.check_memory(&args.model, &plan.versions, &shape)

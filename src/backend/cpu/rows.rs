@@ -111,20 +111,24 @@ impl<T: Element> Kernel for Gate<'_, T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let zero = [T::from_f32(0.0); LANES];
         let (a, b) = self.x[..2 * self.width].split_at(self.width);
         for (i, to) in self.to.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            let vector = |half: &[T]| {
-                let from = half.get(i * LANES..).unwrap_or_default();
-                let mut lanes = zero;
-                let count = from.len().min(LANES);
-                lanes[..count].copy_from_slice(&from[..count]);
-                lanes
-            };
-            let a = activate(s, T::widen(s, &vector(a)), self.activation);
-            T::narrow(s, s.mul(a, T::widen(s, &vector(b))), to);
+            let a = activate(s, widen_from(s, a, i * LANES), self.activation);
+            T::narrow(s, s.mul(a, widen_from(s, b, i * LANES)), to);
         }
     }
+}
+
+/// 16 elements from `at` on; those beyond the last are zero.
+#[inline(always)]
+fn widen_from<S: Simd, T: Element>(s: S, from: &[T], at: usize) -> S::V {
+    let from = from.get(at..).unwrap_or_default();
+    if let Some(whole) = from.first_chunk() {
+        return T::widen(s, whole);
+    }
+    let mut lanes = [T::from_f32(0.0); LANES];
+    lanes[..from.len()].copy_from_slice(from);
+    T::widen(s, &lanes)
 }
 
 /// The norm of one row.

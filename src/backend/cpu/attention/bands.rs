@@ -6,7 +6,7 @@
 //! that a bfloat16 cache would not round too.
 //!
 //! In f16, queries, weights, K and V are sums of `P` bfloat16 pieces, as in products with weights (see
-//! `linear/split.rs`), and the products of pieces whose ranks add up to less than `P` are summed.
+//! `linear/pieces.rs`), and the products of pieces whose ranks add up to less than `P` are summed.
 
 use super::queries::{SLACK, Visible};
 use crate::backend::cpu::cache::{BLOCK, Blocks, Layout, Parts};
@@ -76,19 +76,6 @@ impl<const W: usize, const P: usize> Band<W, P> {
         y: Line([[0.0; W]; BAND]),
     };
 
-    /// Takes a query.
-    pub(super) fn push<T: Element>(&mut self, x: &[T]) {
-        for (i, x) in x.iter().enumerate() {
-            let mut rest = x.to_f32();
-            for q in &mut self.q {
-                let piece = bf16::from_f32(rest);
-                q.0[self.count][i] = piece;
-                rest -= Element::to_f32(piece);
-            }
-        }
-        self.count += 1;
-    }
-
     /// Makes the weights of a query so far relative to `largest`.
     #[inline(always)]
     fn rescale<S: Simd>(&mut self, s: S, query: usize, largest: f32) {
@@ -104,6 +91,39 @@ impl<const W: usize, const P: usize> Band<W, P> {
     /// The result of query `i`.
     pub(super) fn result(&self, i: usize) -> &[f32] {
         &self.y.0[i]
+    }
+}
+
+/// Takes a query into a band.
+pub(super) struct Push<'a, T, const W: usize, const P: usize> {
+    pub(super) band: &'a mut Band<W, P>,
+    pub(super) x: &'a [T],
+}
+
+impl<T: Element, const W: usize, const P: usize> Kernel for Push<'_, T, W, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Band { count, q, .. } = self.band;
+        let (whole, last) = self.x.as_chunks::<LANES>();
+        for (i, x) in whole.iter().enumerate() {
+            let mut rest = T::widen(s, x);
+            for q in &mut *q {
+                let to = &mut q.0[*count].as_chunks_mut().0[i];
+                s.store_bf16(rest, to);
+                rest = s.sub(rest, s.load_bf16(to));
+            }
+        }
+        for (i, x) in last.iter().enumerate() {
+            let mut rest = x.to_f32();
+            for q in &mut *q {
+                let piece = bf16::from_f32(rest);
+                q.0[*count][whole.len() * LANES + i] = piece;
+                rest -= Element::to_f32(piece);
+            }
+        }
+        *count += 1;
     }
 }
 
@@ -389,16 +409,15 @@ impl<'a> Context<'a> {
             sum = s.add(sum, *x);
         }
         band.sum[query] += s.sum(sum);
-        for i in 0..N {
-            if scaled {
-                x[i] = s.mul(x[i], s.load_f16(&v_scales[i]));
-            }
-        }
-        for (piece, weights) in room.weights.iter_mut().map(|piece| &mut piece.0[query]).enumerate() {
-            for (x, to) in x.iter_mut().zip(weights.as_chunks_mut().0) {
-                s.store_bf16(*x, to);
+        for (piece, weights) in room.weights.iter_mut().enumerate() {
+            let weights = &mut weights.0[query];
+            for (i, to) in weights.as_chunks_mut().0.iter_mut().enumerate().take(N) {
+                if scaled && piece == 0 {
+                    x[i] = s.mul(x[i], s.load_f16(&v_scales[i]));
+                }
+                s.store_bf16(x[i], to);
                 if piece + 1 < P {
-                    *x = s.sub(*x, s.load_bf16(to));
+                    x[i] = s.sub(x[i], s.load_bf16(to));
                 }
             }
             // Those that are not seen came out as the smallest weight there is.
@@ -420,16 +439,18 @@ impl<'a> Context<'a> {
         for column in (0..channels).step_by(2 * LANES) {
             let mut sums = Sums { data: &mut band.y.0.as_flattened_mut()[column..], stride: W };
             tiles.resume_2x2(&sums);
-            for (i, piece) in (0..blocks).flat_map(|i| (0..self.pieces(P)).map(move |piece| (i, piece))) {
-                let v = self.piece((1, piece), (first + i, i), room);
-                let columns = |at: usize| Columns { data: &v[2 * at..], stride: 2 * channels };
-                for weights in &room.weights[..P - piece] {
-                    let weights = weights.0.as_flattened();
-                    let rows =
-                        |first: usize| Rows { data: &weights[first * TOKENS + i * BLOCK..], stride: TOKENS };
-                    let (rows, columns) =
-                        ([rows(0), rows(amx::SIDE)], [columns(column), columns(column + LANES)]);
-                    tiles.steps_2x2(rows, columns, 0..1, Ahead::nothing(v));
+            for i in 0..blocks {
+                for piece in 0..self.pieces(P) {
+                    let v = self.piece((1, piece), (first + i, i), room);
+                    let columns = |at: usize| Columns { data: &v[2 * at..], stride: 2 * channels };
+                    let columns = [columns(column), columns(column + LANES)];
+                    for weights in &room.weights[..P - piece] {
+                        let data = weights.0.as_flattened();
+                        let rows =
+                            |first: usize| Rows { data: &data[first * TOKENS + i * BLOCK..], stride: TOKENS };
+                        let rows = [rows(0), rows(amx::SIDE)];
+                        tiles.steps_2x2(rows, columns, 0..1, Ahead::nothing(v));
+                    }
                 }
             }
             tiles.end_2x2(&mut sums);

@@ -104,7 +104,8 @@ impl<T: Element> Attention<'_, T> {
         let count = tile.rows.div_ceil(per_band);
         for i in 0..tile.rows * together {
             let at = (tile.row + i / together) * self.q_stride + tile.column + i % together * head_dim;
-            room[i / together / per_band].push(&self.q[at..at + head_dim]);
+            let band = &mut room[i / together / per_band];
+            dispatch(isa, bands::Push { band, x: &self.q[at..at + head_dim] });
         }
         let seen = visible.of_row(0).start..visible.first + tile.rows;
         let take = bands::Take::<W, ROOM, P> {

@@ -5,6 +5,8 @@
 
 mod blocked;
 mod epilogue;
+#[cfg(target_arch = "x86_64")]
+mod pieces;
 mod skinny;
 #[cfg(target_arch = "x86_64")]
 mod split;
@@ -175,10 +177,10 @@ impl Engine<'_> {
         #[cfg(target_arch = "x86_64")]
         if method == Method::Split {
             let x = if as_it_is {
-                split::rows::<T>(self, input.x, T::PIECES)?
+                pieces::rows::<T>(self, input.x, T::PIECES)?
             } else {
                 let x = self.prepared::<T, f32>(input)?;
-                split::rows::<f32>(self, &x, T::PIECES)?
+                pieces::rows::<f32>(self, &x, T::PIECES)?
             };
             return Ok(Operand::Pieces(x));
         }

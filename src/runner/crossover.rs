@@ -3,7 +3,7 @@
 use super::generate::timing_method;
 use super::{Progress, Rounds, RunnerError, Schedule, Sink, Turn};
 use crate::backend::Backend;
-use crate::llm::{LinearRows, Stage, Version};
+use crate::llm::{LinearRows, Stage, StepShape, Version};
 use crate::pass::{Model, Recorder, State, prompt_ids};
 use crate::profile::{DecodePointRecord, Record, StepRecord, TimingMethod, Twin};
 use crate::stats::{CONFIDENCE, Sample, Verdict, paired_ratio_interval};
@@ -173,10 +173,14 @@ impl<B: Backend> Cell<'_, B> {
             self.model.spec().vocab_size,
         );
         self.backend.marks().instrument(false);
+        if self.backend.threads().is_none() {
+            // On a GPU the first pass of a shape loads kernels and asks what is the fastest, which is none of its time.
+            self.prompt(&mut state, ids.clone())?;
+            state.reset();
+        }
+        self.backend.prepare(&state.next_shape(ids.len()))?;
         let start_s = self.backend.now();
-        let logits = self.model.forward(self.backend, &mut state, &ids, LinearRows::Last)?;
-        let mut chosen = ids;
-        self.model.choose(self.backend, &logits, &mut chosen)?;
+        let shape = self.prompt(&mut state, ids)?;
         let time_s = self.backend.now() - start_s;
         (sink.record)(Record::Step(StepRecord {
             version: version.name.clone(),
@@ -184,13 +188,20 @@ impl<B: Backend> Cell<'_, B> {
             twin: Twin::Plain,
             repetition: 0,
             step: 0,
-            shape: logits.shape,
+            shape,
             time_s,
             method: self.method,
             op_start_s: Vec::new(),
             op_time_s: Vec::new(),
         }))?;
         Ok(state)
+    }
+
+    /// A pass over `ids` and the choice of a token each.
+    fn prompt(&mut self, state: &mut State<B>, mut ids: Vec<u32>) -> Result<StepShape, RunnerError> {
+        let logits = self.model.forward(self.backend, state, &ids, LinearRows::Last)?;
+        self.model.choose(self.backend, &logits, &mut ids)?;
+        Ok(logits.shape)
     }
 
     /// The median of some steps from the same state.

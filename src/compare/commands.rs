@@ -57,6 +57,7 @@ fn wall(old: &MeasuredCommand, new: &MeasuredCommand, threshold: f64) -> Option<
     Some(PairReport {
         old: old.name.clone(),
         new: new.name.clone(),
+        rank: None,
         paired: true,
         processes: [old, new].map(|c| c.times_s.len()),
         unlike: Vec::new(),

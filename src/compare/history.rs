@@ -10,6 +10,8 @@ use serde::Serialize;
 /// One duration of one version over the runs that have it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Series {
+    /// The rank of several that all of it is of.
+    pub rank: Option<usize>,
     /// The version.
     pub version: String,
     /// `prefill`, `decode` or `generation`.
@@ -43,7 +45,7 @@ impl Series {
     }
 }
 
-/// The series of all versions that at least two of `runs` have; `runs` stand in the order of time.
+/// The series of all versions that at least two of `runs` have; `runs` stand in the order of time, and are of no rank or of one.
 ///
 /// A change is told between neighbours only: one that creeps in over several runs, each within `threshold`, is seen in the
 /// medians and not as a change point.
@@ -68,6 +70,7 @@ fn series(runs: &[Run], version: &str, threshold: f64) -> Vec<Series> {
             match all.iter_mut().find(|s| s.what == change.time.what) {
                 Some(series) => series.changes.push(change),
                 None => all.push(Series {
+                    rank: pair[1].rank_of_several(),
                     version: version.to_string(),
                     what: change.time.what,
                     changes: vec![change],

@@ -11,6 +11,7 @@ mod pareto;
 mod quality;
 mod report;
 mod scored;
+mod slowest;
 mod unlike;
 
 pub use align::{CompareError, Named, Subject, pair_up};
@@ -24,4 +25,5 @@ pub use report::{
     InferenceBlock, MemoryChange, PairReport, ReferenceBlock, StageChange, TimeChange,
 };
 pub use scored::{QUALITY_SCHEMA_VERSION, QualityChange, QualityReport, VersionQuality};
+pub use slowest::SlowestRank;
 pub use unlike::{Aspect, Unlike, unlike};

@@ -36,6 +36,7 @@ pub fn compare_pair_as(old: Subject<'_>, new: Subject<'_>, pairing: Pairing, thr
     PairReport {
         old: old.name(),
         new: new.name(),
+        rank: new.run.rank_of_several().filter(|rank| old.run.rank_of_several() == Some(*rank)),
         paired: pairing != Pairing::Apart,
         processes: [old, new].map(|s| s.run.processes.len().max(1)),
         unlike: unlike(old.run, new.run),

@@ -3,11 +3,13 @@
 use super::align::Subject;
 use super::pareto::{ParetoPoint, pareto};
 use super::quality::{self, PerplexityChange};
+use super::slowest::{SlowestRank, slowest_ranks};
 use super::unlike::Unlike;
 use crate::llm::{Phase, Stage};
 use crate::profile::{Finding, Run, ScheduleRecord};
 use crate::stats::{SpeedUp, Summary};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// The version of the JSON that a [`CompareReport`] becomes.
 pub const COMPARE_SCHEMA_VERSION: u32 = 1;
@@ -47,6 +49,10 @@ pub(super) const DEFINITIONS: &[(&str, &str)] = &[
         "perplexity",
         "exp of the mean of -ln p over scored tokens; intervals are over segments, paired for a change",
     ),
+    (
+        "slowest_ranks",
+        "the rank with the largest median before, and after; a verdict only where both are one rank. Ranks are not pooled",
+    ),
     ("memory", "allocated KV cache, 1 MB = 10^6 bytes"),
 ];
 
@@ -63,6 +69,8 @@ pub struct CompareReport {
     pub comparison: Option<ReferenceBlock>,
     /// Each comparison.
     pub pairs: Vec<PairReport>,
+    /// Of ranks that are compared one by one: the slowest of each side; empty of anything else.
+    pub slowest_ranks: Vec<SlowestRank>,
     /// Latency, cache bytes and perplexity of all versions compared; empty where that is one version or commands.
     pub pareto: Vec<ParetoPoint>,
     /// The commands that were measured for it; `None` for runs.
@@ -101,6 +109,7 @@ impl CompareReport {
             schema_version: COMPARE_SCHEMA_VERSION,
             threshold,
             definitions: DEFINITIONS.iter().map(definition).collect(),
+            slowest_ranks: slowest_ranks(&pairs),
             comparison: pairs.first().map(|pair| pair.comparison.clone()),
             pairs,
             pareto: Vec::new(),
@@ -123,9 +132,11 @@ impl CompareReport {
                 }
             }
         }
-        // Of one version alone there is nothing to trade.
+        // Of one version alone there is nothing to trade, and between ranks neither.
         if all.iter().any(|s| s.version != all[0].version) {
-            self.pareto = pareto(&all, scored);
+            let mut by_rank: BTreeMap<Option<usize>, Vec<Subject<'_>>> = BTreeMap::new();
+            all.into_iter().for_each(|s| by_rank.entry(s.run.rank_of_several()).or_default().push(s));
+            self.pareto = by_rank.values().flat_map(|of_one| pareto(of_one, scored)).collect();
         }
         self
     }
@@ -147,6 +158,8 @@ pub struct PairReport {
     pub old: String,
     /// What is held against it.
     pub new: String,
+    /// The rank of several that measured both; `None` where none did, or two.
+    pub rank: Option<usize>,
     /// Whether both were measured interleaved in one run, so that drift cancels.
     pub paired: bool,
     /// How many processes measured the old one, and the new.

@@ -41,12 +41,16 @@ impl Manifest {
             Some(threads) => format!("{}, {threads} threads", device.name),
             None => device.name.clone(),
         };
+        name + &self.rank_line().map_or(String::new(), |line| format!("\n{line}"))
+    }
+
+    /// Of one rank of several: which, by whom, where, and on which GPU.
+    pub fn rank_line(&self) -> Option<String> {
+        let rank = self.rank.as_ref().filter(|rank| !rank.is_alone())?;
         let host = self.host.hostname.as_deref().unwrap_or("n/a");
-        let gpu = device.ordinal.zip(device.uuid.as_ref()).map(|(n, uuid)| format!(", cuda:{n} {uuid}"));
-        let rank = self.rank.as_ref().filter(|rank| !rank.is_alone()).map(|rank| {
-            format!("\n{} by {}, host {host}{}", rank.name(), rank.launcher, gpu.unwrap_or_default())
-        });
-        name + &rank.unwrap_or_default()
+        let (ordinal, uuid) = (self.device.ordinal, self.device.uuid.as_ref());
+        let gpu = ordinal.zip(uuid).map(|(n, uuid)| format!(", cuda:{n} {uuid}")).unwrap_or_default();
+        Some(format!("{} by {}, host {host}{gpu}", rank.name(), rank.launcher))
     }
 }
 

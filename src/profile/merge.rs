@@ -285,6 +285,12 @@ pub(super) fn with_rank(line: &str, rank: usize) -> Option<String> {
     Some(format!("{inside},\"of_rank\":{rank}}}"))
 }
 
+/// The line as it was before [`with_rank`]; `None` where it is of another rank.
+pub(super) fn without_rank(line: &str, rank: usize) -> Option<String> {
+    let inside = line.trim_end().strip_suffix(&format!(",\"of_rank\":{rank}}}"))?;
+    Some(format!("{inside}}}"))
+}
+
 /// A run file of several ranks, each a run of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RankRuns {
@@ -300,6 +306,11 @@ impl Run {
     /// The rank that measured it; `None` where nothing launched it as one of several.
     pub fn rank(&self) -> Option<&RankInfo> {
         self.manifest.as_ref()?.rank.as_ref()
+    }
+
+    /// The number of the rank that measured it, of several.
+    pub fn rank_of_several(&self) -> Option<usize> {
+        self.rank().filter(|rank| !rank.is_alone()).map(|rank| rank.rank)
     }
 }
 

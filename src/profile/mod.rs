@@ -49,6 +49,7 @@ pub use quality::{QualityRecord, TextRecord, perplexity};
 pub use rank::{ClockRecord, RankInfo};
 pub use reader::{
     ProfileError, RunFile, looks_like_run, merged_lines, names_of_runs, place_of, read_run, read_run_file,
+    text_of_run,
 };
 pub use record::{
     CacheRecord, CacheState, Ended, PlanRecord, PlannedOp, ProcessRecord, Record, ScheduleRecord, StepRecord,

@@ -1,6 +1,6 @@
 //! Reading run files: older formats are read, newer ones refused, interrupted ones read up to where they end.
 
-use super::merge::with_rank;
+use super::merge::{with_rank, without_rank};
 use super::{FORMAT_VERSION, Finding, FindingCode, MergedRecord, RankRuns, Record, Run};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -232,6 +232,17 @@ pub fn merged_lines(path: &Path, rank: usize) -> Result<Vec<String>, ProfileErro
     let lines = whole.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let tagged = lines.map(|(i, line)| with_rank(line, rank).ok_or_else(|| not_an_object(path, i + 1)));
     tagged.collect()
+}
+
+/// The text of a run by its name: of its own file, or of `FILE@RANK` as the rank's own file was.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn text_of_run(name: &Path) -> Result<String, ProfileError> {
+    let (path, rank) = place_of(name);
+    let text = read_text(&path)?;
+    let Some(rank) = rank else { return Ok(text) };
+    Ok(text.lines().filter_map(|line| without_rank(line, rank)).map(|line| line + "\n").collect())
 }
 
 fn not_an_object(path: &Path, line: usize) -> ProfileError {

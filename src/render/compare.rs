@@ -2,10 +2,12 @@
 
 use super::roofline_export::{to_csv, to_json};
 use super::table::{Column, Table, in_wide_scale, or_na, signed_percent, significant};
-use crate::compare::{CompareReport, Contribution, MemoryChange, PairReport, ParetoPoint, TimeChange};
+use crate::compare::{
+    CompareReport, Contribution, MemoryChange, PairReport, ParetoPoint, SlowestRank, TimeChange,
+};
 use crate::profile::Ended;
 use crate::stats::{Interval, Method, Verdict};
-use crate::units::{Bytes, Scale, Seconds};
+use crate::units::{Bytes, Scale, Seconds, format_si};
 use serde::Serialize;
 
 /// Ops under this part of the old step are left out of the table; CSV and JSON have them all.
@@ -225,6 +227,26 @@ fn cells(stage: &str, name: &str, row: &Contribution, time: &Scale) -> Vec<Strin
     ]
 }
 
+/// A line per duration of the slowest rank, before and after, where ranks were compared one by one.
+pub fn slowest_lines(slowest: &[SlowestRank]) -> String {
+    slowest.iter().map(slowest_line).collect()
+}
+
+fn slowest_line(row: &SlowestRank) -> String {
+    let time = |seconds: f64, rank: usize| format!("{} (rank {rank})", format_si(seconds, Seconds::UNIT));
+    let verdict = row.change.as_ref().map_or("no verdict: they are two ranks", |c| c.verdict.name());
+    let version = |name: &str| name.rsplit(':').next().unwrap_or(name).to_string();
+    let (old, new) = (version(&row.old), version(&row.new));
+    let versions = if old == new { new } else { format!("{new} against {old}") };
+    format!(
+        "slowest rank: {versions} {}: {} -> {}, {} % time, {verdict}\n",
+        row.what,
+        time(row.old_s, row.old_rank),
+        time(row.new_s, row.new_rank),
+        signed_percent(row.new_s / row.old_s - 1.0)
+    )
+}
+
 /// The report as JSON: base units, `null` where unknown.
 pub fn compare_json(report: &CompareReport) -> String {
     to_json(report)
@@ -244,6 +266,11 @@ pub fn compare_markdown(report: &CompareReport) -> String {
     };
     let commands: String = compare_commands(report).lines().map(|l| format!("- {l}\n")).collect();
     let mut pairs = report.pairs.iter().map(pair).collect::<Vec<_>>().join("\n");
+    let slowest: String =
+        slowest_lines(&report.slowest_ranks).lines().map(|line| format!("- {line}\n")).collect();
+    if !slowest.is_empty() {
+        pairs += &format!("\n### Slowest ranks\n\n{slowest}");
+    }
     if !report.pareto.is_empty() {
         pairs += &format!("\n### Trade-off\n\n{}", pareto_table(&report.pareto).to_markdown());
     }

@@ -13,7 +13,9 @@ const SHOWN: usize = 40;
 
 /// A row per version and duration: first, latest, what the latest run changed, and how it went.
 pub fn history_table(all: &[Series]) -> Table {
-    let mut table = Table::new(vec![
+    let of_ranks = all.iter().any(|series| series.rank.is_some());
+    let mut columns: Vec<Column> = of_ranks.then(|| Column::text("rank")).into_iter().collect();
+    columns.extend([
         Column::text("version"),
         Column::text("time of"),
         Column::number("runs", ""),
@@ -23,6 +25,7 @@ pub fn history_table(all: &[Series]) -> Table {
         Column::text("latest run is"),
         Column::text("history"),
     ]);
+    let mut table = Table::new(columns);
     for series in all {
         let medians = series.medians();
         let (Some(first), Some(last), Some(latest)) =
@@ -30,7 +33,9 @@ pub fn history_table(all: &[Series]) -> Table {
         else {
             continue;
         };
-        table.push(vec![
+        let rank = series.rank.map_or("none".to_string(), |rank| rank.to_string());
+        let mut cells: Vec<String> = of_ranks.then_some(rank).into_iter().collect();
+        cells.extend([
             series.version.clone(),
             series.what.to_string(),
             medians.len().to_string(),
@@ -40,6 +45,7 @@ pub fn history_table(all: &[Series]) -> Table {
             latest.time.change.verdict.name().to_string(),
             sparkline(&medians[medians.len().saturating_sub(SHOWN)..]),
         ]);
+        table.push(cells);
     }
     table
 }
@@ -59,11 +65,12 @@ pub fn history_lines(all: &[Series]) -> String {
         for change in series.change_points() {
             let percent = signed_percent(1.0 / change.time.change.speedup - 1.0);
             let (version, what) = (&series.version, series.what);
+            let rank = series.rank.map_or(String::new(), |rank| format!("rank {rank} "));
             let started = change.started.as_deref().unwrap_or("no date");
             let verdict = change.time.change.verdict;
             let _ = writeln!(
                 text,
-                "{verdict} since {}: {version} {what} {percent} % time ({started})",
+                "{verdict} since {}: {rank}{version} {what} {percent} % time ({started})",
                 change.file
             );
         }
@@ -88,6 +95,7 @@ struct CsvRow<'a> {
     speedup_low: Option<f64>,
     speedup_high: Option<f64>,
     verdict: Verdict,
+    rank: Option<usize>,
 }
 
 /// The series as CSV: a row per run and duration, against the run before.
@@ -104,6 +112,7 @@ pub fn history_csv(all: &[Series]) -> String {
             speedup_low: change.time.change.interval.map(|i| i.low),
             speedup_high: change.time.change.interval.map(|i| i.high),
             verdict: change.time.change.verdict,
+            rank: series.rank,
         })
     }))
 }

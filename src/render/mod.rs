@@ -23,6 +23,7 @@ mod nanogpt;
 mod phases;
 pub mod plot;
 mod quality;
+mod rank_figures;
 mod ranks;
 mod regress;
 mod roofline;
@@ -39,7 +40,7 @@ pub use capacity::{capacity_csv, capacity_heading, capacity_json, capacity_lines
 pub use checked::{CHECK_NOTE, check_heading, check_table};
 pub use compare::{
     compare_commands, compare_csv, compare_heading, compare_json, compare_markdown, compare_notes,
-    compare_table, contributions_table, pareto_table,
+    compare_table, contributions_table, pareto_table, slowest_lines,
 };
 pub use crossover::{
     crossover_csv, crossover_heading, crossover_json, crossover_lines, crossover_table, stage_table,
@@ -70,6 +71,9 @@ pub use phases::{
     comparison_lines, latency_table, phase_csv, phase_heading, phase_json, phase_table, phase_table_with_bars,
 };
 pub use quality::{quality_csv, quality_heading, quality_json, quality_lines, quality_table};
+pub use rank_figures::{
+    rank_figures, rank_figures_heading, rank_figures_json, rank_figures_notes, rank_figures_table,
+};
 pub use ranks::{
     RANKS_SCHEMA_VERSION, csv_by_rank, imbalance_table, ranks_heading, ranks_json, ranks_notes, ranks_table,
 };

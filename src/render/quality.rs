@@ -14,7 +14,8 @@ pub fn quality_heading(report: &QualityReport, run: &Run) -> String {
         format!("{} on {}", c.model_and_types(), c.implementation_and_instructions())
     });
     let text = report.text.as_ref().map(|text| format!("\n{}", describe(text))).unwrap_or_default();
-    format!("kprof perplexity  {what}{text}")
+    let rank = run.manifest.as_ref().and_then(|m| m.rank_line()).map(|rank| format!("\n{rank}"));
+    format!("kprof perplexity  {what}{text}{}", rank.unwrap_or_default())
 }
 
 fn describe(text: &TextRecord) -> String {

@@ -3,7 +3,8 @@
 use super::roofline_export::to_json;
 use super::table::{Column, Table, in_scale, or_na, significant};
 use crate::profile::{ClockOffset, OffsetMethod};
-use crate::roofline::{Imbalance, PhaseReport, RankRow, RanksReport};
+use crate::roofline::{PhaseReport, RankRow, RankedLaunch, RanksReport};
+use crate::stats::SpeedUp;
 use crate::units::{Scale, Seconds, format_si};
 use serde::Serialize;
 
@@ -11,13 +12,13 @@ use serde::Serialize;
 pub const RANKS_SCHEMA_VERSION: u32 = 1;
 
 /// How many ranks there are and by whom.
-pub fn ranks_heading(report: &RanksReport) -> String {
-    let size = report.world_size.map_or("n/a".to_string(), |size| size.to_string());
-    let missing = match report.missing.as_slice() {
+pub fn ranks_heading(launch: &RankedLaunch) -> String {
+    let size = launch.world_size.map_or("n/a".to_string(), |size| size.to_string());
+    let missing = match launch.missing.as_slice() {
         [] => String::new(),
         ranks => format!("; missing: {}", numbers(ranks)),
     };
-    format!("{} of {size} ranks by {}{missing}", report.ranks.len(), report.launcher)
+    format!("{} of {size} ranks by {}{missing}", launch.ranks.len(), launch.launcher)
 }
 
 fn numbers(ranks: &[usize]) -> String {
@@ -25,7 +26,7 @@ fn numbers(ranks: &[usize]) -> String {
 }
 
 /// A row per rank: where it ran, and where its clock stands.
-pub fn ranks_table(report: &RanksReport) -> Table {
+pub fn ranks_table(launch: &RankedLaunch) -> Table {
     let mut table = Table::new(vec![
         Column::text("rank"),
         Column::text("host"),
@@ -35,7 +36,7 @@ pub fn ranks_table(report: &RanksReport) -> Table {
         Column::text("uncertain by"),
         Column::text("by").dispensable(1),
     ]);
-    report.ranks.iter().for_each(|row| table.push(cells(row)));
+    launch.ranks.iter().for_each(|row| table.push(cells(row)));
     table
 }
 
@@ -46,7 +47,7 @@ fn cells(row: &RankRow) -> Vec<String> {
         row.merged.rank.to_string(),
         or_na(row.merged.host.clone()),
         or_na(row.device.clone()),
-        row.uuid.clone().unwrap_or_default(),
+        or_na(row.uuid.clone()),
         seconds(clock.offset_s),
         seconds(clock.uncertainty_s),
         method(clock).to_string(),
@@ -67,11 +68,7 @@ pub fn imbalance_table(report: &RanksReport) -> Table {
     let times = report.imbalances.iter().flat_map(|i| i.time_s.iter().flatten().copied());
     let scale = Scale::for_values(times, Seconds::UNIT);
     let mut columns = vec![Column::text("version"), Column::text("stage")];
-    let names = report.ranks.iter().map(|row| format!("rank {}", row.merged.rank));
-    // Of many ranks the last ones give way in a narrow terminal, the slowest is named beside them.
-    columns.extend(names.enumerate().map(|(i, name)| {
-        Column::number(name, &scale.unit).dispensable(u8::try_from(i + 1).unwrap_or(u8::MAX))
-    }));
+    columns.extend(rank_columns(report.launch.ranks.iter().map(|row| row.merged.rank), &scale.unit));
     columns.extend([
         Column::text("slowest"),
         Column::number("max/mean", ""),
@@ -81,17 +78,29 @@ pub fn imbalance_table(report: &RanksReport) -> Table {
     for row in &report.imbalances {
         let mut cells = vec![row.version.clone(), row.stage.name().to_string()];
         cells.extend(row.time_s.iter().map(|t| or_na(t.map(|t| in_scale(&scale, t)))));
-        cells.push(or_na(row.slowest.map(|rank| format!("rank {rank}"))));
-        cells.push(or_na(row.max_over_mean.map(|ratio| format!("{ratio:.3}"))));
-        cells.push(against(row));
+        cells.extend(verdict(row.slowest, row.max_over_mean));
+        cells.push(against(row.against_fastest.as_ref()));
         table.push(cells);
     }
     table
 }
 
+/// A column per rank. Of many ranks the last ones give way in a narrow terminal: the worst is named beside them.
+pub(super) fn rank_columns(ranks: impl Iterator<Item = usize>, unit: &str) -> Vec<Column> {
+    let column = |(i, rank): (usize, usize)| {
+        Column::number(format!("rank {rank}"), unit).dispensable(u8::try_from(i + 1).unwrap_or(u8::MAX))
+    };
+    ranks.enumerate().map(column).collect()
+}
+
+/// The worst rank, and max/mean.
+pub(super) fn verdict(worst: Option<usize>, max_over_mean: Option<f64>) -> [String; 2] {
+    [or_na(worst.map(|rank| format!("rank {rank}"))), or_na(max_over_mean.map(|ratio| format!("{ratio:.3}")))]
+}
+
 /// What the slowest rank is against the fastest: `slower 0.80x [0.78, 0.82]`.
-fn against(row: &Imbalance) -> String {
-    let Some(change) = &row.against_fastest else { return "n/a".to_string() };
+pub(super) fn against(change: Option<&SpeedUp>) -> String {
+    let Some(change) = change else { return "n/a".to_string() };
     let range = change
         .interval
         .map_or(String::new(), |i| format!(" [{}, {}]", significant(Some(i.low)), significant(Some(i.high))));
@@ -100,19 +109,24 @@ fn against(row: &Imbalance) -> String {
 
 /// What has to be known to read the tables.
 pub fn ranks_notes(report: &RanksReport) -> Vec<String> {
-    let mut notes = vec![
-        "times are medians over repetitions of each rank's plain steps; ranks are not pooled. max/mean: the slowest rank's \
-         time over the mean of all (1 is balance)"
-            .to_string(),
-    ];
-    let by = |method| report.ranks.iter().any(|row| row.merged.clock.method == method);
+    let steps = "times are medians over repetitions of each rank's plain steps; ranks are not pooled. max/mean: the slowest rank's \
+                 time over the mean of all (1 is balance)";
+    let timed = (!report.imbalances.is_empty()).then(|| steps.to_string());
+    let clocks = clock_notes(&report.launch);
+    timed.into_iter().chain(clocks).chain(shared_gpu_notes(&report.launch)).collect()
+}
+
+/// How far the clocks' offsets may be believed.
+fn clock_notes(launch: &RankedLaunch) -> Vec<String> {
+    let by = |method| launch.ranks.iter().any(|row| row.merged.clock.method == method);
+    let mut notes = Vec::new();
     if by(OffsetMethod::WallClock) {
         notes.push(
             "clock offsets by wall clocks: the machines' wall clocks are set by each machine for itself (NTP), so how far \
              they agree is n/a; times of different machines are not to be compared closer than that"
                 .to_string(),
         );
-        notes.extend(report.ranks.iter().filter_map(moved));
+        notes.extend(launch.ranks.iter().filter_map(moved));
     }
     if by(OffsetMethod::MonotonicClock) {
         notes.push(
@@ -123,18 +137,20 @@ pub fn ranks_notes(report: &RanksReport) -> Vec<String> {
     }
     if by(OffsetMethod::Unknown) {
         notes.push(
-            "clock offsets n/a: a rank's file has no moment of its clock (--no-telemetry, --processes, or an older kprof)"
+            "clock offsets n/a: a rank's file has no moment of its clock (--no-telemetry, --processes, a command without \
+             telemetry, or an older kprof)"
                 .to_string(),
         );
     }
-    notes.extend(report.ranks.iter().filter(|row| !row.shares_with.is_empty()).map(|row| {
-        let others = numbers(&row.shares_with);
-        format!(
-            "rank {} ran on the same GPU as rank {others}: each had what the others left",
-            row.merged.rank
-        )
-    }));
     notes
+}
+
+/// The ranks that had a GPU to share.
+pub(super) fn shared_gpu_notes(launch: &RankedLaunch) -> impl Iterator<Item = String> {
+    launch.ranks.iter().filter(|row| !row.shares_with.is_empty()).map(|row| {
+        let (rank, others) = (row.merged.rank, numbers(&row.shares_with));
+        format!("rank {rank} ran on the same GPU as rank {others}: each had what the others left")
+    })
 }
 
 fn moved(row: &RankRow) -> Option<String> {
@@ -196,8 +212,8 @@ mod tests {
     #[test]
     fn what_is_not_known_is_said_to_be() {
         let report = report();
-        assert_eq!(ranks_heading(&report), "2 of 3 ranks by openmpi; missing: 2");
-        let table = ranks_table(&report).to_terminal(200);
+        assert_eq!(ranks_heading(&report.launch), "2 of 3 ranks by openmpi; missing: 2");
+        let table = ranks_table(&report.launch).to_terminal(200);
         let second = table.lines().find(|line| line.trim_start().starts_with('1')).unwrap();
         assert!(second.contains("n/a") && !second.contains("0.0"), "{table}");
         assert!(ranks_notes(&report).iter().any(|note| note.starts_with("clock offsets n/a")));

@@ -20,15 +20,16 @@ fn line(pair: &PairReport, time: &TimeChange) -> String {
     format!(
         "{:<8} {} {}: {change}{}{reason}",
         time.change.verdict.to_string(),
-        version(&pair.new),
+        subject(pair),
         time.what,
         interval.unwrap_or_default()
     )
 }
 
-/// The version of `run.jsonl:v1`.
-fn version(name: &str) -> &str {
-    name.rsplit(':').next().unwrap_or(name)
+/// The version of `run.jsonl:v1`, with the rank of several: `rank 2 v1`.
+fn subject(pair: &PairReport) -> String {
+    let version = pair.new.rsplit(':').next().unwrap_or(&pair.new);
+    pair.rank.map_or(version.to_string(), |rank| format!("rank {rank} {version}"))
 }
 
 /// GitHub's workflow commands: an error per regression, a warning per unclear verdict.
@@ -57,7 +58,7 @@ pub fn regress_junit(report: &CompareReport, unclear_fails: bool) -> String {
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_string();
     let _ = writeln!(text, "<testsuites {counts}>\n  <testsuite name=\"kprof regress\" {counts}>");
     for (pair, time) in report.verdicts() {
-        let name = escaped(&format!("{} {}", version(&pair.new), time.what), &XML);
+        let name = escaped(&format!("{} {}", subject(pair), time.what), &XML);
         let message = escaped(&line(pair, time), &XML);
         let _ = write!(text, "    <testcase classname=\"kprof.regress\" name=\"{name}\"");
         let _ = match time.change.verdict {

@@ -50,7 +50,7 @@ pub use kernels::kernel_points;
 pub use launches::Launches;
 pub use only::Only;
 pub use point::{FlopCounts, Level, Origin, Point, PointSources};
-pub use ranks::{Imbalance, RankRow, RanksReport};
+pub use ranks::{Imbalance, RankRow, RankedLaunch, RanksReport, by_launch};
 pub use repetitions::Repetitions;
 pub use report::{
     Comparison, Definitions, KvCacheBytes, OpRow, PHASE_SCHEMA_VERSION, PhaseReport, PhaseRow, Phases,

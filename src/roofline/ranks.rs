@@ -9,9 +9,9 @@ use crate::profile::{MergedRank, RankInfo, Run, merged_ranks};
 use crate::stats::{DEFAULT_THRESHOLD, SpeedUp};
 use serde::Serialize;
 
-/// The ranks of one launch.
+/// The ranks of one launch: who started them, and where they ran.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RanksReport {
+pub struct RankedLaunch {
     /// The file that holds them.
     pub file: String,
     /// Who launched them.
@@ -22,6 +22,14 @@ pub struct RanksReport {
     pub missing: Vec<usize>,
     /// Those that are, in order.
     pub ranks: Vec<RankRow>,
+}
+
+/// The ranks of one launch, with how unevenly their steps went.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RanksReport {
+    /// Who and where.
+    #[serde(flatten)]
+    pub launch: RankedLaunch,
     /// How unevenly each version and stage went.
     pub imbalances: Vec<Imbalance>,
 }
@@ -67,11 +75,16 @@ pub struct Imbalance {
 impl RanksReport {
     /// The launches of which several ranks are among `runs`, as read from merged files: ranks of one file belong together.
     pub fn all(runs: &[Run]) -> Vec<Self> {
-        let launch = |run: &Run| run.rank().and(run.file.rsplit_once('@')).map(|(file, _)| file.to_string());
-        let same = |a: &Run, b: &Run| launch(a).is_some() && launch(a) == launch(b);
-        runs.chunk_by(same).filter(|ranks| launch(&ranks[0]).is_some()).filter_map(Self::new).collect()
+        by_launch(runs).filter_map(Self::new).collect()
     }
 
+    /// Of runs that are ranks of one launch, in order; `None` where they have no ranks.
+    pub fn new(runs: &[Run]) -> Option<Self> {
+        Some(Self { launch: RankedLaunch::new(runs)?, imbalances: imbalances(runs) })
+    }
+}
+
+impl RankedLaunch {
     /// Of runs that are ranks of one launch, in order; `None` where they have no ranks.
     pub fn new(runs: &[Run]) -> Option<Self> {
         let first = runs.first()?.rank()?;
@@ -87,9 +100,15 @@ impl RanksReport {
                 .zip(runs)
                 .map(|(merged, run)| row(merged, run, runs))
                 .collect(),
-            imbalances: imbalances(runs),
         })
     }
+}
+
+/// Of `runs`, as read from merged files, those of each launch: ranks of one file belong together.
+pub fn by_launch(runs: &[Run]) -> impl Iterator<Item = &[Run]> {
+    let launch = |run: &Run| run.rank().and(run.file.rsplit_once('@')).map(|(file, _)| file.to_string());
+    let same = move |a: &Run, b: &Run| launch(a).is_some() && launch(a) == launch(b);
+    runs.chunk_by(same).filter(move |ranks| launch(&ranks[0]).is_some())
 }
 
 fn row(merged: MergedRank, run: &Run, all: &[Run]) -> RankRow {
@@ -182,7 +201,8 @@ mod tests {
     fn the_slowest_rank_is_named_with_max_over_mean_and_nothing_is_pooled() {
         let runs = launched(3, &[(0, 1.0), (1, 1.5), (2, 1.0)]);
         let report = RanksReport::new(&runs).unwrap();
-        assert_eq!((report.file.as_str(), report.missing.len(), report.ranks.len()), ("m.jsonl", 0, 3));
+        let launch = &report.launch;
+        assert_eq!((launch.file.as_str(), launch.missing.len(), launch.ranks.len()), ("m.jsonl", 0, 3));
         let decode =
             report.imbalances.iter().find(|i| i.version == "v1" && i.stage == Stage::Decode).unwrap();
         let alone = PhaseReport::new(&runs[0], &[]);
@@ -199,7 +219,7 @@ mod tests {
         let mut runs = launched(4, &[(0, 1.0), (2, 2.0)]);
         runs[1].steps.retain(|step| step.version != "v0");
         let report = RanksReport::new(&runs).unwrap();
-        assert_eq!(report.missing, [1, 3]);
+        assert_eq!(report.launch.missing, [1, 3]);
         let of = |version: &str| {
             let found = report.imbalances.iter().find(|i| i.version == version && i.stage == Stage::Decode);
             found.unwrap().clone()
@@ -214,7 +234,7 @@ mod tests {
         runs.push(phase_run());
         let other = launched(2, &[(0, 1.0), (1, 1.0)]);
         runs.extend(other.into_iter().map(|run| Run { file: run.file.replace("m.", "n."), ..run }));
-        let files: Vec<String> = RanksReport::all(&runs).into_iter().map(|r| r.file).collect();
+        let files: Vec<String> = RanksReport::all(&runs).into_iter().map(|r| r.launch.file).collect();
         assert_eq!(files, ["m.jsonl", "n.jsonl"]);
     }
 
@@ -225,7 +245,7 @@ mod tests {
             run.manifest.as_mut().unwrap().device.uuid = Some("GPU-1".into());
         }
         let shares: Vec<Vec<usize>> =
-            RanksReport::new(&runs).unwrap().ranks.into_iter().map(|r| r.shares_with).collect();
+            RankedLaunch::new(&runs).unwrap().ranks.into_iter().map(|r| r.shares_with).collect();
         assert_eq!(shares, [vec![1], vec![0]]);
     }
 }

@@ -5,6 +5,7 @@ mod capacity;
 mod crossover;
 mod latency;
 mod memory;
+mod ranks;
 
 pub use capacity::{CAPACITY_SCHEMA_VERSION, CapacityReport, VersionCapacity};
 pub use crossover::{
@@ -14,6 +15,9 @@ pub use crossover::{
 pub use latency::{LATENCY_SCHEMA_VERSION, LatencyPoint, LatencyReport, VersionLatency};
 
 pub use memory::{MEMORY_SCHEMA_VERSION, MemoryPoint, MemoryReport, PerToken, VersionMemory};
+pub use ranks::{
+    RankFigure, RankFigures, RankPlace, RankQuantity, RankValue, batches, generation_times, peaks, step_times,
+};
 
 use crate::profile::Run;
 

@@ -3,7 +3,7 @@
 use crate::exit::usage;
 use anyhow::Context as _;
 use kprof::compare::unlike;
-use kprof::profile::{Record, Run, read_run, write_atomically};
+use kprof::profile::{RankRuns, Record, Run, RunFile, read_run_file, text_of_run, write_atomically};
 use std::path::{Path, PathBuf};
 
 /// Where the baseline `name` is kept.
@@ -32,15 +32,24 @@ pub(crate) fn existing(name: &str) -> anyhow::Result<PathBuf> {
     )))
 }
 
-/// Keeps the file of `run` as the baseline `name`, in the place of an earlier one.
+/// Keeps the file of `run` as the baseline `name`, in the place of an earlier one; of one rank of a merged file, what is its.
 pub(crate) fn save(name: &str, run: &Run) -> anyhow::Result<()> {
-    let path = path(name)?;
     check_complete(run)?;
-    let bytes = std::fs::read(&run.file).with_context(|| format!("cannot read {}", run.file))?;
+    write(name, &text_of_run(Path::new(&run.file))?)
+}
+
+/// Keeps a merged file as the baseline `name`: every rank is held against its own.
+pub(crate) fn save_ranks(name: &str, ranks: &RankRuns) -> anyhow::Result<()> {
+    ranks.runs.iter().try_for_each(check_complete)?;
+    write(name, &text_of_run(Path::new(&ranks.file))?)
+}
+
+fn write(name: &str, text: &str) -> anyhow::Result<()> {
+    let path = path(name)?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    write_atomically(&path, &bytes).context("the baseline is not saved")?;
+    write_atomically(&path, text.as_bytes()).context("the baseline is not saved")?;
     eprintln!("saved baseline '{name}' ({})", path.display());
     Ok(())
 }
@@ -56,7 +65,12 @@ fn check_complete(run: &Run) -> anyhow::Result<()> {
 pub(crate) fn add(name: &str, run: &Run) -> anyhow::Result<()> {
     let path = existing(name)?;
     check_complete(run)?;
-    let mut baseline = read_run(&path)?;
+    let RunFile::One(mut baseline) = read_run_file(&path)? else {
+        return Err(usage(format!(
+            "the baseline '{name}' is of several ranks, and processes are added to one run: save it again with kprof phase \
+             --load MERGED --save-baseline {name}"
+        )));
+    };
     let differing = unlike(&baseline, run);
     if !differing.is_empty() || baseline.versions() != run.versions() {
         let differing: Vec<String> = differing.iter().map(ToString::to_string).collect();

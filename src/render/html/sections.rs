@@ -5,13 +5,15 @@ use super::compared::Compared;
 use super::page::ReportOptions;
 use super::text::{escaped, table};
 use super::{environment, points};
+use crate::profile::Run;
 use crate::render::plot::{ChartOptions, FIGURES, FigureInput};
 use crate::render::table::{Column, Table, in_wide_scale, or_na, percent, significant};
 use crate::render::{
-    footer, imbalance_table, latency_table, machine_lines, phase_table, ranks_heading, ranks_notes,
-    ranks_table,
+    footer, imbalance_table, latency_table, machine_lines, phase_table, rank_figures, rank_figures_heading,
+    rank_figures_notes, rank_figures_table, ranks_heading, ranks_notes, ranks_table,
 };
-use crate::roofline::{Bound, PhaseReport, RanksReport};
+use crate::roofline::{Bound, PhaseReport, RanksReport, by_launch};
+use crate::scaling::{RankFigures, RankQuantity};
 use crate::units::{Scale, Seconds};
 
 /// A part of the page; empty ones are left out.
@@ -58,15 +60,31 @@ pub(super) fn all(
 
 /// The ranks of each launch beside each other; nothing where there are none.
 fn ranks(input: &FigureInput) -> String {
-    let of = |report: RanksReport| {
-        let notes: String = ranks_notes(&report)
-            .iter()
-            .map(|note| format!("<p class=\"note\">{}</p>\n", escaped(note)))
-            .collect();
-        let heading = format!("<h3>{}: {}</h3>\n", escaped(&report.file), escaped(&ranks_heading(&report)));
-        heading + &table(&ranks_table(&report), 0) + &table(&imbalance_table(&report), 0) + &notes
-    };
-    RanksReport::all(&input.runs).into_iter().map(of).collect()
+    by_launch(&input.runs).filter_map(of_launch).collect()
+}
+
+/// The ranks of one launch: where they ran, and whatever they have beside each other.
+fn of_launch(runs: &[Run]) -> Option<String> {
+    let report = RanksReport::new(runs)?;
+    let launch = &report.launch;
+    let figures: Vec<RankFigures> =
+        RankQuantity::ALL.into_iter().filter_map(|quantity| rank_figures(quantity, runs)).collect();
+    let mut all_notes = ranks_notes(&report);
+    for note in figures.iter().flat_map(|figures| rank_figures_notes(figures, launch)) {
+        if !all_notes.contains(&note) {
+            all_notes.push(note);
+        }
+    }
+    let notes: String =
+        all_notes.iter().map(|note| format!("<p class=\"note\">{}</p>\n", escaped(note))).collect();
+    let heading = format!("<h3>{}: {}</h3>\n", escaped(&launch.file), escaped(&ranks_heading(launch)));
+    let steps = (!report.imbalances.is_empty()).then(|| imbalance_table(&report));
+    let machines = std::iter::once(ranks_table(launch)).chain(steps).map(|t| table(&t, 0));
+    let of_benchmarks = figures.iter().map(|figures| {
+        let heading = rank_figures_heading(Some(figures), launch);
+        format!("<h4>{}</h4>\n{}", escaped(&heading), table(&rank_figures_table(figures), 0))
+    });
+    Some(heading + &machines.chain(of_benchmarks).collect::<String>() + &notes)
 }
 
 impl ReportOptions {

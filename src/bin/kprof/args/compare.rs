@@ -96,7 +96,8 @@ pub(crate) enum FailOn {
     long_about = "Hold a run against a saved baseline and exit with 3 on a confirmed regression: one whose whole 95 % interval \
     is beyond --threshold.\n\n\
     `kprof phase … --save-baseline NAME` makes a baseline: a copy of the run as profiles/baselines/NAME.jsonl. Both must be of \
-    one model, type, shape and device (see --allow).",
+    one model, type, shape and device (see --allow). Files of several ranks (kprof merge) are compared rank by rank, and one \
+    rank that regressed fails.",
     after_help = "\
 Exit code: 0 no regression, 1 a file cannot be read, 2 unlike or no such baseline, 3 a confirmed regression, 4 unclear with
 --fail-on unclear.
@@ -105,6 +106,7 @@ Examples:
   kprof phase --version v1 -r 20 --save-baseline main
   kprof phase --version v1 -r 20 --output new.jsonl && kprof regress new.jsonl --baseline main
   kprof regress new.jsonl --baseline main --threshold 3% --fail-on unclear --export-junit kprof.xml
+  kprof phase --load merged.jsonl --save-baseline main                    every rank of a launch
   kprof regress new.jsonl --baseline main --github --export-markdown \"$GITHUB_STEP_SUMMARY\""
 )]
 pub(crate) struct RegressArgs {

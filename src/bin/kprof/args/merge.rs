@@ -17,6 +17,7 @@ Examples:
   kprof merge run.rank*.jsonl -o run.jsonl                                one file of them
   kprof phase --load run.jsonl                                            each rank, and the slowest
   kprof phase --load run.jsonl@2 --export-svg rank2.svg                   one of them
+  kprof latency --load latency.jsonl                                      of any benchmark: each rank, and the one that limits
   kprof compare before.jsonl after.jsonl                                  rank by rank
   kprof merge run.rank0.jsonl run.rank2.jsonl --partial -o some.jsonl     what is left of a launch"
 )]

@@ -38,7 +38,7 @@ pub(crate) use counts::Counts;
 pub(crate) use devices::DevicesArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use estimate::EstimateArgs;
-pub(crate) use export::ExportArgs;
+pub(crate) use export::{ExportArgs, TableExportArgs};
 pub(crate) use help::command;
 pub(crate) use import::ImportArgs;
 pub(crate) use kernels::KernelsArgs;

@@ -89,7 +89,7 @@ pub(crate) struct PhaseArgs {
     /// The run file to write [default: a new file under profiles/runs/]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
-    /// Report this run file again, instead of measuring
+    /// Report this run file again, instead of measuring; of ranks that were merged, each (FILE@RANK: one of them)
     #[arg(long, value_name = "RUN", conflicts_with_all = ["output", "versions"], help_heading = "Output")]
     pub(crate) load: Option<PathBuf>,
     /// Keep the run as a baseline of this name for `kprof regress`: profiles/baselines/NAME.jsonl

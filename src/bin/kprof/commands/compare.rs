@@ -1,5 +1,6 @@
 //! `kprof compare`.
 
+use super::sides::{Side, by_rank, sides};
 use crate::args::CompareArgs;
 use crate::exit::{Interrupted, usage};
 use crate::interrupt;
@@ -9,11 +10,10 @@ use kprof::compare::{
     Aspect, CommandRow, CommandsReport, CompareReport, MeasuredCommand, Named, compare_commands,
     compare_pair, pair_up,
 };
-use kprof::profile::{Finding, Run, RunFile, read_run, read_run_file};
+use kprof::profile::{Finding, Run};
 use kprof::render;
 use kprof::runner::{CommandError, Commands, Turn, measure_commands};
 use kprof::stats::Sample;
-use std::path::Path;
 
 pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
     output::check_writable(args.export.paths())?;
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
         true => {
             let sides = args.runs.iter().map(|text| sides(text)).collect::<anyhow::Result<Vec<_>>>()?;
             if sides.iter().any(|of_file| of_file.len() > 1) {
-                of_ranks(sides, args)?
+                compared(&by_rank(sides)?, &[], &args.allow, args.threshold.0)?
             } else {
                 let (scored, timed): (Vec<Side>, Vec<Side>) =
                     sides.into_iter().flatten().partition(Side::is_scored_only);
@@ -47,88 +47,6 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
         output::print(&text(&report))?;
     }
     output::write_exports(&exports)
-}
-
-/// A run file as named: all of it, or one version.
-struct Side {
-    run: Run,
-    version: Option<String>,
-}
-
-impl Side {
-    /// A run that holds perplexities and no times: it says how good versions are, and is none of those compared.
-    fn is_scored_only(&self) -> bool {
-        self.run.steps.is_empty() && !self.run.qualities.is_empty() && self.version.is_none()
-    }
-
-    fn named(self) -> anyhow::Result<Named> {
-        Named::new(self.run, self.version).map_err(usage)
-    }
-}
-
-/// Compares merged files rank by rank: each rank of one with the same rank of the others, never with another.
-fn of_ranks(files: Vec<Vec<Side>>, args: &CompareArgs) -> anyhow::Result<CompareReport> {
-    let number = |side: &Side| side.run.rank().map(|rank| rank.rank);
-    let name = |file: &[Side]| {
-        let name = file[0].run.file.as_str();
-        name.rsplit_once('@').filter(|_| file.len() > 1).map_or(name, |(file, _)| file).to_string()
-    };
-    let ranks: Vec<Option<usize>> = files[0].iter().map(number).collect();
-    for other in &files[1..] {
-        let found: Vec<Option<usize>> = other.iter().map(number).collect();
-        if found != ranks {
-            let list = |ranks: &[Option<usize>]| {
-                let one = |r: &Option<usize>| r.map_or("none".to_string(), |rank| rank.to_string());
-                ranks.iter().map(one).collect::<Vec<_>>().join(", ")
-            };
-            return Err(usage(format!(
-                "{} has the ranks {} and {} the ranks {}: rank is compared with rank, so both need the same; one is named \
-                 FILE@RANK",
-                name(&files[0]),
-                list(&ranks),
-                name(other),
-                list(&found)
-            )));
-        }
-    }
-    let mut groups: Vec<Vec<Named>> = ranks.iter().map(|_| Vec::new()).collect();
-    for file in files {
-        for (group, side) in groups.iter_mut().zip(file) {
-            group.push(side.named()?);
-        }
-    }
-    compared(&groups, &[], &args.allow, args.threshold.0)
-}
-
-/// The runs of a file as named: one, or those of its ranks.
-fn sides(text: &str) -> anyhow::Result<Vec<Side>> {
-    let (file, version) = named_version(text);
-    let runs = match read_run_file(Path::new(file))? {
-        RunFile::One(run) => vec![*run],
-        RunFile::Ranks(ranks) => ranks.runs,
-    };
-    Ok(runs.into_iter().map(|run| Side { run, version: version.clone() }).collect())
-}
-
-/// `run.jsonl` or `run.jsonl:v1`; a file of the whole name comes first, for names with a colon in them.
-fn named_version(text: &str) -> (&str, Option<String>) {
-    match text.rsplit_once(':') {
-        Some((file, version)) if !Path::new(text).exists() && !version.contains(['/', '\\']) => {
-            (file, Some(version.to_string()))
-        }
-        _ => (text, None),
-    }
-}
-
-/// One run with its version.
-fn side(text: &str) -> anyhow::Result<Side> {
-    let (file, version) = named_version(text);
-    Ok(Side { run: read_run(Path::new(file))?, version })
-}
-
-/// A run with times, or one version of it.
-pub(super) fn read(text: &str) -> anyhow::Result<Named> {
-    side(text)?.named()
 }
 
 /// Pairs up each group by itself and compares; the findings are those of the files.
@@ -197,6 +115,7 @@ pub(super) fn text(report: &CompareReport) -> String {
             parts.push(render::contributions_table(pair).to_terminal(width));
         }
     }
+    parts.push(render::slowest_lines(&report.slowest_ranks));
     if !report.pareto.is_empty() {
         parts.push(render::pareto_table(&report.pareto).to_terminal(width));
     }

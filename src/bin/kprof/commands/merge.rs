@@ -39,7 +39,8 @@ pub(crate) fn run(args: &MergeArgs) -> anyhow::Result<()> {
         .context("the ranks are not merged")?;
     let report = RanksReport::new(&runs).context("runs that were checked have ranks")?;
     if args.json {
-        let named = RanksReport { file: args.output.display().to_string(), ..report };
+        let mut named = report;
+        named.launch.file = args.output.display().to_string();
         output::print_as_is(&render::ranks_json(&named, &[]))?;
     } else {
         output::print(&text(&report))?;
@@ -52,10 +53,8 @@ pub(crate) fn run(args: &MergeArgs) -> anyhow::Result<()> {
 pub(super) fn text(report: &RanksReport) -> String {
     let width = output::width();
     let notes: String = render::ranks_notes(report).iter().map(|note| format!("note: {note}\n")).collect();
-    format!(
-        "{}\n\n{}\n{}\n{notes}",
-        render::ranks_heading(report),
-        render::ranks_table(report).to_terminal(width),
-        render::imbalance_table(report).to_terminal(width)
-    )
+    let machines = render::ranks_table(&report.launch).to_terminal(width);
+    let steps = (!report.imbalances.is_empty()).then(|| render::imbalance_table(report).to_terminal(width));
+    let tables: Vec<String> = std::iter::once(machines).chain(steps).collect();
+    format!("{}\n\n{}\n{notes}", render::ranks_heading(&report.launch), tables.join("\n"))
 }

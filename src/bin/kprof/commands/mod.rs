@@ -22,6 +22,7 @@ mod roofline;
 mod schema;
 mod served;
 mod shell;
+mod sides;
 mod versions;
 mod view;
 

@@ -1,6 +1,7 @@
 //! `kprof regress`.
 
-use super::compare::{compared, read, text};
+use super::compare::{compared, text};
+use super::sides::{Side, by_rank, sides};
 use crate::args::{FailOn, RegressArgs};
 use crate::baseline;
 use crate::exit::{Regressed, TooUnclear};
@@ -12,8 +13,10 @@ use kprof::stats::Verdict;
 pub(crate) fn run(args: &RegressArgs) -> anyhow::Result<()> {
     let exports = args.export.paths().into_iter().chain(args.export_junit.as_deref());
     output::check_writable(exports)?;
-    let named = vec![read(&baseline::existing(&args.baseline)?.display().to_string())?, read(&args.run)?];
-    let report = compared(&[named], &[], &args.allow, args.threshold.0)?;
+    let baseline = sides(&baseline::existing(&args.baseline)?.display().to_string())?;
+    let run = sides(&args.run)?;
+    let groups = by_rank(vec![of_the_rank(baseline, &run), run])?;
+    let report = compared(&groups, &[], &args.allow, args.threshold.0)?;
     let unclear_fails = args.fail_on == FailOn::Unclear;
     let exports = [
         Export { path: &args.export.export_json, make: &|| Ok(render::compare_json(&report).into_bytes()) },
@@ -33,6 +36,17 @@ pub(crate) fn run(args: &RegressArgs) -> anyhow::Result<()> {
     }
     output::write_exports(&exports)?;
     judge(&report, unclear_fails)
+}
+
+/// Of a baseline of several ranks what a run of one of them is held against; all of it for a run of several, or of none of
+/// its ranks.
+fn of_the_rank(baseline: Vec<Side>, run: &[Side]) -> Vec<Side> {
+    let [one] = run else { return baseline };
+    let same = |side: &Side| side.rank().is_some() && side.rank() == one.rank();
+    match baseline.iter().any(same) {
+        true => baseline.into_iter().filter(same).collect(),
+        false => baseline,
+    }
 }
 
 /// The error whose exit code says what was found.

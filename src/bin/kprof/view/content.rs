@@ -77,8 +77,8 @@ fn ranks(input: &FigureInput) -> Sheet {
                 .copied()
                 .fold(None, |most: Option<f64>, time| Some(most.map_or(time, |most| most.max(time))));
             let name = |rank: usize| format!("rank {rank}");
-            let mut details = vec![render::ranks_heading(&report)];
-            details.extend(report.ranks.iter().zip(&row.time_s).map(|(rank, time)| {
+            let mut details = vec![render::ranks_heading(&report.launch)];
+            details.extend(report.launch.ranks.iter().zip(&row.time_s).map(|(rank, time)| {
                 let time = time.map_or("n/a".to_string(), |time| Seconds(time).to_string());
                 let host = rank.merged.host.as_deref().unwrap_or("n/a");
                 format!(
@@ -88,7 +88,7 @@ fn ranks(input: &FigureInput) -> Sheet {
                 )
             }));
             let cells = vec![
-                Cell::text(report.file.clone()),
+                Cell::text(report.launch.file.clone()),
                 Cell::text(row.version.clone()),
                 Cell::text(row.stage.name()),
                 Cell::text(row.slowest.map_or("n/a".to_string(), name)),

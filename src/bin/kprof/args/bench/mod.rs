@@ -47,7 +47,7 @@ pub(crate) struct OutputArgs {
     /// The run file to write [default: a new file under profiles/runs/]
     #[arg(short = 'o', long, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
-    /// Report this run file again, instead of measuring
+    /// Report this run file again, instead of measuring; of ranks that were merged, each (FILE@RANK: one of them)
     #[arg(long, value_name = "RUN", conflicts_with = "output", help_heading = "Output")]
     pub(crate) load: Option<PathBuf>,
     /// No progress on stderr

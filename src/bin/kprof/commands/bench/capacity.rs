@@ -14,7 +14,7 @@ use kprof::pass::Model;
 use kprof::profile::{DeviceBudget, Run};
 use kprof::render;
 use kprof::runner::{CapacityScenario, RunnerError, Sink, account_capacity, measure_capacity};
-use kprof::scaling::CapacityReport;
+use kprof::scaling::{CapacityReport, RankQuantity};
 use kprof::units::Bytes;
 
 /// The context where none is named.
@@ -30,6 +30,8 @@ impl Benchmark for CapacityArgs {
     type Plan = (Chosen, CapacityScenario);
 
     const NAME: &'static str = "capacity";
+
+    const OVER_RANKS: RankQuantity = RankQuantity::Batch;
 
     fn out(&self) -> Out<'_> {
         Out::new(&self.bench.out, Some(&self.bench.log))

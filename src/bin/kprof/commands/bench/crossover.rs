@@ -13,7 +13,7 @@ use kprof::pass::Model;
 use kprof::profile::Run;
 use kprof::render;
 use kprof::runner::{CrossoverScenario, MemoryShape, RunnerError, Sink, measure_crossover};
-use kprof::scaling::CrossoverReport;
+use kprof::scaling::{CrossoverReport, RankQuantity};
 
 /// The contexts where none are named.
 const CONTEXTS: [usize; 5] = [64, 128, 256, 512, 1024];
@@ -26,6 +26,8 @@ impl Benchmark for CrossoverArgs {
     type Plan = (Chosen, CrossoverScenario);
 
     const NAME: &'static str = "crossover";
+
+    const OVER_RANKS: RankQuantity = RankQuantity::StepTime;
 
     fn out(&self) -> Out<'_> {
         // The nanoGPT benchmark knows of no crossovers: there is no log.

@@ -1,13 +1,14 @@
 //! What every benchmark's command does: check where results go, load a run or plan and measure one, report it.
 
-use super::{lines, paragraphs};
-use crate::args::{LogArgs, OutputArgs};
+use super::{lines, paragraphs, ranks};
+use crate::args::{LogArgs, OutputArgs, TableExportArgs};
 use crate::exit::Interrupted;
 use crate::log;
 use crate::output::{self, Export};
 use crate::progress::Line;
-use kprof::profile::{Finding, Run, read_run};
+use kprof::profile::{Finding, Run, RunFile, read_run_file};
 use kprof::render::{self, Table};
+use kprof::scaling::RankQuantity;
 use std::path::PathBuf;
 
 /// A benchmark as a command.
@@ -17,6 +18,9 @@ pub(super) trait Benchmark {
 
     /// The command: what a report of a run file is asked for with.
     const NAME: &'static str;
+
+    /// What ranks of one launch are held beside each other by.
+    const OVER_RANKS: RankQuantity;
 
     /// Where its results go.
     fn out(&self) -> Out<'_>;
@@ -55,7 +59,10 @@ pub(super) fn drive<B: Benchmark>(benchmark: &B) -> anyhow::Result<()> {
     let out = benchmark.out();
     out.check()?;
     if let Some(file) = &out.args.load {
-        let run = read_run(file)?;
+        let run = match read_run_file(file)? {
+            RunFile::One(run) => run,
+            RunFile::Ranks(of_ranks) => return ranks::report(benchmark, &of_ranks),
+        };
         let Some(shown) = benchmark.report(&run) else {
             anyhow::bail!("{} has nothing to report here: it is no run of `kprof {}`", run.file, B::NAME);
         };
@@ -85,7 +92,7 @@ fn complete(name: &str, run: &Run) -> anyhow::Result<()> {
 }
 
 impl Shown {
-    fn terminal(&self) -> String {
+    pub(super) fn terminal(&self) -> String {
         let width = output::width();
         paragraphs(
             std::iter::once(format!("{}\n", self.heading))
@@ -95,7 +102,7 @@ impl Shown {
         )
     }
 
-    fn markdown(&self) -> String {
+    pub(super) fn markdown(&self) -> String {
         paragraphs(
             std::iter::once(format!("{}\n", self.heading))
                 .chain(self.tables.iter().map(Table::to_markdown))
@@ -109,17 +116,26 @@ impl<'a> Out<'a> {
         Self { args, log }
     }
 
+    /// Where tables go.
+    pub(super) fn tables(&self) -> &'a TableExportArgs {
+        &self.args.tables
+    }
+
+    /// Where lines of the nanoGPT benchmark's format go.
+    pub(super) fn jsonl(&self) -> Option<PathBuf> {
+        self.log.and_then(|log| log.export_jsonl.clone())
+    }
+
     /// Where the JSON goes.
-    fn json(&self) -> Option<PathBuf> {
+    pub(super) fn json(&self) -> Option<PathBuf> {
         if self.args.json { Some(PathBuf::from("-")) } else { self.args.tables.export_json.clone() }
     }
 
     /// Says what could not be written, before anything is measured; a log that is to be cleared is.
     fn check(&self) -> anyhow::Result<()> {
         let (json, tables) = (self.json(), &self.args.tables);
-        let jsonl = self.log.and_then(|log| log.export_jsonl.as_deref());
-        let others =
-            [json.as_deref(), tables.export_csv.as_deref(), tables.export_markdown.as_deref(), jsonl];
+        let jsonl = self.jsonl();
+        let others = [&json, &tables.export_csv, &tables.export_markdown, &jsonl].map(Option::as_deref);
         output::check_writable(others.into_iter().flatten())?;
         self.log.map_or(Ok(()), log::check)
     }
@@ -127,7 +143,7 @@ impl<'a> Out<'a> {
     /// Prints the table, unless an export takes stdout, and exports.
     fn write(&self, run: &Run, fresh: bool, shown: &Shown) -> anyhow::Result<()> {
         let (json, tables) = (self.json(), &self.args.tables);
-        let jsonl = self.log.and_then(|log| log.export_jsonl.clone());
+        let jsonl = self.jsonl();
         let exports = [
             Export { path: &json, make: &|| Ok(shown.json.clone().into_bytes()) },
             Export { path: &tables.export_csv, make: &|| Ok(shown.csv.clone().into_bytes()) },

@@ -11,7 +11,7 @@ use kprof::pass::Model;
 use kprof::profile::Run;
 use kprof::render;
 use kprof::runner::{LatencyScenario, MemoryShape, RunnerError, Sink, measure_latency};
-use kprof::scaling::LatencyReport;
+use kprof::scaling::{LatencyReport, RankQuantity};
 
 pub(crate) fn run(args: &LatencyArgs) -> anyhow::Result<()> {
     drive(args)
@@ -21,6 +21,8 @@ impl Benchmark for LatencyArgs {
     type Plan = (Chosen, LatencyScenario);
 
     const NAME: &'static str = "latency";
+
+    const OVER_RANKS: RankQuantity = RankQuantity::GenerationTime;
 
     fn out(&self) -> Out<'_> {
         Out::new(&self.bench.out, Some(&self.bench.log))

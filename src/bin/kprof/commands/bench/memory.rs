@@ -11,7 +11,7 @@ use kprof::pass::Model;
 use kprof::profile::Run;
 use kprof::render;
 use kprof::runner::{MemoryScenario, MemoryShape, RunnerError, Sink, measure_memory};
-use kprof::scaling::MemoryReport;
+use kprof::scaling::{MemoryReport, RankQuantity};
 
 pub(crate) fn run(args: &MemoryArgs) -> anyhow::Result<()> {
     drive(args)
@@ -21,6 +21,8 @@ impl Benchmark for MemoryArgs {
     type Plan = (Chosen, MemoryScenario);
 
     const NAME: &'static str = "memory";
+
+    const OVER_RANKS: RankQuantity = RankQuantity::Peak;
 
     fn out(&self) -> Out<'_> {
         Out::new(&self.bench.out, Some(&self.bench.log))

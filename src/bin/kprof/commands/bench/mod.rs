@@ -6,6 +6,7 @@ mod drive;
 pub(crate) mod latency;
 pub(crate) mod memory;
 pub(crate) mod perplexity;
+mod ranks;
 pub(crate) mod run;
 
 use crate::args::{BenchArgs, Counts};

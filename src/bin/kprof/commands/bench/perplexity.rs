@@ -12,6 +12,7 @@ use kprof::pass::Model;
 use kprof::profile::{Record, Run};
 use kprof::render;
 use kprof::runner::{QualityScenario, RunnerError, Sink, measure_quality};
+use kprof::scaling::RankQuantity;
 use plan::Plan;
 
 pub(crate) fn run(args: &PerplexityArgs) -> anyhow::Result<()> {
@@ -22,6 +23,8 @@ impl Benchmark for PerplexityArgs {
     type Plan = Plan;
 
     const NAME: &'static str = "perplexity";
+
+    const OVER_RANKS: RankQuantity = RankQuantity::Perplexity;
 
     fn out(&self) -> Out<'_> {
         Out::new(&self.out, Some(&self.log))

@@ -55,8 +55,8 @@ fn check_baseline(args: &PhaseArgs) -> anyhow::Result<()> {
     let named = args.save_baseline.as_ref().or(args.add_to_baseline.as_ref());
     match rank::one_of_several().filter(|_| args.load.is_none() && named.is_some()) {
         Some(rank) => Err(usage(format!(
-            "a baseline is one run, and this is {}: leave it out here, and keep one rank's file as a baseline with \
-             kprof phase --load FILE --save-baseline NAME",
+            "a baseline is one file, and this is {}: leave it out here, join the ranks' files with kprof merge, and keep \
+             that with kprof phase --load MERGED --save-baseline NAME",
             rank.name()
         ))),
         None => Ok(()),

@@ -2,6 +2,7 @@
 
 use super::report::{chosen, simulated, table};
 use crate::args::PhaseArgs;
+use crate::baseline;
 use crate::commands::merge;
 use crate::exit::usage;
 use crate::output::{self, Export};
@@ -23,7 +24,7 @@ pub(super) fn report(args: &PhaseArgs, ranks: &RankRuns) -> anyhow::Result<()> {
         .iter()
         .map(|run| simulated(args, PhaseReport::new(run, &ceilings)))
         .collect::<Result<_, _>>()?;
-    let numbered = || report.ranks.iter().map(|row| row.merged.rank).zip(&phases);
+    let numbered = || report.launch.ranks.iter().map(|row| row.merged.rank).zip(&phases);
     let text = |text: String| Ok(text.into_bytes());
     let csv = || {
         let of_each: Vec<(usize, String)> =
@@ -42,7 +43,8 @@ pub(super) fn report(args: &PhaseArgs, ranks: &RankRuns) -> anyhow::Result<()> {
             phases.iter().map(|phases| table(phases, render::Glyphs::of(args.ascii)) + "\n").collect();
         output::print(&format!("{each}{}", merge::text(&report)))?;
     }
-    output::write_exports(&exports)
+    output::write_exports(&exports)?;
+    args.save_baseline.as_deref().map_or(Ok(()), |name| baseline::save_ranks(name, ranks))
 }
 
 fn check(args: &PhaseArgs, file: &str) -> anyhow::Result<()> {
@@ -53,7 +55,6 @@ fn check(args: &PhaseArgs, file: &str) -> anyhow::Result<()> {
         ("--export-roofline-svg", figures.export_roofline_svg.is_some()),
         ("--export-roofline-png", figures.export_roofline_png.is_some()),
         ("--export-jsonl", args.log.export_jsonl.is_some()),
-        ("--save-baseline", args.save_baseline.is_some()),
         ("--add-to-baseline", args.add_to_baseline.is_some()),
     ];
     match of_one.into_iter().find(|(_, given)| *given) {
@@ -82,8 +83,8 @@ fn markdown(report: &RanksReport, phases: &[PhaseReport]) -> String {
     let notes: String = render::ranks_notes(report).iter().map(|note| format!("- {note}\n")).collect();
     format!(
         "{each}{}\n\n{}\n{}\n{notes}",
-        render::ranks_heading(report),
-        render::ranks_table(report).to_markdown(),
+        render::ranks_heading(&report.launch),
+        render::ranks_table(&report.launch).to_markdown(),
         render::imbalance_table(report).to_markdown()
     )
 }

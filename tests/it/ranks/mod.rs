@@ -1,5 +1,7 @@
 //! Ranks of a launch: recognised, kept apart in their files, merged, and shown beside each other, through the program.
 
+mod readers;
+
 use assert_cmd::Command;
 use kprof::profile::{OffsetMethod, RunFile, read_run, read_run_file};
 use serde_json::Value;
@@ -292,85 +294,6 @@ fn what_are_no_ranks_of_one_launch_is_refused() {
 }
 
 #[test]
-fn every_reader_takes_ranks_apart_or_asks_for_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = folder.path();
-    merged(at, "a.jsonl");
-    merged(at, "b.jsonl");
-    // Rank 1 of b takes twice as long, so that a pooled or crossed comparison would show.
-    let slower: Vec<String> = std::fs::read_to_string(at.join("b.jsonl"))
-        .unwrap()
-        .lines()
-        .map(|line| {
-            let mut record: Value = serde_json::from_str(line).unwrap();
-            if record["type"] == "step" && record["of_rank"] == 1 {
-                record["time_s"] = (record["time_s"].as_f64().unwrap() * 2.0).into();
-                record.to_string()
-            } else {
-                line.to_string()
-            }
-        })
-        .collect();
-    std::fs::write(at.join("b.jsonl"), slower.join("\n") + "\n").unwrap();
-    let json = ok(&kprof(at, &["compare", "a.jsonl", "b.jsonl", "--export-json", "-"]));
-    let json: Value = serde_json::from_str(&json).unwrap();
-    let pairs: Vec<(String, String, f64)> = json["pairs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|p| {
-            let name = |key: &str| p[key].as_str().unwrap().to_string();
-            (name("old"), name("new"), p["times"][1]["speedup"].as_f64().unwrap())
-        })
-        .collect();
-    let pair = |rank: usize, version: &str, speedup: f64| {
-        (format!("a.jsonl@{rank}:{version}"), format!("b.jsonl@{rank}:{version}"), speedup)
-    };
-    assert_eq!(pairs, [pair(0, "v0", 1.0), pair(0, "v1", 1.0), pair(1, "v0", 0.5), pair(1, "v1", 0.5)]);
-    ok(&kprof(at, &[&FAKE[..], &["-q", "-o", "alone.jsonl"]].concat()));
-    let (code, error) = failure(at, &["compare", "a.jsonl", "alone.jsonl"]);
-    assert_eq!(code, Some(2), "{error}");
-    assert!(error.contains("a.jsonl has the ranks 0, 1 and alone.jsonl the ranks none"), "{error}");
-    let (code, error) = failure(at, &["compare", "a.jsonl@0", "b.jsonl@1"]);
-    assert_eq!(
-        (code, error.contains("unlike in rank (rank 0 of 2 against rank 1 of 2)")),
-        (Some(2), true),
-        "{error}"
-    );
-
-    let one = ok(&kprof(at, &["phase", "--load", "b.jsonl@1"]));
-    assert!(one.contains("rank 1 of 2") && !one.contains("max/mean"), "{one}");
-    for (args, says) in [
-        (&["latency", "--load", "a.jsonl"][..], "name it a.jsonl@RANK; there are 0, 1"),
-        (&["history", "a.jsonl", "b.jsonl"], "name it a.jsonl@RANK"),
-        (&["phase", "--load", "a.jsonl@7"], "there are 0, 1"),
-        (&["phase", "--load", "alone.jsonl@0"], "the file of one run"),
-        (&["merge", "a.jsonl", "-o", "c.jsonl"], "name it a.jsonl@RANK"),
-    ] {
-        let (code, error) = failure(at, args);
-        assert_eq!(code, Some(1), "{args:?}: {error}");
-        assert!(error.contains(says), "{args:?}: {error}");
-    }
-    let (code, error) = failure(at, &["phase", "--load", "a.jsonl", "--export-svg", "x.svg"]);
-    assert_eq!((code, error.contains("--export-svg is of one run")), (Some(2), true), "{error}");
-
-    let points = ok(&kprof(at, &["roofline", "b.jsonl", "--export-csv", "-"]));
-    for rank in 0..2 {
-        assert!(points.contains(&format!("b.jsonl@{rank}")), "{points}");
-    }
-    ok(&kprof(at, &["report", "b.jsonl", "-o", "report.html"]));
-    let page = std::fs::read_to_string(at.join("report.html")).unwrap();
-    for words in ["<h2>Ranks</h2>", "max/mean", "b.jsonl rank 0", "b.jsonl rank 1", "1 of 2 by torchrun"] {
-        assert!(page.contains(words), "{words} is not in the page");
-    }
-    // Ranks of one launch are no change of each other.
-    assert!(!page.contains("v1 of b.jsonl rank 1 against v1 of b.jsonl rank 0"));
-    ok(&kprof(at, &["plot", "b.jsonl", "--figure", "phases", "--out", "figures"]));
-    let figure = std::fs::read_to_string(at.join("figures/phases.svg")).unwrap();
-    assert!(figure.contains("rank 0") && figure.contains("rank 1"), "the bars say whose they are");
-}
-
-#[test]
 fn clocks_of_different_machines_are_said_to_be_unsure_and_unknown_ones_n_a() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
@@ -445,5 +368,5 @@ fn several_processes_and_baselines_know_ranks() {
     baseline.envs(torchrun(0, 2)).args(FAKE).args(["-q", "--save-baseline", "main"]);
     let output = baseline.output().expect("kprof runs");
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("a baseline is one run, and this is rank 0 of 2"), "{output:?}");
+    assert!(text(&output.stderr).contains("a baseline is one file, and this is rank 0 of 2"), "{output:?}");
 }

@@ -242,9 +242,9 @@ def ratio_table(rounds, engines, formats, targets):
 def peak(result, name):
     """The compute ceiling of the unit that a format's products run on, with its name."""
     peaks = result["peaks"]
-    wanted = ["bf16 matrix", "bf16 vector"] if name in ("bf16", "int8") else ["fp32 vector"]
+    wanted = {"f32": ["fp32 matrix"], "f16": ["fp16 matrix"]}.get(name, ["bf16 matrix", "bf16 vector"]) + ["fp32 vector"]
     if result["instructions"] != "amx":
-        wanted = [w for w in wanted if w != "bf16 matrix"]
+        wanted = [w for w in wanted if "matrix" not in w]
     return next(((w, peaks[w]) for w in wanted if w in peaks), (None, None))
 
 

@@ -135,6 +135,9 @@ pub struct KernelRecord {
     /// Bytes of shared memory of a block that were asked for with the launch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dynamic_shared_bytes: Option<u64>,
+    /// Both together, where a trace says no more than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_bytes: Option<u64>,
     /// The context's ID.
     #[serde(default)]
     pub context: Option<String>,
@@ -191,4 +194,13 @@ pub struct KernelRecord {
     /// What is odd about this launch.
     #[serde(default)]
     pub findings: Vec<Finding>,
+}
+
+impl KernelRecord {
+    /// Bytes of shared memory of a block: what the kernel itself has and what was asked for with the launch; `None` unless
+    /// both are known, or their sum.
+    pub fn shared_total(&self) -> Option<u64> {
+        let parts = self.static_shared_bytes.zip(self.dynamic_shared_bytes).map(|(own, asked)| own + asked);
+        parts.or(self.shared_bytes)
+    }
 }

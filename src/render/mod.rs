@@ -16,6 +16,7 @@ mod history;
 mod html;
 mod join;
 mod latency;
+mod launched;
 mod launches;
 mod machine;
 mod memory;
@@ -60,6 +61,7 @@ pub use join::{JOIN_NOTE, gap_table, join_heading, join_table};
 pub use latency::{
     growth_lines, growth_table, latency_by_length_table, latency_csv, latency_heading, latency_json,
 };
+pub use launched::{launched_line, launched_table};
 pub use launches::{
     ConvertError, LAUNCHES_SCHEMA_VERSION, Launches, launches_csv, launches_json, launches_jsonl,
     launches_parquet,

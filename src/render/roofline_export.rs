@@ -4,8 +4,8 @@ use crate::hw::{Ceiling, MemoryLevel};
 use crate::llm::{Phase, Stage};
 use crate::profile::{Finding, Measured};
 use crate::roofline::{
-    Bound, Change, CounterCheck, JoinReport, Level, Origin, Point, PointSources, Roofline, Saving,
-    TimelineReport, changes, savings,
+    Bound, Change, CounterCheck, JoinReport, LaunchedAs, Level, Origin, Point, PointSources, Roofline,
+    Saving, TimelineReport, changes, savings,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -34,6 +34,7 @@ struct PointJson<'a> {
     launch: Option<&'a str>,
     kernel: Option<&'a str>,
     launches: u64,
+    launched: LaunchedJson<'a>,
     time_s: Option<f64>,
     dram_bytes: Option<f64>,
     flops: FlopsJson,
@@ -68,6 +69,18 @@ struct PointJson<'a> {
     estimated: bool,
     missing: &'a [String],
     ceilings: Vec<CeilingJson<'a>>,
+}
+
+/// How launches were launched: `null` is not known, or differs where `varying` names it.
+#[derive(Debug, Serialize)]
+struct LaunchedJson<'a> {
+    grid: Option<&'a str>,
+    block: Option<&'a str>,
+    registers: Option<u32>,
+    static_shared_bytes: Option<u64>,
+    dynamic_shared_bytes: Option<u64>,
+    shared_bytes: Option<u64>,
+    varying: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -113,6 +126,18 @@ pub(super) fn to_json(value: &impl Serialize) -> String {
     text.expect("plain structures become JSON") + "\n"
 }
 
+fn launched_json(launched: &LaunchedAs) -> LaunchedJson<'_> {
+    LaunchedJson {
+        grid: launched.grid.same().map(String::as_str),
+        block: launched.block.same().map(String::as_str),
+        registers: launched.registers.same().copied(),
+        static_shared_bytes: launched.static_shared_bytes.same().copied(),
+        dynamic_shared_bytes: launched.dynamic_shared_bytes.same().copied(),
+        shared_bytes: launched.shared_bytes.same().copied(),
+        varying: launched.varying(),
+    }
+}
+
 fn point_json(point: &Point) -> PointJson<'_> {
     let value = |m: &Option<Measured>| m.as_ref().map(|m| m.value);
     let ceilings = point.ceilings.distinct().into_iter();
@@ -121,6 +146,7 @@ fn point_json(point: &Point) -> PointJson<'_> {
         launch: point.launch.as_deref(),
         kernel: point.kernel.as_deref(),
         launches: point.launches,
+        launched: launched_json(&point.launched),
         time_s: value(&point.time),
         dram_bytes: point.dram_bytes().map(|b| b.value),
         flops: FlopsJson {
@@ -204,6 +230,14 @@ struct CsvRow<'a> {
     l2_bytes: Option<f64>,
     l1_bytes: Option<f64>,
     class: Option<&'a str>,
+    grid: Option<&'a str>,
+    block: Option<&'a str>,
+    registers: Option<u32>,
+    static_shared_bytes: Option<u64>,
+    dynamic_shared_bytes: Option<u64>,
+    shared_bytes: Option<u64>,
+    /// What of those differs between launches, and is empty for that.
+    varying: String,
 }
 
 /// The points as CSV.
@@ -240,6 +274,13 @@ pub fn roofline_csv(roofline: &Roofline) -> String {
             l2_bytes: json.l2_bytes,
             l1_bytes: json.l1_bytes,
             class: json.class,
+            grid: json.launched.grid,
+            block: json.launched.block,
+            registers: json.launched.registers,
+            static_shared_bytes: json.launched.static_shared_bytes,
+            dynamic_shared_bytes: json.launched.dynamic_shared_bytes,
+            shared_bytes: json.launched.shared_bytes,
+            varying: json.launched.varying.join("; "),
         }
     }))
 }

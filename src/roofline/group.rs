@@ -5,6 +5,7 @@ use super::attainable::{Bound, Demand, Floor, floor};
 use super::ceilings::CeilingSet;
 use super::demands::demands;
 use super::grouping::{By, Key, Place, group_name, has_rates_only, key, key_name};
+use super::launched::LaunchedAs;
 use super::point::{Origin, Point};
 use super::sums::{FlopSums, Percent, Sum};
 use crate::hw::{Ceiling, ComputeUnit, Precision};
@@ -29,6 +30,7 @@ pub(super) struct Group {
     rates: Option<KernelRates>,
     members: u64,
     launches: u64,
+    launched: LaunchedAs,
     time: Sum,
     bytes: Sum,
     l2_bytes: Sum,
@@ -93,6 +95,7 @@ impl Group {
 
     pub(super) fn add(&mut self, kernel: &KernelRecord, ceilings: &Ceilings, of_run: &[Ceiling]) {
         self.set_ceilings(kernel, ceilings, of_run);
+        self.launched.add(kernel, self.members == 0);
         self.members += 1;
         self.launches += kernel.launches;
         self.time.add(kernel.time.as_ref());
@@ -155,6 +158,7 @@ impl Group {
             short_name: None,
             group: self.group,
             launches: self.launches,
+            launched: self.launched,
             device: self.device,
             version: self.place.version.filter(|_| by.is_one_place()),
             stage: self.place.stage.filter(|_| by.is_one_place()),

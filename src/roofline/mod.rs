@@ -17,6 +17,7 @@ mod grouping;
 mod intervals;
 mod join;
 mod kernels;
+mod launched;
 mod launches;
 mod only;
 mod phases;
@@ -47,6 +48,7 @@ pub use join::{
     ClassWork, Counters, GapSplit, JoinReport, LAUNCH_GAP_S, PortionReport, Served, StepCounts, join,
 };
 pub use kernels::kernel_points;
+pub use launched::{Alike, LaunchedAs};
 pub use launches::Launches;
 pub use only::Only;
 pub use point::{FlopCounts, Level, Origin, Point, PointSources};

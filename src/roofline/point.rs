@@ -2,6 +2,7 @@
 
 use super::attainable::{Bound, Floor};
 use super::ceilings::CeilingSet;
+use super::launched::LaunchedAs;
 use crate::hw::MemoryLevel;
 use crate::llm::{Phase, Stage};
 use crate::profile::{KernelRates, Measured};
@@ -99,6 +100,8 @@ pub struct Point {
     pub group: Option<String>,
     /// How many launches, or steps, `time` and the rest sum over; a stage's numbers are per step.
     pub launches: u64,
+    /// How they were launched; of nothing but kernels.
+    pub launched: LaunchedAs,
     /// The device, where known.
     pub device: Option<String>,
     /// The KV-cache version.

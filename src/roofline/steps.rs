@@ -2,6 +2,7 @@
 
 use super::attainable::{Bound, Demand, Floor, floor};
 use super::ceilings::CeilingSet;
+use super::launched::LaunchedAs;
 use super::point::{FlopCounts, Level, Origin, Point};
 use super::report::{PhaseReport, PhaseRow, StageReport};
 use crate::hw::{Ceiling, ComputeUnit, Precision};
@@ -146,6 +147,7 @@ impl<'a> Context<'a> {
             short_name: None,
             group: None,
             launches: 1,
+            launched: LaunchedAs::default(),
             device: self.device.clone(),
             version: Some(version.to_string()),
             stage: Some(stage),

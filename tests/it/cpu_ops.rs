@@ -193,11 +193,30 @@ impl Linear {
             [Nothing, Norm, NormGelu, NormGate, Gelu, Gate, Residual, NormAlone, FirstOutputs, TiedHead];
         let around = r.one_of(&all);
         let (batch, new) = (r.size(1..=4), r.size(1..=21));
+        let (input, outputs) = (r.size(2..=300), r.size(1..=90) * if r.below(3) == 0 { 4 } else { 1 });
+        Self::of(r, around, (batch, new), (input, outputs))
+    }
+
+    /// Many rows, deep and wide enough for several tasks and passes of a matrix unit.
+    fn large(r: &mut Random) -> Self {
+        use Around::*;
+        let around = r.one_of(&[Nothing, NormGelu, Residual]);
+        let (batch, new) = (r.size(1..=3), r.size(32..=150));
+        let (input, outputs) = (r.size(760..=1700), r.size(30..=300));
+        Self::of(r, around, (batch, new), (input, outputs))
+    }
+
+    fn of(
+        r: &mut Random,
+        around: Around,
+        (batch, new): (usize, usize),
+        (input, outputs): (usize, usize),
+    ) -> Self {
+        use Around::*;
         let rows = match around {
             Norm | NormAlone => r.one_of(&[LinearRows::All, LinearRows::Last]),
             _ => LinearRows::All,
         };
-        let (input, outputs) = (r.size(2..=300), r.size(1..=90) * if r.below(3) == 0 { 4 } else { 1 });
         let outputs = outputs.next_multiple_of(2);
         let order = match around {
             TiedHead => WeightOrder::OutputInput,
@@ -271,6 +290,32 @@ impl Case for Linear {
 #[test]
 fn linears_with_what_stands_around_them_are_candles() {
     check(70, Linear::random);
+}
+
+#[test]
+fn large_linears_are_candles() {
+    check(4, Linear::large);
+}
+
+/// Whatever a number is cut into on the way.
+#[test]
+fn what_is_not_finite_shows_in_its_row_and_no_other() {
+    for (dtype, value) in DType::ALL.into_iter().flat_map(|d| [(d, f32::NAN), (d, f32::INFINITY)]) {
+        let mut random = Random { source: Xoshiro256PlusPlus::seed_from_u64(8), dtype };
+        let mut x = random.tensor(&[40, 70]);
+        x.data[33 * 70 + 5] = value;
+        let weight = HostTensor { shape: vec![70, 20], data: vec![0.5; 70 * 20] };
+        for isa in Isa::available() {
+            let options = CpuOptions { isa: Some(isa), ..CpuOptions::new(dtype) };
+            let mut backend = CpuBackend::new(options).unwrap();
+            let linear = backend.load_linear(weight.clone(), WeightOrder::InputOutput, None).unwrap();
+            let rows = upload(&mut backend, &x);
+            let y = backend.linear(SITE, &step(1, 40, 40), &rows, &linear, LinearRows::All).unwrap();
+            for (row, y) in download(&mut backend, &y).chunks(20).enumerate() {
+                assert!(y.iter().all(|y| y.is_finite() != (row == 33)), "{dtype} {isa} {value} {row}");
+            }
+        }
+    }
 }
 
 /// An op on one tensor.

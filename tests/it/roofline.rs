@@ -176,3 +176,54 @@ fn rules_say_what_kernels_are_for() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("rules.toml: rule 1:"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn a_trace_shows_how_kernels_were_launched_in_every_form() {
+    const NSYS: &str = "tests/fixtures/traces/nsys.sqlite";
+    let shown = |args: &[&str]| {
+        let output = kprof(&[&[NSYS], args].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let table = shown(&[]);
+    let rows: Vec<&str> =
+        table.split("/thread").nth(1).expect("a table of launches").lines().skip(1).collect();
+    assert!(rows[0].contains("gemm_kernel") && rows[0].contains("(256, 1, 1)"), "{table}");
+    assert!(rows[0].ends_with("168    1024    98304      99328"), "{table}");
+    assert!(rows[2].contains("(1, 2, 3)") && rows[2].matches("n/a").count() == 4, "{table}");
+    assert!(!shown(&["--by", "class"]).contains("/thread"), "a class is no kernel");
+    let json: serde_json::Value = serde_json::from_str(&shown(&["--export-json", "-"])).expect("JSON");
+    let [gemm, long] = [&json["points"][0]["launched"], &json["points"][2]["launched"]];
+    assert_eq!(
+        (&gemm["registers"], &gemm["shared_bytes"], &gemm["grid"]),
+        (&168.into(), &99_328.into(), &"(8, 1, 1)".into())
+    );
+    assert!(
+        long["registers"].is_null()
+            && long["shared_bytes"].is_null()
+            && long["varying"] == serde_json::json!([])
+    );
+    let csv = shown(&["--export-csv", "-"]);
+    assert!(
+        csv.lines()
+            .next()
+            .is_some_and(|h| h.contains(",registers,static_shared_bytes,dynamic_shared_bytes,")),
+        "{csv}"
+    );
+    assert!(csv.contains("\"(8, 1, 1)\",\"(256, 1, 1)\",168,1024,98304,99328,"), "{csv}");
+    assert!(csv.contains("\"(1, 2, 3)\",\"(32, 1, 1)\",,,,,"), "{csv}");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let page = folder.path().join("report.html");
+    let mut command = Command::cargo_bin("kprof").expect("the binary is built with the tests");
+    let output = command.args(["report", NSYS, "-o"]).arg(&page).output().expect("kprof runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let page = std::fs::read_to_string(page).expect("it was written");
+    let row = page.split("<tr data-id=\"0\"").nth(1).expect("a row").lines().next().unwrap_or_default();
+    assert!(
+        page.contains("<th class=\"n\">registers [/thread]</th>") && row.contains("<td class=\"n\">168</td>"),
+        "{row}"
+    );
+    let markdown = shown(&["--export-markdown", "-"]);
+    assert!(markdown.contains("| (8, 1, 1) | (256, 1, 1) | 168 | 1024 | 98304 | 99328 |"), "{markdown}");
+    assert!(markdown.contains("| (1, 2, 3) | (32, 1, 1) | n/a | n/a | n/a | n/a |"), "{markdown}");
+}

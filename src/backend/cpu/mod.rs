@@ -190,8 +190,11 @@ impl Backend for CpuBackend {
     }
 
     fn instructions(&self) -> Option<&'static str> {
-        // Only products of bf16 have instructions beyond those of f32.
-        let used = if self.dtype == DType::Bf16 { self.isa } else { self.isa.min(Isa::Avx512) };
+        // The matrix unit multiplies every type, in pieces of bf16; the dot products of bf16 are for that type alone.
+        let used = match (self.isa, self.dtype) {
+            (Isa::Avx512Bf16, DType::F32 | DType::F16) => Isa::Avx512,
+            (isa, _) => isa,
+        };
         Some(used.name())
     }
 

@@ -31,6 +31,8 @@ pub(super) struct Args<'a> {
     pub correlation: Option<&'a str>,
     pub grid: Option<&'a str>,
     pub block: Option<&'a str>,
+    pub registers: Option<&'a str>,
+    pub shared: Option<&'a str>,
     pub bytes: Option<&'a str>,
     pub size: Option<&'a str>,
     pub input_dims: Option<&'a str>,
@@ -68,7 +70,7 @@ macro_rules! from_object {
 from_object!(Event, "ph" => ph, "cat" => cat, "name" => name, "pid" => pid, "tid" => tid, "ts" => ts, "dur" => dur,
     "args" => args);
 from_object!(Args, "device" => device, "context" => context, "stream" => stream,
-    "correlation" => correlation, "grid" => grid, "block" => block, "bytes" => bytes, "size" => size,
+    "correlation" => correlation, "grid" => grid, "block" => block, "registers per thread" => registers, "shared memory" => shared, "bytes" => bytes, "size" => size,
     "Input Dims" => input_dims);
 
 /// A key, borrowed where it has no escapes.

@@ -10,7 +10,9 @@ mod header;
 mod split;
 
 use super::rules::{Meaning, Rules};
-use super::timeline::{Activity, Call, CallKey, Collected, Copy, Kernel, Name, Range, Sink, TraceError};
+use super::timeline::{
+    Activity, Call, CallKey, Collected, Copy, Kernel, Name, Range, Resources, Sink, TraceError,
+};
 use crate::profile::{CopyKind, Finding, FindingCode, Run};
 use event::{Args, Event, text, whole};
 use flate2::read::MultiGzDecoder;
@@ -276,7 +278,11 @@ impl<'a> Reader<'a> {
             Category::Kernel => {
                 let mut extent = |raw: Option<&str>| raw.and_then(event::extent).map(|e| names.name(&e));
                 let (grid, block) = (extent(args.grid), extent(args.block));
-                let kernel = Kernel { at, name: names.name(name), grid, block };
+                let count = |raw: Option<&str>| raw.and_then(whole).and_then(|n| u32::try_from(n).ok());
+                // What libkineto calls shared memory is static and dynamic in one sum.
+                let (registers, shared) = (count(args.registers), count(args.shared));
+                let resources = Resources { registers, shared, ..Resources::default() };
+                let kernel = Kernel { at, name: names.name(name), grid, block, resources };
                 self.collected.kernels.push(kernel);
             }
             _ => {

@@ -3,7 +3,7 @@
 use super::names::{KERNEL_NAMES, Names};
 use super::{KERNELS, ranges};
 use crate::ingest::sqlite::{Database, SqliteError, Value};
-use crate::ingest::timeline::{Activity, Call, CallKey, Collected, Copy, Interner, Kernel};
+use crate::ingest::timeline::{Activity, Call, CallKey, Collected, Copy, Interner, Kernel, Resources};
 use crate::profile::CopyKind;
 use std::collections::{HashMap, HashSet};
 
@@ -73,7 +73,8 @@ fn kernels(
     collected: &mut Collected,
 ) -> Result<(), SqliteError> {
     let extents = ["gridX", "gridY", "gridZ", "blockX", "blockY", "blockZ"];
-    let columns = [&ACTIVITY[..], &KERNEL_NAMES, &extents].concat();
+    let resources = ["registersPerThread", "staticSharedMemory", "dynamicSharedMemory"];
+    let columns = [&ACTIVITY[..], &KERNEL_NAMES, &extents, &resources].concat();
     let Collected { names: interner, kernels, .. } = collected;
     database.scan(KERNELS, &columns, &mut |row| {
         let Some(at) = places.activity(row, interner) else { return };
@@ -84,7 +85,14 @@ fn kernels(
             sides.map(|s| interner.name(&format!("({})", s.join(", "))))
         };
         let (grid, block) = (extent(&row[10..13]), extent(&row[13..16]));
-        kernels.push(Kernel { at, name, grid, block });
+        let count = |value: &Value<'_>| value.integer().and_then(|n| u32::try_from(n).ok());
+        let resources = Resources {
+            registers: count(&row[16]),
+            static_shared: count(&row[17]),
+            dynamic_shared: count(&row[18]),
+            shared: None,
+        };
+        kernels.push(Kernel { at, name, grid, block, resources });
     })
 }
 

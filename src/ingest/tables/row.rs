@@ -123,6 +123,9 @@ impl<'a> Row<'a> {
             device,
             grid,
             block,
+            registers: self.registers()?,
+            static_shared_bytes: self.whole_bytes(&["StcSMem"])?,
+            dynamic_shared_bytes: self.whole_bytes(&["DymSMem"])?,
             context: self.text(&["Ctx"]),
             stream: self.text(&["Strm", "Stream_Id", "Queue_Id"]),
             timeline: Some(Timeline {
@@ -134,6 +137,19 @@ impl<'a> Row<'a> {
             time: Some(Measured::new(time, self.time_source(&["Duration", "End_Timestamp"]))),
             ..KernelRecord::default()
         })
+    }
+
+    fn registers(&self) -> Result<Option<u32>, TraceError> {
+        let Some((header, value)) = self.number(&["Reg/Trd"])? else { return Ok(None) };
+        let is_count = value >= 0.0 && value.fract() == 0.0 && value <= f64::from(u32::MAX);
+        if is_count { Ok(Some(value as u32)) } else { Err(self.error(header, &value.to_string(), "count")) }
+    }
+
+    /// Bytes where they stand in bytes: in MB with three decimals, as nsys writes them, shared memory is off by up to 500 B.
+    fn whole_bytes(&self, columns: &[&str]) -> Result<Option<u64>, TraceError> {
+        let found =
+            self.number(columns)?.filter(|(header, _)| matches!(unit(header), Some("byte" | "B" | "bytes")));
+        Ok(found.filter(|(_, value)| *value >= 0.0 && value.fract() == 0.0).map(|(_, value)| value as u64))
     }
 
     /// Start and duration, in seconds.

@@ -56,6 +56,20 @@ pub(super) struct Kernel {
     pub name: Name,
     pub grid: Option<Name>,
     pub block: Option<Name>,
+    pub resources: Resources,
+}
+
+/// What of a multiprocessor a launch takes; `None` of what the trace does not say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Resources {
+    /// Of a thread.
+    pub registers: Option<u32>,
+    /// Bytes of a block that the kernel itself has.
+    pub static_shared: Option<u32>,
+    /// Bytes of a block that were asked for with the launch.
+    pub dynamic_shared: Option<u32>,
+    /// Both together, where only that is known.
+    pub shared: Option<u32>,
 }
 
 /// A copy or a filling.

@@ -11,7 +11,7 @@ use std::arch::asm;
 
 /// The chains of the matrix unit, if it can be used.
 pub(super) fn chains() -> Vec<Chain> {
-    if tiles_are_usable() { vec![BF16, INT8] } else { Vec::new() }
+    if tiles_are_usable() { vec![BF16, INT8, FP16, FP32] } else { Vec::new() }
 }
 
 /// Accumulator tiles: with 6 of the 8 the latency (52 cycles, one product every 16) is hidden, and 2 are operands.
@@ -37,6 +37,22 @@ const INT8: Chain = Chain {
     // A tile is 16 x 16 sums of 64 products.
     flop_per_iteration: TILES * 16.0 * 16.0 * 64.0 * 2.0,
     run: dot_int8,
+};
+
+/// What a matrix unit of bfloat16 gives for products of f16: each is three, of bfloat16 pieces.
+const FP16: Chain = Chain {
+    name: "AMX tdpbf16ps, 6 tiles, 3 products of bf16 pieces for one",
+    precision: Precision::Fp16,
+    flop_per_iteration: BF16.flop_per_iteration / 3.0,
+    ..BF16
+};
+
+/// And for products of f32: six.
+const FP32: Chain = Chain {
+    name: "AMX tdpbf16ps, 6 tiles, 6 products of bf16 pieces for one",
+    precision: Precision::Fp32,
+    flop_per_iteration: BF16.flop_per_iteration / 6.0,
+    ..BF16
 };
 
 /// The 64 bytes that LDTILECFG reads: palette 1, then bytes per row and rows of each of the eight tiles.

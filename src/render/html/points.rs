@@ -3,6 +3,7 @@
 use super::text::{escaped, json_in_script};
 use crate::hw::MemoryLevel;
 use crate::llm::{Phase, Stage};
+use crate::render::launched::{LAUNCHED_TITLES, launched_cells};
 use crate::render::plot::{CeilingLine, ceiling_lines, version_index};
 use crate::render::table::{in_wide_scale, or_na, percent, significant};
 use crate::roofline::{Bound, Level, Point, Roofline};
@@ -152,7 +153,12 @@ pub(super) fn table(roofline: &Roofline) -> String {
     ] {
         let _ = write!(out, "<th class=\"n\">{}</th>", escaped(&title));
     }
-    out.push_str("<th>bound</th></tr></thead><tbody>\n");
+    out.push_str("<th>bound</th>");
+    let launched = points.iter().any(|p| p.launched.has_resources());
+    for title in LAUNCHED_TITLES.iter().filter(|_| launched) {
+        let _ = write!(out, "<th class=\"n\">{}</th>", escaped(title));
+    }
+    out.push_str("</tr></thead><tbody>\n");
     for (id, p) in points.iter().enumerate() {
         let bound = if p.is_lower_bound() { "≥ " } else { "" };
         let cells = [
@@ -174,7 +180,11 @@ pub(super) fn table(roofline: &Roofline) -> String {
         for cell in cells {
             let _ = write!(out, "<td class=\"n\">{}</td>", escaped(&cell));
         }
-        let _ = writeln!(out, "<td>{}</td></tr>", escaped(p.bound.name()));
+        let _ = write!(out, "<td>{}</td>", escaped(p.bound.name()));
+        for cell in launched_cells(p).iter().filter(|_| launched) {
+            let _ = write!(out, "<td class=\"n\">{}</td>", escaped(cell));
+        }
+        out.push_str("</tr>\n");
     }
     out.push_str("</tbody></table></div>\n");
     if left_out > 0 {

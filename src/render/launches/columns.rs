@@ -69,6 +69,10 @@ pub(super) const COLUMNS: &[Column] = &[
     column!("compute_capability", |k| Cell::Text(k.compute_capability.map(|c| c.to_string()))),
     column!("grid", |k| Cell::Text(k.grid.clone())),
     column!("block", |k| Cell::Text(k.block.clone())),
+    column!("registers", |k| count(k.registers.map(u64::from))),
+    column!("static_shared_bytes", |k| count(k.static_shared_bytes)),
+    column!("dynamic_shared_bytes", |k| count(k.dynamic_shared_bytes)),
+    column!("shared_bytes", |k| count(k.shared_total())),
     column!("nvtx", |k| list(&k.nvtx)),
     column!("version", |k| Cell::Text(k.version.clone())),
     column!("stage", |k| Cell::Text(k.stage.map(|s| s.name().to_string()))),
@@ -104,6 +108,11 @@ pub(super) const COLUMNS: &[Column] = &[
         list(&codes.into_iter().collect::<Vec<_>>())
     }),
 ];
+
+/// Counts that may be unknown are numbers: far below 2^53, they are exact.
+fn count(value: Option<u64>) -> Cell {
+    Cell::Number(value.map(|n| n as f64))
+}
 
 fn list(items: &[String]) -> Cell {
     Cell::Text((!items.is_empty()).then(|| items.join(LIST)))
@@ -144,12 +153,15 @@ mod tests {
         let full = KernelRecord {
             time: Some(Measured::new(1.0, "t").as_lower_bound()),
             nvtx: vec!["a".into(), "b".into()],
+            static_shared_bytes: Some(512),
+            dynamic_shared_bytes: Some(1024),
             ..KernelRecord::default()
         };
         let cells = |name: &str| {
             let column = COLUMNS.iter().find(|c| c.name == name).unwrap();
             [(column.get)(&KernelRecord::default()), (column.get)(&full)]
         };
+        assert_eq!(cells("shared_bytes"), [Cell::Number(None), Cell::Number(Some(1536.0))]);
         assert_eq!(cells("time_s"), [Cell::Number(None), Cell::Number(Some(1.0))]);
         assert_eq!(cells("nvtx"), [Cell::Text(None), Cell::Text(Some("a; b".into()))]);
         assert_eq!(cells("lower_bounds"), [Cell::Text(None), Cell::Text(Some("time_s".into()))]);

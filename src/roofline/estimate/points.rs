@@ -3,7 +3,7 @@
 use super::{Estimate, EstimatePoint, StageEstimate, WorkEstimate};
 use crate::llm::{Phase, Stage};
 use crate::profile::Measured;
-use crate::roofline::{CeilingSet, FlopCounts, Level, Origin, Point, Roofline};
+use crate::roofline::{CeilingSet, FlopCounts, LaunchedAs, Level, Origin, Point, Roofline};
 
 const SOURCE: &str = "analytic: floor of weights, cache and matrix products";
 
@@ -67,6 +67,7 @@ fn chart_point(
         short_name: None,
         group,
         launches: 1,
+        launched: LaunchedAs::default(),
         device: Some(estimate.device.clone()),
         version: None,
         stage: Some(stage),

@@ -77,3 +77,34 @@ fn real_traces_give_their_golden_values() {
         check(name, &folder.join(name), values);
     }
 }
+
+/// Launches, registers, static, dynamic and all shared memory, summed over the launches of a file.
+type Sums = (usize, u64, u64, u64, u64);
+
+#[test]
+fn registers_and_shared_memory_of_real_traces_are_those_of_sql_and_python() {
+    let Some(folder) = corpus() else {
+        eprintln!("skipped: no ../shared/traces beside this checkout");
+        return;
+    };
+    // nsys: sum() of the columns in SQL; PyTorch: of the events' args in Python, which know no static and dynamic.
+    let cases: [(&str, Sums); 4] = [
+        ("nsys/nsysai_mfu_2gpu_before.sqlite", (4010, 183_056, 1_425_632, 82_576_988, 84_002_620)),
+        ("nsys/pipit_cloverleaf_2024.5.sqlite", (1312, 36_308, 51_200, 0, 51_200)),
+        ("kineto/hta_timeline_analysis_sampled_rank-0.json.gz", (1154, 85_940, 0, 0, 34_396_072)),
+        ("kineto/hta_trace_diff_control_control.json.gz", (8568, 431_694, 0, 0, 147_385_680)),
+    ];
+    for (name, expected) in cases {
+        let run = read_any(&folder.join(name)).unwrap();
+        let sum =
+            |of: fn(&kprof::profile::KernelRecord) -> Option<u64>| run.kernels.iter().filter_map(of).sum();
+        let found = (
+            run.kernels.len(),
+            sum(|k| k.registers.map(u64::from)),
+            sum(|k| k.static_shared_bytes),
+            sum(|k| k.dynamic_shared_bytes),
+            sum(|k| k.shared_total()),
+        );
+        assert_eq!(found, expected, "{name}");
+    }
+}

@@ -23,6 +23,13 @@ fn kernels_come_in_the_order_they_ran_with_place_call_and_ranges() {
     assert_eq!(starts, [120e-6, 170e-6, 190e-6, 1120e-6, 1135.25e-6]);
     let gemm = &run.kernels[0];
     assert_eq!((gemm.grid.as_deref(), gemm.block.as_deref()), (Some("(64, 1, 1)"), Some("(384, 1, 1)")));
+    // One sum of static and dynamic: neither is known.
+    assert_eq!(
+        (gemm.registers, gemm.shared_bytes, gemm.shared_total()),
+        (Some(168), Some(221_184), Some(221_184))
+    );
+    assert_eq!((gemm.static_shared_bytes, gemm.dynamic_shared_bytes), (None, None));
+    assert_eq!((run.kernels[2].registers, run.kernels[2].shared_total()), (None, None));
     assert_eq!((gemm.stream.as_deref(), gemm.device.as_deref()), (Some("7"), Some("NVIDIA H100 80GB HBM3")));
     assert_eq!(gemm.time.as_ref().unwrap().value, 40.5e-6);
     let timeline = gemm.timeline.as_ref().unwrap();

@@ -23,6 +23,11 @@ fn kernels_of_a_table_of_many_pages_come_with_names_that_overflow_theirs() {
     assert_eq!(gemm.kernel, "gemm_kernel(int)");
     assert!(long.kernel.starts_with("void long_kernel<Type0, ") && long.kernel.ends_with("Type299>(int)"));
     assert_eq!((long.grid.as_deref(), long.block.as_deref()), (Some("(1, 2, 3)"), Some("(32, 1, 1)")));
+    assert_eq!(
+        (gemm.registers, gemm.static_shared_bytes, gemm.dynamic_shared_bytes),
+        (Some(168), Some(1024), Some(98_304))
+    );
+    assert_eq!((gemm.shared_total(), long.registers, long.shared_total()), (Some(99_328), None, None));
     // The process's device 0 is the machine's device 2.
     assert_eq!((gemm.device.as_deref(), gemm.process.as_deref()), (Some("NVIDIA A10"), Some("100")));
     let timeline = gemm.timeline.as_ref().unwrap();

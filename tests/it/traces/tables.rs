@@ -72,6 +72,11 @@ fn a_trace_of_nsys_stats_gives_every_launch_in_order() {
         (first.device.as_deref(), first.grid.as_deref()),
         (Some("NVIDIA A100-SXM4-80GB"), Some("(1, 1, 2304)"))
     );
+    // 0.007 MB may be 6500 B or 7499 B.
+    assert_eq!((first.registers, first.dynamic_shared_bytes, first.shared_total()), (Some(137), None, None));
+    let in_bytes = read(&TRACE.replace("SMem (MB)", "SMem (B)").replace("0.000,0.007", "1024,6656"));
+    let exact = &in_bytes.kernels[0];
+    assert_eq!((exact.static_shared_bytes, exact.dynamic_shared_bytes), (Some(1024), Some(6656)));
     let timeline = first.timeline.as_ref().unwrap();
     // 9,695,093 - 9,000,000 ns.
     assert!((timeline.start_s.unwrap() - 695_093e-9).abs() < 1e-12);

@@ -4,6 +4,9 @@
 //! sums of V in tiles. Up to four bands share what is read of K and V, and what INT8 codes are widened to: the codes
 //! are integers that bfloat16 holds exactly, and their scales go into scores and weights, so that nothing is rounded
 //! that a bfloat16 cache would not round too.
+//!
+//! In f16, queries, weights, K and V are sums of `P` bfloat16 pieces, as in products with weights (see
+//! `linear/split.rs`), and the products of pieces whose ranks add up to less than `P` are summed.
 
 use super::queries::{SLACK, Visible};
 use crate::backend::cpu::cache::{BLOCK, Blocks, Layout, Parts};
@@ -19,6 +22,9 @@ pub(super) const BAND: usize = 2 * amx::SIDE;
 pub(super) const FEWEST: usize = 12;
 /// The most bands of a task.
 pub(super) const BANDS: usize = 4;
+/// The most pieces: with the three of f32 the matrix unit has six products to make for each, and is no faster than the
+/// vector units.
+const MOST: usize = 2;
 /// Blocks of a round.
 const ROUND: usize = 4;
 /// Tokens of a round.
@@ -34,11 +40,12 @@ pub(super) const NARROW: usize = 64;
 pub(super) fn fit<T: Element>(isa: Isa, layout: &Layout) -> bool {
     let stored = match layout.storage.element {
         KvElement::Bf16 => true,
+        KvElement::F16 | KvElement::F32 => T::PIECES > 1,
         KvElement::Int8 => layout.groups == 1,
         _ => false,
     };
     isa == Isa::Amx
-        && T::IS_BF16
+        && T::PIECES <= MOST
         && stored
         && layout.channels.is_multiple_of(2 * LANES)
         && layout.channels <= WIDE
@@ -50,20 +57,20 @@ pub(super) fn fit<T: Element>(isa: Isa, layout: &Layout) -> bool {
 struct Line<T>(T);
 
 /// Queries of one K/V head and their running softmax, with room for heads of `W` channels.
-pub(super) struct Band<const W: usize> {
+pub(super) struct Band<const W: usize, const P: usize> {
     count: usize,
-    /// `[query][channel]`.
-    q: Line<[[bf16; W]; BAND]>,
+    /// `[piece][query][channel]`.
+    q: [Line<[[bf16; W]; BAND]>; P],
     largest: [f32; BAND],
     sum: [f32; BAND],
     /// `[query][channel]`.
     y: Line<[[f32; W]; BAND]>,
 }
 
-impl<const W: usize> Band<W> {
+impl<const W: usize, const P: usize> Band<W, P> {
     pub(super) const EMPTY: Self = Self {
         count: 0,
-        q: Line([[bf16::ZERO; W]; BAND]),
+        q: [Line([[bf16::ZERO; W]; BAND]); P],
         largest: [f32::NEG_INFINITY; BAND],
         sum: [0.0; BAND],
         y: Line([[0.0; W]; BAND]),
@@ -71,8 +78,13 @@ impl<const W: usize> Band<W> {
 
     /// Takes a query.
     pub(super) fn push<T: Element>(&mut self, x: &[T]) {
-        for (to, x) in self.q.0[self.count].iter_mut().zip(x) {
-            *to = x.to_bf16();
+        for (i, x) in x.iter().enumerate() {
+            let mut rest = x.to_f32();
+            for q in &mut self.q {
+                let piece = bf16::from_f32(rest);
+                q.0[self.count][i] = piece;
+                rest -= Element::to_f32(piece);
+            }
         }
         self.count += 1;
     }
@@ -106,40 +118,43 @@ pub(super) struct Context<'a> {
 }
 
 /// A task: bands of consecutive queries of one K/V head.
-pub(super) struct Take<'a, const W: usize, const ROOM: usize> {
+pub(super) struct Take<'a, const W: usize, const ROOM: usize, const P: usize> {
     pub(super) context: Context<'a>,
-    pub(super) bands: &'a mut [Band<W>],
+    pub(super) bands: &'a mut [Band<W, P>],
     /// Blocks that some query sees.
     pub(super) seen: Range<usize>,
 }
 
 /// What a round works with; `ROOM` for a round of widened K, and as much for V.
-struct Room<const ROOM: usize> {
+struct Room<const ROOM: usize, const P: usize> {
     scores: Line<[[f32; TOKENS]; BAND]>,
-    weights: Line<[[bf16; TOKENS]; BAND]>,
-    /// K, then V, of a round's blocks, where they are widened.
-    wide: [Line<[bf16; ROOM]>; 2],
+    weights: [Line<[[bf16; TOKENS]; BAND]>; P],
+    /// Pieces of K, then of V, of a round's blocks, where they are not used as they are stored.
+    wide: [[Line<[bf16; ROOM]>; P]; 2],
     /// Scales of K, then of V, of a round's tokens, where they have any.
     scales: [[f16; TOKENS]; 2],
 }
 
-impl<const W: usize, const ROOM: usize> Kernel for Take<'_, W, ROOM> {
+impl<const W: usize, const ROOM: usize, const P: usize> Kernel for Take<'_, W, ROOM, P> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { context, bands, seen } = self;
         let tiles = MatrixUnit::detect().expect("chosen only where there is a matrix unit").tiles();
-        let mut room = Room::<ROOM> {
+        let mut room = Room::<ROOM, P> {
             scores: Line([[0.0; TOKENS]; BAND]),
-            weights: Line([[bf16::ZERO; TOKENS]; BAND]),
-            wide: [Line([bf16::ZERO; ROOM]); 2],
+            weights: [Line([[bf16::ZERO; TOKENS]; BAND]); P],
+            wide: [[Line([bf16::ZERO; ROOM]); P]; 2],
             scales: [[f16::ZERO; TOKENS]; 2],
         };
         for first in seen.clone().step_by(ROUND) {
             let round = first..(first + ROUND).min(seen.end);
-            if context.is_int8() {
-                context.widen(s, round.clone(), &mut room);
+            match context.element() {
+                KvElement::Int8 => context.widen(s, round.clone(), &mut room),
+                KvElement::F16 => context.split::<S, f16, ROOM, P>(s, round.clone(), &mut room),
+                KvElement::F32 => context.split::<S, f32, ROOM, P>(s, round.clone(), &mut room),
+                _ => {}
             }
             for (index, band) in bands.iter_mut().enumerate() {
                 context.round(s, &tiles, (index, band), &round, &mut room);
@@ -157,8 +172,17 @@ impl<const W: usize, const ROOM: usize> Kernel for Take<'_, W, ROOM> {
 }
 
 impl<'a> Context<'a> {
-    fn is_int8(&self) -> bool {
-        self.blocks.layout.storage.element == KvElement::Int8
+    fn element(&self) -> KvElement {
+        self.blocks.layout.storage.element
+    }
+
+    /// Pieces of K and V that `P` pieces of queries and weights are multiplied with.
+    fn pieces(&self, most: usize) -> usize {
+        match self.element() {
+            KvElement::F32 => f32::PIECES.min(most),
+            KvElement::F16 => f16::PIECES.min(most),
+            _ => 1,
+        }
     }
 
     fn channels(&self) -> usize {
@@ -180,12 +204,17 @@ impl<'a> Context<'a> {
 
     /// Widens a round's codes, which quads hold, to pairs: exact in bfloat16, as they are integers up to 128.
     #[inline(always)]
-    fn widen<S: Simd, const ROOM: usize>(&self, s: S, round: Range<usize>, room: &mut Room<ROOM>) {
+    fn widen<S: Simd, const ROOM: usize, const P: usize>(
+        &self,
+        s: S,
+        round: Range<usize>,
+        room: &mut Room<ROOM, P>,
+    ) {
         let (channels, across) = (self.channels(), self.channels() / LANES);
         let size = BLOCK * channels;
         for (i, block) in round.enumerate() {
             let parts = self.parts(block);
-            let [k, v] = &mut room.wide;
+            let [k, v] = room.wide.each_mut().map(|pieces| &mut pieces[0]);
             let k = cast_mut::<bf16, [bf16; 2 * LANES]>(&mut k.0[i * size..(i + 1) * size]);
             for (quad, to) in cast::<u8, [u8; 4 * LANES]>(parts.k).iter().zip(k.as_chunks_mut().0) {
                 s.widen_codes(quad, to);
@@ -204,15 +233,59 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Splits a round's K and V into pairs of pieces.
+    #[inline(always)]
+    fn split<S: Simd, E: Element, const ROOM: usize, const P: usize>(
+        &self,
+        s: S,
+        round: Range<usize>,
+        room: &mut Room<ROOM, P>,
+    ) {
+        let (channels, across) = (self.channels(), self.channels() / LANES);
+        let (size, pieces) = (BLOCK * channels, self.pieces(P));
+        for (i, block) in round.enumerate() {
+            let parts = self.parts(block);
+            let [k, v] = &mut room.wide;
+            for (at, pair) in cast::<u8, [[E; LANES]; 2]>(parts.k).iter().enumerate() {
+                split_pair(s, [&pair[0], &pair[1]], &mut k[..pieces], i * size + at * 2 * LANES);
+            }
+            for (pair, tokens) in cast::<u8, [E; LANES]>(parts.v).chunks_exact(2 * across).enumerate() {
+                for column in 0..across {
+                    let at = i * size + (pair * across + column) * 2 * LANES;
+                    split_pair(s, [&tokens[column], &tokens[across + column]], &mut v[..pieces], at);
+                }
+            }
+        }
+    }
+
+    /// Piece `piece` of K (0) or V (1) of block `block`, which is the `i`th of its round.
+    #[inline(always)]
+    fn piece<'r, const ROOM: usize, const P: usize>(
+        &self,
+        (which, piece): (usize, usize),
+        (block, i): (usize, usize),
+        room: &'r Room<ROOM, P>,
+    ) -> &'r [bf16]
+    where
+        'a: 'r,
+    {
+        if self.element() == KvElement::Bf16 {
+            let parts = self.parts(block);
+            return cast(if which == 0 { parts.k } else { parts.v });
+        }
+        let size = BLOCK * self.channels();
+        &room.wide[which][piece].0[i * size..][..size]
+    }
+
     /// Takes a round's tokens into one band.
     #[inline(always)]
-    fn round<S: Simd, const W: usize, const ROOM: usize>(
+    fn round<S: Simd, const W: usize, const ROOM: usize, const P: usize>(
         &self,
         s: S,
         tiles: &Tiles,
-        (index, band): (usize, &mut Band<W>),
+        (index, band): (usize, &mut Band<W, P>),
         round: &Range<usize>,
-        room: &mut Room<ROOM>,
+        room: &mut Room<ROOM, P>,
     ) {
         let seen = self.seen_by(index, 0, round).start..self.seen_by(index, band.count - 1, round).end;
         if seen.is_empty() {
@@ -228,43 +301,47 @@ impl<'a> Context<'a> {
 
     /// Scores of block `i` of the round, unscaled.
     #[inline(always)]
-    fn scores<const W: usize, const ROOM: usize>(
+    fn scores<const W: usize, const ROOM: usize, const P: usize>(
         &self,
         tiles: &Tiles,
-        band: &Band<W>,
-        (block, i): (usize, usize),
-        room: &mut Room<ROOM>,
+        band: &Band<W, P>,
+        place: (usize, usize),
+        room: &mut Room<ROOM, P>,
     ) {
         let channels = self.channels();
-        let size = BLOCK * channels;
-        let k = if self.is_int8() { &room.wide[0].0[i * size..][..size] } else { cast(self.parts(block).k) };
-        let half = |half: usize| Columns { data: &k[half * channels * LANES..], stride: 2 * LANES };
-        let rows = |first: usize| Rows { data: band.q.0[first..].as_flattened(), stride: W };
         tiles.begin_2x2();
-        let (rows, columns) = ([rows(0), rows(amx::SIDE)], [half(0), half(1)]);
-        tiles.steps_2x2(rows, columns, 0..channels / amx::DEPTH, Ahead::nothing(k));
+        for piece in 0..self.pieces(P) {
+            let k = self.piece((0, piece), place, room);
+            let half = |half: usize| Columns { data: &k[half * channels * LANES..], stride: 2 * LANES };
+            for q in &band.q[..P - piece] {
+                let rows = |first: usize| Rows { data: q.0[first..].as_flattened(), stride: W };
+                let (rows, columns) = ([rows(0), rows(amx::SIDE)], [half(0), half(1)]);
+                tiles.steps_2x2(rows, columns, 0..channels / amx::DEPTH, Ahead::nothing(k));
+            }
+        }
+        let i = place.1;
         let to = &mut room.scores.0.as_flattened_mut()[i * BLOCK..];
         tiles.end_2x2(&mut Sums { data: to, stride: TOKENS });
     }
 
     /// Turns a round's scores into weights.
     #[inline(always)]
-    fn weigh<S: Simd, const W: usize, const ROOM: usize>(
+    fn weigh<S: Simd, const W: usize, const ROOM: usize, const P: usize>(
         &self,
         s: S,
-        (index, band): (usize, &mut Band<W>),
+        (index, band): (usize, &mut Band<W, P>),
         round: &Range<usize>,
-        room: &mut Room<ROOM>,
+        room: &mut Room<ROOM, P>,
     ) {
         for query in 0..band.count {
             let seen = self.seen_by(index, query, round);
             if seen.is_empty() {
-                room.weights.0[query].fill(bf16::ZERO);
+                room.weights.iter_mut().for_each(|piece| piece.0[query].fill(bf16::ZERO));
             } else if seen.end <= TOKENS / 2 {
-                room.weights.0[query][TOKENS / 2..].fill(bf16::ZERO);
-                self.weigh_row::<S, W, ROOM, { VECTORS / 2 }>(s, (query, band), seen, room);
+                room.weights.iter_mut().for_each(|piece| piece.0[query][TOKENS / 2..].fill(bf16::ZERO));
+                self.weigh_row::<S, W, ROOM, P, { VECTORS / 2 }>(s, (query, band), seen, room);
             } else {
-                self.weigh_row::<S, W, ROOM, VECTORS>(s, (query, band), seen, room);
+                self.weigh_row::<S, W, ROOM, P, VECTORS>(s, (query, band), seen, room);
             }
         }
     }
@@ -272,20 +349,21 @@ impl<'a> Context<'a> {
     /// Turns the first `N` vectors of a query's scores into weights, relative to a score that none so far exceeds by
     /// more than [`SLACK`].
     #[inline(always)]
-    fn weigh_row<S: Simd, const W: usize, const ROOM: usize, const N: usize>(
+    fn weigh_row<S: Simd, const W: usize, const ROOM: usize, const P: usize, const N: usize>(
         &self,
         s: S,
-        (query, band): (usize, &mut Band<W>),
+        (query, band): (usize, &mut Band<W, P>),
         seen: Range<usize>,
-        room: &mut Room<ROOM>,
+        room: &mut Room<ROOM, P>,
     ) {
+        let scaled = ROOM > 0 && self.element() == KvElement::Int8;
         let (row, scale) =
             (room.scores.0[query][..N * LANES].as_chunks_mut::<LANES>().0, s.splat(self.scale));
         let [k_scales, v_scales] = [0, 1].map(|i| room.scales[i].as_chunks::<LANES>().0);
         let mut x = [s.zero(); N];
         for i in 0..N {
             x[i] = s.mul(s.load(&row[i]), scale);
-            if ROOM > 0 {
+            if scaled {
                 x[i] = s.mul(x[i], s.load_f16(&k_scales[i]));
             }
         }
@@ -311,47 +389,67 @@ impl<'a> Context<'a> {
             sum = s.add(sum, *x);
         }
         band.sum[query] += s.sum(sum);
-        let weights = &mut room.weights.0[query];
-        for (i, to) in weights.as_chunks_mut().0.iter_mut().enumerate().take(N) {
-            if ROOM > 0 {
+        for i in 0..N {
+            if scaled {
                 x[i] = s.mul(x[i], s.load_f16(&v_scales[i]));
             }
-            s.store_bf16(x[i], to);
         }
-        // Those that are not seen came out as the smallest weight there is.
-        weights[..seen.start].fill(bf16::ZERO);
-        weights[seen.end..N * LANES].fill(bf16::ZERO);
+        for (piece, weights) in room.weights.iter_mut().map(|piece| &mut piece.0[query]).enumerate() {
+            for (x, to) in x.iter_mut().zip(weights.as_chunks_mut().0) {
+                s.store_bf16(*x, to);
+                if piece + 1 < P {
+                    *x = s.sub(*x, s.load_bf16(to));
+                }
+            }
+            // Those that are not seen came out as the smallest weight there is.
+            weights[..seen.start].fill(bf16::ZERO);
+            weights[seen.end..N * LANES].fill(bf16::ZERO);
+        }
     }
 
     /// Adds the weighted sums of V.
     #[inline(always)]
-    fn add_values<const W: usize, const ROOM: usize>(
+    fn add_values<const W: usize, const ROOM: usize, const P: usize>(
         &self,
         tiles: &Tiles,
-        band: &mut Band<W>,
+        band: &mut Band<W, P>,
         (first, blocks): (usize, usize),
-        room: &Room<ROOM>,
+        room: &Room<ROOM, P>,
     ) {
         let channels = self.channels();
-        let size = BLOCK * channels;
-        let weights = room.weights.0.as_flattened();
         for column in (0..channels).step_by(2 * LANES) {
             let mut sums = Sums { data: &mut band.y.0.as_flattened_mut()[column..], stride: W };
             tiles.resume_2x2(&sums);
-            for i in 0..blocks {
-                let v = if self.is_int8() {
-                    &room.wide[1].0[i * size..][..size]
-                } else {
-                    cast(self.parts(first + i).v)
-                };
+            for (i, piece) in (0..blocks).flat_map(|i| (0..self.pieces(P)).map(move |piece| (i, piece))) {
+                let v = self.piece((1, piece), (first + i, i), room);
                 let columns = |at: usize| Columns { data: &v[2 * at..], stride: 2 * channels };
-                let rows =
-                    |first: usize| Rows { data: &weights[first * TOKENS + i * BLOCK..], stride: TOKENS };
-                let (rows, columns) =
-                    ([rows(0), rows(amx::SIDE)], [columns(column), columns(column + LANES)]);
-                tiles.steps_2x2(rows, columns, 0..1, Ahead::nothing(v));
+                for weights in &room.weights[..P - piece] {
+                    let weights = weights.0.as_flattened();
+                    let rows =
+                        |first: usize| Rows { data: &weights[first * TOKENS + i * BLOCK..], stride: TOKENS };
+                    let (rows, columns) =
+                        ([rows(0), rows(amx::SIDE)], [columns(column), columns(column + LANES)]);
+                    tiles.steps_2x2(rows, columns, 0..1, Ahead::nothing(v));
+                }
             }
             tiles.end_2x2(&mut sums);
         }
+    }
+}
+
+/// Two rows of 16 as pairs at `at` of each piece.
+#[inline(always)]
+fn split_pair<S: Simd, E: Element, const ROOM: usize>(
+    s: S,
+    [even, odd]: [&[E; LANES]; 2],
+    to: &mut [Line<[bf16; ROOM]>],
+    at: usize,
+) {
+    let (mut even, mut odd) = (E::widen(s, even), E::widen(s, odd));
+    for piece in to {
+        let to = piece.0[at..].first_chunk_mut().expect("a round has room for its blocks");
+        s.store_pairs(even, odd, to);
+        let (a, b) = s.pairs(to);
+        (even, odd) = (s.sub(even, a), s.sub(odd, b));
     }
 }

@@ -7,14 +7,11 @@ use super::queries::{Queries, Scores};
 use super::tiles;
 use super::{HALVES, bytes, widen};
 use crate::backend::cpu::cache::{BLOCK, Layout, Parts, WIDEST};
-use crate::backend::cpu::simd::{Isa, LANES, Simd, cast};
+use crate::backend::cpu::simd::{Isa, LANES, Shape, Simd, cast};
 #[cfg(target_arch = "x86_64")]
 use crate::backend::cpu::simd::{MatrixUnit, amx};
 use crate::llm::KvElement;
 use half::bf16;
-
-/// Queries whose scores are accumulated side by side.
-const SIDE: usize = 8;
 
 /// How a layout's products are computed, and room to widen a block.
 pub(super) struct Products<const ROOM: usize> {
@@ -117,12 +114,17 @@ pub(super) fn scores<S: Simd, const N: usize, const ROOM: usize>(
         }
     };
     let k = k.as_chunks::<LANES>().0;
-    for (half, k) in k.chunks_exact(channels).enumerate() {
-        if queries.count == 1 {
-            single_scores(s, k, &queries.q[0], &mut scores[0][half]);
-        } else {
-            half_scores(s, k, &queries.q[..queries.count], scores, half);
+    if N == 1 {
+        for (k, scores) in k.chunks_exact(channels).zip(&mut scores[0]) {
+            single_scores(s, k, &queries.q[0], scores);
         }
+        return;
+    }
+    let q = &queries.q[..count];
+    match S::SHAPE {
+        Shape::Wide => block_scores::<S, 8, 2>(s, k, channels, q, scores),
+        Shape::Narrow => block_scores::<S, 4, 1>(s, k, channels, q, scores),
+        Shape::Plain => block_scores::<S, 2, 1>(s, k, channels, q, scores),
     }
 }
 
@@ -138,21 +140,35 @@ fn single_scores<S: Simd>(s: S, k: &[[f32; LANES]], q: &[f32], scores: &mut [f32
     s.store(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])), scores);
 }
 
-/// Scores of 16 tokens, whose K is `[channel][16]`.
+/// Scores of a block whose K is `[half][channel][16]`: blocks of `Q` queries by `H` halves in registers.
 #[inline(always)]
-fn half_scores<S: Simd>(s: S, k: &[[f32; LANES]], q: &[[f32; WIDEST]], scores: &mut [Scores], half: usize) {
-    for first in (0..q.len()).step_by(SIDE) {
+fn block_scores<S: Simd, const Q: usize, const H: usize>(
+    s: S,
+    k: &[[f32; LANES]],
+    channels: usize,
+    q: &[[f32; WIDEST]],
+    scores: &mut [Scores],
+) {
+    for first in (0..q.len()).step_by(Q) {
         // Queries beyond the last are read again as the last: their scores are not kept.
-        let q: [&[f32; WIDEST]; SIDE] = std::array::from_fn(|i| &q[(first + i).min(q.len() - 1)]);
-        let mut sums = [s.zero(); SIDE];
-        for (channel, k) in k.iter().enumerate() {
-            let k = s.load(k);
-            for i in 0..SIDE {
-                sums[i] = s.fma(k, s.splat(q[i][channel]), sums[i]);
+        let rows: [&[f32]; Q] = std::array::from_fn(|i| &q[(first + i).min(q.len() - 1)][..channels]);
+        for half in (0..HALVES).step_by(H) {
+            let k: [&[[f32; LANES]]; H] = std::array::from_fn(|h| &k[(half + h) * channels..][..channels]);
+            let mut sums = [[s.zero(); H]; Q];
+            for channel in 0..channels {
+                let k: [S::V; H] = std::array::from_fn(|h| s.load(&k[h][channel]));
+                for i in 0..Q {
+                    let q = s.splat(rows[i][channel]);
+                    for h in 0..H {
+                        sums[i][h] = s.fma(k[h], q, sums[i][h]);
+                    }
+                }
             }
-        }
-        for (sum, scores) in sums.into_iter().zip(&mut scores[first..]) {
-            s.store(sum, &mut scores[half]);
+            for (sums, scores) in sums.into_iter().zip(&mut scores[first..]) {
+                for (sum, scores) in sums.into_iter().zip(&mut scores[half..]) {
+                    s.store(sum, scores);
+                }
+            }
         }
     }
 }
@@ -204,10 +220,18 @@ pub(super) fn add_values<S: Simd, const ROOM: usize>(
             &products.wide[..BLOCK * channels]
         }
     };
-    plain_values(s, v.as_chunks().0, channels / LANES, weights, y);
+    let (v, across) = (v.as_chunks().0, channels / LANES);
+    match (weights.len(), S::SHAPE) {
+        (1, _) => plain_values(s, v, across, weights, y),
+        (_, Shape::Wide) if across.is_multiple_of(4) => block_values::<S, 4, 4>(s, v, across, weights, y),
+        (_, Shape::Wide) => block_values::<S, 8, 1>(s, v, across, weights, y),
+        (_, Shape::Narrow) => block_values::<S, 4, 1>(s, v, across, weights, y),
+        (_, Shape::Plain) => block_values::<S, 2, 1>(s, v, across, weights, y),
+    }
 }
 
-/// V as `[token][channel]`, `across` vectors wide.
+/// V as `[token][channel]`, `across` vectors wide, query by query: chains side by side, or each product would wait for the
+/// last.
 #[inline(always)]
 fn plain_values<S: Simd>(
     s: S,
@@ -228,6 +252,39 @@ fn plain_values<S: Simd>(
             }
             let sum = s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]));
             s.store(s.add(s.load(y), sum), y);
+        }
+    }
+}
+
+/// V as `[token][channel]`, `across` vectors wide: blocks of `Q` queries by `C` vectors in registers.
+#[inline(always)]
+fn block_values<S: Simd, const Q: usize, const C: usize>(
+    s: S,
+    v: &[[f32; LANES]],
+    across: usize,
+    weights: &[Scores],
+    y: &mut [[f32; WIDEST]],
+) {
+    for first in (0..weights.len()).step_by(Q) {
+        // Queries beyond the last are read again as the last: their sums are not kept.
+        let rows: [&Scores; Q] = std::array::from_fn(|i| &weights[(first + i).min(weights.len() - 1)]);
+        for column in (0..across).step_by(C) {
+            let mut sums = [[s.zero(); C]; Q];
+            for token in 0..BLOCK {
+                let v = &v[token * across + column..][..C];
+                let v: [S::V; C] = std::array::from_fn(|c| s.load(&v[c]));
+                for i in 0..Q {
+                    let weight = s.splat(rows[i][token / LANES][token % LANES]);
+                    for c in 0..C {
+                        sums[i][c] = s.fma(v[c], weight, sums[i][c]);
+                    }
+                }
+            }
+            for (sums, y) in sums.into_iter().zip(&mut y[first..weights.len()]) {
+                for (sum, y) in sums.into_iter().zip(&mut y.as_chunks_mut().0[column..]) {
+                    s.store(s.add(s.load(y), sum), y);
+                }
+            }
         }
     }
 }

@@ -70,21 +70,27 @@ impl<T: Element> Attention<'_, T> {
             tile_columns: together * head_dim,
             stride,
         };
-        let int8 = self.blocks.layout.storage.is_quantised();
-        pool.tiles(to, grid, |mut tile| match (self.blocks.layout.channels, int8) {
-            (..=bands::NARROW, false) => self.attend_bands::<{ bands::NARROW }, 0>(isa, together, &mut tile),
-            (..=bands::NARROW, true) => self
-                .attend_bands::<{ bands::NARROW }, { bands::TOKENS * bands::NARROW }>(
-                    isa, together, &mut tile,
-                ),
-            (_, false) => self.attend_bands::<{ bands::WIDE }, 0>(isa, together, &mut tile),
-            (_, true) => self
-                .attend_bands::<{ bands::WIDE }, { bands::TOKENS * bands::WIDE }>(isa, together, &mut tile),
+        pool.tiles(to, grid, |mut tile| match T::PIECES {
+            1 => self.attend_pieces::<1>(isa, together, &mut tile),
+            _ => self.attend_pieces::<2>(isa, together, &mut tile),
         });
     }
 
+    /// A task in `P` pieces, with no more room than it needs, as room is cleared for every task.
     #[cfg(target_arch = "x86_64")]
-    fn attend_bands<const W: usize, const ROOM: usize>(
+    fn attend_pieces<const P: usize>(&self, isa: Isa, together: usize, tile: &mut Tile<'_, T>) {
+        use bands::{NARROW, TOKENS, WIDE};
+        let layout = self.blocks.layout;
+        match (layout.channels, layout.storage.element == crate::llm::KvElement::Bf16) {
+            (..=NARROW, true) => self.attend_bands::<NARROW, 0, P>(isa, together, tile),
+            (..=NARROW, false) => self.attend_bands::<NARROW, { TOKENS * NARROW }, P>(isa, together, tile),
+            (_, true) => self.attend_bands::<WIDE, 0, P>(isa, together, tile),
+            (_, false) => self.attend_bands::<WIDE, { TOKENS * WIDE }, P>(isa, together, tile),
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn attend_bands<const W: usize, const ROOM: usize, const P: usize>(
         &self,
         isa: Isa,
         together: usize,
@@ -94,14 +100,14 @@ impl<T: Element> Attention<'_, T> {
         let head_dim = spec.head_dim;
         let (visible, head) = self.place(together, tile);
         let per_band = bands::BAND / together;
-        let mut room = [const { bands::Band::<W>::EMPTY }; bands::BANDS];
+        let mut room = [const { bands::Band::<W, P>::EMPTY }; bands::BANDS];
         let count = tile.rows.div_ceil(per_band);
         for i in 0..tile.rows * together {
             let at = (tile.row + i / together) * self.q_stride + tile.column + i % together * head_dim;
             room[i / together / per_band].push(&self.q[at..at + head_dim]);
         }
         let seen = visible.of_row(0).start..visible.first + tile.rows;
-        let take = bands::Take::<W, ROOM> {
+        let take = bands::Take::<W, ROOM, P> {
             context: bands::Context { blocks: *blocks, head, visible, scale: 1.0 / (head_dim as f32).sqrt() },
             bands: &mut room[..count],
             seen: seen.start / BLOCK..seen.end.div_ceil(BLOCK),

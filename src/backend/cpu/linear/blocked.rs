@@ -30,7 +30,7 @@ pub(super) fn run<T: Element>(
     let x = match x {
         Operand::F32(x) => Left::F32(x.data(), x.stride),
         Operand::Bf16(x) => Left::Bf16(x.data(), x.stride),
-        Operand::Int8 { .. } => unreachable!("products of blocks take unpacked weights"),
+        _ => unreachable!("products of blocks take unpacked weights and whole numbers"),
     };
     engine.pool.tiles(to, grid, |mut tile| {
         let mut sums: Sums = [[0.0; COLUMNS]; ROWS];

@@ -7,6 +7,8 @@ mod blocked;
 mod epilogue;
 mod skinny;
 #[cfg(target_arch = "x86_64")]
+mod split;
+#[cfg(target_arch = "x86_64")]
 mod tiles;
 mod unpack;
 
@@ -22,11 +24,21 @@ use half::bf16;
 /// Up to so many rows, the weights are read once per row from the cache that the first row brought them to.
 const FEW_ROWS: usize = 4;
 
+/// From so many rows on, the matrix unit is worth splitting weights into pieces for it.
+const MANY_ROWS: usize = 32;
+
 /// The left side of a product, as its kernel wants it.
 pub(super) enum Operand {
     F32(CpuTensor),
     Bf16(CpuTensor),
-    Int8 { codes: CpuTensor, scales: CpuTensor, sums: CpuTensor },
+    Int8 {
+        codes: CpuTensor,
+        scales: CpuTensor,
+        sums: CpuTensor,
+    },
+    /// Sums of bfloat16, in tiles.
+    #[cfg(target_arch = "x86_64")]
+    Pieces(CpuTensor),
 }
 
 /// Where a linear's rows come from.
@@ -63,6 +75,7 @@ enum Method {
     Skinny,
     Blocked,
     Tiles,
+    Split,
 }
 
 impl Engine<'_> {
@@ -103,8 +116,14 @@ impl Engine<'_> {
                 let grid = grid(tile_rows, tile_columns);
                 tiles::run(self, panels, &operand, after, grid, y.data_mut());
             }
+            #[cfg(target_arch = "x86_64")]
+            Method::Split => {
+                let (tile_rows, tile_columns) = split::task(panels, rows, T::PIECES, self.pool.threads());
+                let grid = grid(tile_rows, tile_columns);
+                split::run(self, panels, &operand, after, grid, y.data_mut())?;
+            }
             #[cfg(not(target_arch = "x86_64"))]
-            Method::Tiles => unreachable!("chosen only where there is a matrix unit"),
+            Method::Tiles | Method::Split => unreachable!("chosen only where there is a matrix unit"),
         }
         Ok(y)
     }
@@ -116,6 +135,7 @@ impl Engine<'_> {
         match rows {
             ..=FEW_ROWS => Method::Skinny,
             _ if tiles => Method::Tiles,
+            MANY_ROWS.. if self.isa == Isa::Amx && !bf16 => Method::Split,
             _ => Method::Blocked,
         }
     }
@@ -151,6 +171,16 @@ impl Engine<'_> {
         if bf16 {
             let x = if as_it_is { input.x.clone() } else { self.prepared::<T, bf16>(input)? };
             return Ok(Operand::Bf16(x));
+        }
+        #[cfg(target_arch = "x86_64")]
+        if method == Method::Split {
+            let x = if as_it_is {
+                split::rows::<T>(self, input.x, T::PIECES)?
+            } else {
+                let x = self.prepared::<T, f32>(input)?;
+                split::rows::<f32>(self, &x, T::PIECES)?
+            };
+            return Ok(Operand::Pieces(x));
         }
         let x = if as_it_is && is_f32::<T>() { input.x.clone() } else { self.prepared::<T, f32>(input)? };
         if int8 { self.quantised(&x, panels) } else { Ok(Operand::F32(x)) }

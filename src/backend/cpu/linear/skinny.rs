@@ -74,6 +74,8 @@ impl<'a> Left<'a> {
                 sums: sums.data(),
                 blocks: scales.stride,
             },
+            #[cfg(target_arch = "x86_64")]
+            Operand::Pieces(_) => unreachable!("few rows are not cut into pieces"),
         }
     }
 }

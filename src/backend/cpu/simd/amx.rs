@@ -16,6 +16,28 @@ pub(in crate::backend::cpu) const SIDE: usize = 16;
 /// The bfloat16 elements of a tile's row: the depth of one product.
 pub(in crate::backend::cpu) const DEPTH: usize = 32;
 
+/// Elements of a piece's pair of tiles: 32 rows or columns, 32 deep.
+pub(in crate::backend::cpu) const PIECE: usize = 2 * SIDE * DEPTH;
+
+/// Assembly of [`Tiles::steps_of_pieces`]: loads of a pair of tiles, and the four products of two pairs.
+macro_rules! pieces {
+    (load a $offset:literal) => {
+        concat!(
+            "tileloadd tmm4, [{a} + {s}*1 + ", $offset, "]\n",
+            "tileloadd tmm5, [{a} + {s}*1 + ", $offset, " + 1024]"
+        )
+    };
+    (load b $offset:literal) => {
+        concat!(
+            "tileloadd tmm6, [{b} + {s}*1 + ", $offset, "]\n",
+            "tileloadd tmm7, [{b} + {s}*1 + ", $offset, " + 1024]"
+        )
+    };
+    (multiply) => {
+        "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\ntdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7"
+    };
+}
+
 static USABLE: LazyLock<bool> = LazyLock::new(|| cpu_has_amx() && kernel_grants_tiles());
 
 /// Whether the CPU has tiles with BF16 and INT8 products, and the kernel has granted this process their state.
@@ -254,6 +276,71 @@ impl Tiles {
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(nostack, readonly)
             );
+        }
+    }
+
+    /// Adds `a b` over `steps` steps of 32 to the sums begun, where both sides are sums of `P` pieces, by the products
+    /// of pieces that matter: those whose ranks add up to less than `P`.
+    ///
+    /// Both sides are tiles one after the other: step by step, piece by piece from the largest, the two of 32 rows or
+    /// 32 columns. The products go such that each loads one new pair of tiles alone.
+    #[inline(always)]
+    pub(in crate::backend::cpu) fn steps_of_pieces<const P: usize>(
+        &self,
+        a: &[bf16],
+        b: &[bf16],
+        steps: usize,
+    ) {
+        assert!(steps > 0 && steps * P * PIECE <= a.len() && steps * P * PIECE <= b.len());
+        macro_rules! run {
+            ($($line:expr),* $(,)?) => {
+                // SAFETY: tiles are configured (self), and what is read was checked to be inside the slices.
+                unsafe {
+                    asm!(
+                        "2:",
+                        $($line,)*
+                        "add {a}, {step}",
+                        "add {b}, {step}",
+                        "dec {steps}",
+                        "jnz 2b",
+                        a = inout(reg) a.as_ptr() => _,
+                        b = inout(reg) b.as_ptr() => _,
+                        s = in(reg) 64usize,
+                        step = const 2 * P * PIECE,
+                        steps = inout(reg) steps => _,
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                        options(nostack, readonly)
+                    );
+                }
+            };
+        }
+        match P {
+            2 => run!(
+                pieces!(load a 0),
+                pieces!(load b 2048),
+                pieces!(multiply),
+                pieces!(load b 0),
+                pieces!(multiply),
+                pieces!(load a 2048),
+                pieces!(multiply),
+            ),
+            3 => run!(
+                pieces!(load a 2048),
+                pieces!(load b 2048),
+                pieces!(multiply),
+                pieces!(load a 0),
+                pieces!(multiply),
+                pieces!(load b 4096),
+                pieces!(multiply),
+                pieces!(load b 0),
+                pieces!(multiply),
+                pieces!(load a 2048),
+                pieces!(multiply),
+                pieces!(load a 4096),
+                pieces!(multiply),
+            ),
+            _ => unreachable!("operands have two or three pieces"),
         }
     }
 

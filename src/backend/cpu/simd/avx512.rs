@@ -44,18 +44,11 @@ fn pairs(from: &[bf16; 32]) -> (__m512, __m512) {
     }
 }
 
-/// Rounds to the nearest even by integer arithmetic; a NaN stays one.
 #[inline(always)]
 fn narrow_plain(x: __m512, to: &mut [bf16; 16]) {
     // SAFETY: see `pairs`; 32 bytes are writable.
     unsafe {
-        let bits = _mm512_castps_si512(x);
-        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
-        let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
-        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
-        let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
-        let chosen = _mm512_mask_mov_epi32(rounded, nan, quiet);
-        let narrow = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(chosen));
+        let narrow = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(round_plain(x)));
         _mm256_storeu_si256(to.as_mut_ptr().cast(), narrow);
     }
 }
@@ -66,6 +59,42 @@ fn narrow_native(x: __m512, to: &mut [bf16; 16]) {
     unsafe {
         let narrow: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(x));
         _mm256_storeu_si256(to.as_mut_ptr().cast(), narrow);
+    }
+}
+
+/// 16 rounded to the nearest even by integer arithmetic, as the upper halves of 32 bits; a NaN stays one.
+#[inline(always)]
+fn round_plain(x: __m512) -> __m512i {
+    // SAFETY: see `pairs`.
+    unsafe {
+        let bits = _mm512_castps_si512(x);
+        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+        let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
+        let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
+        _mm512_mask_mov_epi32(rounded, nan, quiet)
+    }
+}
+
+#[inline(always)]
+fn narrow_pairs_plain(even: __m512, odd: __m512, to: &mut [bf16; 32]) {
+    let even = round_plain(even);
+    // SAFETY: see `pairs`; 64 bytes are writable.
+    unsafe {
+        let both = _mm512_mask_mov_epi16(_mm512_srli_epi32::<16>(even), 0xAAAA_AAAA, round_plain(odd));
+        _mm512_storeu_si512(to.as_mut_ptr().cast(), both);
+    }
+}
+
+#[inline(always)]
+fn narrow_pairs_native(even: __m512, odd: __m512, to: &mut [bf16; 32]) {
+    // SAFETY: called only by `Avx512Bf16`; 64 bytes are writable. The types are all 64 bytes of bf16.
+    unsafe {
+        let even: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(even));
+        let odd: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(odd));
+        let odd = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(odd));
+        let both = _mm512_or_si512(_mm512_cvtepu16_epi32(even), odd);
+        _mm512_storeu_si512(to.as_mut_ptr().cast(), both);
     }
 }
 
@@ -116,7 +145,7 @@ fn dot_bytes_native(sum: __m512i, bytes: &[u8; 64], x: [i8; 4]) -> __m512i {
 }
 
 macro_rules! implement {
-    ($type:ty, $features:literal, $run:ident, $narrow:ident, $dot_pairs:ident, $dot_bytes:ident) => {
+    ($type:ty, $features:literal, $run:ident, $narrow:ident, $narrow_pairs:ident, $dot_pairs:ident, $dot_bytes:ident) => {
         impl Simd for $type {
             type V = __m512;
             type I = __m512i;
@@ -228,6 +257,10 @@ macro_rules! implement {
                 pairs(from)
             }
             #[inline(always)]
+            fn store_pairs(self, even: Self::V, odd: Self::V, to: &mut [bf16; 32]) {
+                $narrow_pairs(even, odd, to);
+            }
+            #[inline(always)]
             fn int_splat(self, x: i32) -> Self::I {
                 // SAFETY: as above.
                 unsafe { _mm512_set1_epi32(x) }
@@ -306,6 +339,7 @@ implement!(
     "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c",
     run,
     narrow_plain,
+    narrow_pairs_plain,
     dot_pairs_plain,
     dot_bytes_plain
 );
@@ -314,6 +348,7 @@ implement!(
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c",
     run_bf16,
     narrow_native,
+    narrow_pairs_native,
     dot_pairs_native,
     dot_bytes_native
 );

@@ -56,6 +56,16 @@ pub(in crate::backend::cpu) trait Simd: Copy {
     fn largest(self, x: Self::V) -> f32;
     /// The even and the odd elements.
     fn pairs(self, from: &[bf16; 32]) -> (Self::V, Self::V);
+    /// Stores even and odd elements in turn, each rounded to the nearest, ties to even.
+    #[inline(always)]
+    fn store_pairs(self, even: Self::V, odd: Self::V, to: &mut [bf16; 32]) {
+        let mut halves = [[bf16::ZERO; 16]; 2];
+        self.store_bf16(even, &mut halves[0]);
+        self.store_bf16(odd, &mut halves[1]);
+        for (lane, to) in to.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            *to = [halves[0][lane], halves[1][lane]];
+        }
+    }
     fn int_splat(self, x: i32) -> Self::I;
     fn int_to_float(self, x: Self::I) -> Self::V;
     /// Stores integral lanes from -128 to 127 as bytes.
@@ -137,6 +147,8 @@ pub(in crate::backend::cpu) trait Element: super::Plain + Sync + Send {
     fn narrow<S: Simd>(s: S, x: S::V, to: &mut [Self; 16]);
     /// Whether pairs of these are what [`Simd::dot_pairs`] takes.
     const IS_BF16: bool = false;
+    /// Of how many bfloat16 it is the sum, for a matrix unit that multiplies these: each has 8 bits of it.
+    const PIECES: usize;
     fn to_f32(self) -> f32;
     fn from_f32(x: f32) -> Self;
     fn to_bf16(self) -> bf16 {
@@ -145,6 +157,7 @@ pub(in crate::backend::cpu) trait Element: super::Plain + Sync + Send {
 }
 
 impl Element for f32 {
+    const PIECES: usize = 3;
     #[inline(always)]
     fn widen<S: Simd>(s: S, from: &[Self; 16]) -> S::V {
         s.load(from)
@@ -164,6 +177,7 @@ impl Element for f32 {
 
 impl Element for bf16 {
     const IS_BF16: bool = true;
+    const PIECES: usize = 1;
     #[inline(always)]
     fn widen<S: Simd>(s: S, from: &[Self; 16]) -> S::V {
         s.load_bf16(from)
@@ -186,6 +200,7 @@ impl Element for bf16 {
 }
 
 impl Element for f16 {
+    const PIECES: usize = 2;
     #[inline(always)]
     fn widen<S: Simd>(s: S, from: &[Self; 16]) -> S::V {
         s.load_f16(from)

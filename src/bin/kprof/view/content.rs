@@ -252,6 +252,7 @@ fn point_details(p: &Point) -> Vec<String> {
     lines.extend(
         p.floor.map(|f| format!("floor  {}: the shortest time that the ceilings allow", Seconds(f.time_s))),
     );
+    lines.extend(render::launched_line(p));
     if !p.used_ceilings.is_empty() {
         lines.push(format!("held against {}", p.used_ceilings.join(", ")));
     }

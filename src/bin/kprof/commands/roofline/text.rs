@@ -24,6 +24,9 @@ pub(super) fn table(args: &RooflineArgs, roofline: &Roofline) -> String {
     if !notes.is_empty() {
         out += &format!("\n{}\n", prose(&notes.join("\n")));
     }
+    if let Some(launched) = render::launched_table(roofline, args.top) {
+        out += &format!("\n{}", launched.to_terminal(output::width()));
+    }
     for timeline in &roofline.timelines {
         out += &format!("\n{}", timeline_text(roofline, timeline));
     }
@@ -100,6 +103,9 @@ pub(super) fn markdown(roofline: &Roofline) -> String {
     let all = roofline.points.len();
     let notes = render::roofline_notes(roofline, all).iter().map(|n| format!("\n{n}.\n")).collect::<String>();
     let mut out = render::roofline_table(roofline, all).to_markdown() + &notes;
+    if let Some(launched) = render::launched_table(roofline, all) {
+        out += &format!("\n{}", launched.to_markdown());
+    }
     let mut add = |title: &str, tables: Vec<render::Table>, note: &str| {
         let tables = tables.iter().map(|t| format!("\n{}", t.to_markdown())).collect::<String>();
         out += &format!("\n{title}:\n{tables}\n{note}.\n");

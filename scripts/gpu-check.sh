@@ -91,6 +91,12 @@ for model in $models; do
             $schedule -q -o "$run.jsonl" --export-json "$run.json" --export-markdown "$run.md"
     done
 done
+# The same with L2 emptied before every step, launch by launch and as graphs.
+for exec in eager graph; do
+    # shellcheck disable=SC2086
+    step "cold-$exec" "$kprof" phase --device cuda --preset "${models%% *}" --dtype bf16 --exec $exec --version v1-v2 --cache cold \
+        $shape $schedule -q -o "cold-$exec.jsonl" --export-markdown "cold-$exec.md"
+done
 if [ -z "${KPROF_GPU_CHECK_QUICK:-}" ]; then
     # Decode at batch 1 of a model whose weights are far larger than L2, and long contexts, where caches are.
     step phase-qwen2.5-1.5b "$kprof" phase --device cuda --preset qwen2.5-1.5b --dtype bf16 --exec graph --version v1-v2 -p 128 \

@@ -255,6 +255,32 @@ pub trait Backend: Sized {
         None
     }
 
+    /// Makes ready to flush the device's caches: the bytes that [`Self::flush`] streams through them; `None` where they are
+    /// the CPU's.
+    ///
+    /// # Errors
+    /// When the device has no room, or does not say how large its caches are.
+    fn prepare_flush(&mut self) -> Result<Option<f64>, BackendError> {
+        Ok(None)
+    }
+
+    /// Flushes the device's caches, as made ready for: behind all that was asked for, before what will be.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn flush(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    /// Does what a step of this shape needs and can be done before it, where its time does not count.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn prepare(&mut self, step: &StepShape) -> Result<(), BackendError> {
+        let _ = step;
+        Ok(())
+    }
+
     /// What the device's own allocator holds for this backend; `None` where the memory is this process's.
     fn device_memory(&self) -> Option<DeviceMemory> {
         None

@@ -50,21 +50,32 @@ impl<B: Backend> State<B> {
         Ok(Self { version: version.clone(), batch, caches, history, ids: Vec::new(), tokens: 0 })
     }
 
+    /// The shape of the pass that so many more ids (of all sequences) would be.
+    pub fn next_shape(&self, ids: usize) -> StepShape {
+        let new_tokens = ids / self.batch;
+        let context = self.tokens + new_tokens;
+        StepShape {
+            batch: self.batch,
+            new_tokens: if self.version.use_cache { new_tokens } else { context },
+            context,
+        }
+    }
+
     /// Takes `ids` in and gives the shape of the pass to run over [`Self::ids`].
     pub(super) fn advance(&mut self, ids: &[u32]) -> StepShape {
-        let (batch, new_tokens) = (self.batch, ids.len() / self.batch);
-        self.tokens += new_tokens;
-        let context = self.tokens;
+        let shape = self.next_shape(ids.len());
+        self.tokens = shape.context;
         self.ids.clear();
         if self.version.use_cache {
             self.ids.extend_from_slice(ids);
-            return StepShape { batch, new_tokens, context };
+            return shape;
         }
+        let new_tokens = ids.len() / self.batch;
         for (sequence, new) in self.history.iter_mut().zip(ids.chunks(new_tokens.max(1))) {
             sequence.extend_from_slice(new);
             self.ids.extend_from_slice(sequence);
         }
-        StepShape { batch, new_tokens: context, context }
+        shape
     }
 
     /// The tokens of the pass to run, sequence by sequence.

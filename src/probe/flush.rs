@@ -25,6 +25,11 @@ impl Flush {
         Some(Self { memory: dram_memory(bytes, threads)?, threads })
     }
 
+    /// How much there is to read.
+    pub fn bytes(&self) -> f64 {
+        lock(&self.memory).bytes().len() as f64
+    }
+
     /// Reads it all once. Which thread reads which part is left to chance: a core's own caches are emptied where its thread
     /// gets some times their size, as it does unless others hold it up.
     pub fn run(&self) {

@@ -165,6 +165,11 @@ impl Run {
         self.schedules.first().map(|s| s.cache).unwrap_or_default()
     }
 
+    /// The bytes that were streamed through the caches before each step, where they were flushed.
+    pub fn flushed_bytes(&self) -> Option<f64> {
+        self.schedules.first().and_then(|s| s.flushed_bytes)
+    }
+
     /// The names of the devices that kernels ran on, each once, as first seen.
     pub fn device_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();

@@ -206,9 +206,13 @@ pub struct ScheduleRecord {
     /// What caches held before each step.
     #[serde(default, skip_serializing_if = "CacheState::is_hot")]
     pub cache: CacheState,
+    /// How many bytes were streamed through the caches before each step to flush them; `None` where they were not, and in older
+    /// files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flushed_bytes: Option<f64>,
 }
 
-/// What the processor's caches held before each timed step.
+/// What the processor's caches, or a GPU's L2, held before each timed step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheState {

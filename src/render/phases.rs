@@ -6,7 +6,7 @@ use super::terminal::{Glyphs, bar};
 use crate::llm::Stage;
 use crate::profile::CacheState;
 use crate::roofline::{Bound, Comparison, PhaseReport, PhaseRow, StageReport};
-use crate::units::{Bytes, FlopRate, Scale, Seconds};
+use crate::units::{Bytes, FlopRate, Scale, Seconds, format_iec};
 use serde::Serialize;
 
 /// What was measured, in two lines: model, types and shape; device.
@@ -17,7 +17,12 @@ pub fn phase_heading(report: &PhaseReport) -> String {
     let device = tool.map_or(device.clone(), |tool| format!("{device}\nPROFILED: timed under {tool}"));
     let device = match report.cache {
         CacheState::Hot => device,
-        CacheState::Cold => format!("{device}\ncaches cold: flushed before every step"),
+        CacheState::Cold => {
+            let by = report
+                .flushed_bytes
+                .map(|bytes| format!(", by {} streamed through them", format_iec(bytes, "B")));
+            format!("{device}\ncaches cold: flushed before every step{}", by.unwrap_or_default())
+        }
     };
     let Some(c) = &manifest.config else { return format!("kprof phase  {device}") };
     format!(

@@ -49,6 +49,7 @@ impl PhaseReport {
             complete: run.complete,
             manifest: run.manifest.clone(),
             cache: run.cache_state(),
+            flushed_bytes: run.flushed_bytes(),
             definitions: DEFINITIONS,
             comparisons: comparisons(run),
             machine: Machine::of(run),

@@ -26,6 +26,9 @@ pub struct PhaseReport {
     pub manifest: Option<Manifest>,
     /// What the processor's caches held before each step.
     pub cache: CacheState,
+    /// The bytes that were streamed through the caches before each step to flush them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flushed_bytes: Option<f64>,
     /// What the figures mean.
     pub definitions: Definitions,
     /// Per version and stage.

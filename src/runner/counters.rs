@@ -4,6 +4,7 @@
 //! It is done after everything was timed, in generations of its own, launched kernel by kernel: one that is traced, and one
 //! for each pass that the counters need. All are of the same tokens, so that a pass repeats the work of the one before.
 
+use super::flushing::Flushing;
 use super::generate::{Hooks, generate_with};
 use super::{Generation, ProfiledSteps, RunnerError, Scenario, Sink};
 use crate::attach::ncu::counted;
@@ -55,7 +56,8 @@ pub fn count_kernels<B: Backend>(
         let state = State::new(backend, model.spec(), version, scenario.batch, capacity)?;
         let vocab = model.spec().vocab_size;
         let prompt = prompt_ids(scenario.schedule.seed, scenario.batch, scenario.prompt_length, vocab);
-        let mut lane = Lane { backend, model, state, version, prompt, tokens: scenario.tokens };
+        let flush = Flushing::of(scenario.cache, backend)?;
+        let mut lane = Lane { backend, model, state, version, prompt, tokens: scenario.tokens, flush };
         let records = lane.records(kernels, &mut origin_ns, sink)?;
         records.into_iter().try_for_each(|record| (sink.record)(record).map_err(RunnerError::from))
     });
@@ -72,6 +74,8 @@ struct Lane<'a, B: Backend> {
     version: &'a Version,
     prompt: Vec<u32>,
     tokens: usize,
+    /// What empties the caches before each step, where times are of cold ones.
+    flush: Option<Flushing>,
 }
 
 impl<B: Backend> Lane<'_, B> {
@@ -106,7 +110,8 @@ impl<B: Backend> Lane<'_, B> {
         self.backend.marks().observe(observer);
         let step = Cell::new(0);
         let before_step = || before(Some(step.replace(step.get() + 1)));
-        let hooks = Hooks { before_step: &before_step, at_stage_end: &mut |_| () };
+        let hooks =
+            Hooks { flush: self.flush.as_ref(), before_step: &before_step, at_stage_end: &mut |_| () };
         let version = self.version.name.as_str();
         let generation = Generation { version, prompt: &self.prompt, tokens: self.tokens, profiled: None };
         let done = generate_with(self.backend, self.model, &mut self.state, generation, sink.stop, hooks);

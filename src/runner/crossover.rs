@@ -3,10 +3,10 @@
 use super::generate::timing_method;
 use super::{Progress, Rounds, RunnerError, Schedule, Sink, Turn};
 use crate::backend::Backend;
-use crate::llm::{LinearRows, Stage, Version};
+use crate::llm::{LinearRows, Stage, StepShape, Version};
 use crate::pass::{Model, Recorder, State, prompt_ids};
 use crate::profile::{DecodePointRecord, Record, StepRecord, TimingMethod, Twin};
-use crate::stats::{CONFIDENCE, Sample, Verdict, paired_ratio_interval};
+use crate::stats::{CONFIDENCE, REPORT_SEED, Sample, Verdict, paired_ratio_interval};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -50,20 +50,47 @@ pub fn measure_crossover<B: Backend>(
     let began = Instant::now();
     let mut recorder = Recorder::default();
     let method = timing_method(backend.marks());
+    let mut time = Time { max_s: scenario.schedule.max_time_s, spent_s: 0.0 };
     for (at, batch) in scenario.batches.iter().copied().enumerate() {
         let mut found: Vec<(usize, bool)> = Vec::new();
         let mut wanted = scenario.contexts.clone();
         wanted.reverse();
         while let Some(context) = wanted.pop() {
-            let mut cell = Cell { backend, model, scenario, batch, context, method, recorder: &mut recorder };
             let done = at * (scenario.contexts.len() + scenario.refine) + found.len();
-            found.push((context, cell.measure(sink, (done, total, &began))?));
+            let max_time_s = time.share_s(total - done);
+            let mut cell = Cell {
+                backend,
+                model,
+                scenario,
+                batch,
+                context,
+                method,
+                max_time_s,
+                recorder: &mut recorder,
+            };
+            let (pays, spent_s) = cell.measure(sink, (done, total, &began))?;
+            time.spent_s += spent_s;
+            found.push((context, pays));
             if wanted.is_empty() && found.len() < scenario.contexts.len() + scenario.refine {
                 wanted.extend(middle(&found));
             }
         }
     }
     Ok(())
+}
+
+/// The time of all rounds, as it is spent.
+struct Time {
+    max_s: Option<f64>,
+    spent_s: f64,
+}
+
+impl Time {
+    /// What a cell may take of the time that is left, as many of them being to come at most: what earlier ones did not need
+    /// (theirs were done in less, or a crossing needed no refinement) is shared by those that come.
+    fn share_s(&self, cells: usize) -> Option<f64> {
+        self.max_s.map(|max| (max - self.spent_s).max(0.0) / cells.max(1) as f64)
+    }
 }
 
 /// Half-way from the largest context where it does not pay to the next one, where it pays as at every larger one; `None` where
@@ -77,11 +104,12 @@ fn middle(found: &[(usize, bool)]) -> Option<usize> {
     (gap > 1 && gap * FINENESS > high).then(|| low + gap / 2)
 }
 
-/// Whether the second version is faster than the first for certain, by paired rounds.
-fn pays(times: &[Vec<f64>], seed: u64) -> bool {
+/// Whether the second version is faster than the first for certain, by paired rounds: by the interval that the report has too.
+fn pays(times: &[Vec<f64>]) -> bool {
     let sample = |at: usize| times.get(at).and_then(|t| Sample::new(t.clone()).ok());
-    let interval =
-        sample(0).zip(sample(1)).and_then(|(old, new)| paired_ratio_interval(&old, &new, CONFIDENCE, seed));
+    let interval = sample(0)
+        .zip(sample(1))
+        .and_then(|(old, new)| paired_ratio_interval(&old, &new, CONFIDENCE, REPORT_SEED));
     Verdict::of_speedup(interval, 0.0) == Verdict::Faster
 }
 
@@ -92,16 +120,18 @@ struct Cell<'a, B: Backend> {
     batch: usize,
     context: usize,
     method: TimingMethod,
+    /// Of the rounds.
+    max_time_s: Option<f64>,
     recorder: &'a mut Recorder,
 }
 
 impl<B: Backend> Cell<'_, B> {
-    /// Records the context's times, and says whether the new version pays there for certain.
+    /// Records the context's times, and says whether the new version pays there for certain, and the seconds of its rounds.
     fn measure(
         &mut self,
         sink: &mut Sink<'_>,
         (done, total, began): (usize, usize, &Instant),
-    ) -> Result<bool, RunnerError> {
+    ) -> Result<(bool, f64), RunnerError> {
         let versions = &self.scenario.versions;
         let name = |v: &Version| DecodePointRecord::lane(&v.name, self.batch, self.context);
         let names: Vec<String> = versions.iter().map(name).collect();
@@ -116,9 +146,8 @@ impl<B: Backend> Cell<'_, B> {
             });
             states.push(self.prefill(version, sink)?);
         }
-        let share = 1.0 / total as f64;
-        let max_time_s = self.scenario.schedule.max_time_s.map(|max| max * share);
-        let mut rounds = Rounds::new(Schedule { max_time_s, ..self.scenario.schedule }, names.clone());
+        let schedule = Schedule { max_time_s: self.max_time_s, ..self.scenario.schedule };
+        let mut rounds = Rounds::new(schedule, names.clone());
         let say = |sink: &mut Sink<'_>, turn: Turn| {
             let (version, elapsed_s) = (names[turn.lane].as_str(), began.elapsed().as_secs_f64());
             (sink.progress)(Progress {
@@ -149,6 +178,7 @@ impl<B: Backend> Cell<'_, B> {
             }))?;
             Ok::<_, RunnerError>(vec![("", time_s)])
         })?;
+        let spent_s = rounds.elapsed_s();
         let (schedule, findings) = rounds.finish();
         (sink.record)(Record::Schedule(schedule))?;
         for finding in findings {
@@ -157,7 +187,7 @@ impl<B: Backend> Cell<'_, B> {
         for (version, state) in versions.iter().zip(&mut states) {
             self.plans(version, state, sink)?;
         }
-        Ok(pays(&times, self.scenario.schedule.seed))
+        Ok((pays(&times), spent_s))
     }
 
     /// A state of `context - 1` tokens, with its prefill timed.
@@ -173,10 +203,14 @@ impl<B: Backend> Cell<'_, B> {
             self.model.spec().vocab_size,
         );
         self.backend.marks().instrument(false);
+        if self.backend.threads().is_none() {
+            // On a GPU the first pass of a shape loads kernels and asks what is the fastest, which is none of its time.
+            self.prompt(&mut state, ids.clone())?;
+            state.reset();
+        }
+        self.backend.prepare(&state.next_shape(ids.len()))?;
         let start_s = self.backend.now();
-        let logits = self.model.forward(self.backend, &mut state, &ids, LinearRows::Last)?;
-        let mut chosen = ids;
-        self.model.choose(self.backend, &logits, &mut chosen)?;
+        let shape = self.prompt(&mut state, ids)?;
         let time_s = self.backend.now() - start_s;
         (sink.record)(Record::Step(StepRecord {
             version: version.name.clone(),
@@ -184,13 +218,20 @@ impl<B: Backend> Cell<'_, B> {
             twin: Twin::Plain,
             repetition: 0,
             step: 0,
-            shape: logits.shape,
+            shape,
             time_s,
             method: self.method,
             op_start_s: Vec::new(),
             op_time_s: Vec::new(),
         }))?;
         Ok(state)
+    }
+
+    /// A pass over `ids` and the choice of a token each.
+    fn prompt(&mut self, state: &mut State<B>, mut ids: Vec<u32>) -> Result<StepShape, RunnerError> {
+        let logits = self.model.forward(self.backend, state, &ids, LinearRows::Last)?;
+        self.model.choose(self.backend, &logits, &mut ids)?;
+        Ok(logits.shape)
     }
 
     /// The median of some steps from the same state.
@@ -260,14 +301,27 @@ mod tests {
     }
 
     #[test]
+    fn time_that_was_not_needed_is_shared_by_those_that_come() {
+        let mut time = Time { max_s: Some(60.0), spent_s: 0.0 };
+        // 2 batches of 3 contexts and 3 to refine.
+        assert_eq!(time.share_s(12), Some(5.0));
+        // The first batch took 9 s for its contexts and had nothing to refine: 51 s for the 6 of the second.
+        time.spent_s = 9.0;
+        assert_eq!(time.share_s(6), Some(8.5));
+        time.spent_s = 61.0;
+        assert_eq!(time.share_s(1), Some(0.0), "one round is run all the same");
+        assert_eq!(Time { max_s: None, spent_s: 3.0 }.share_s(4), None);
+    }
+
+    #[test]
     fn a_version_pays_where_its_whole_interval_is_faster() {
         let of = |new: f64, wobble: f64| {
             let times =
                 |base: f64, sign: f64| (0..8).map(|i| base + sign * wobble * f64::from(i % 3)).collect();
-            pays(&[times(2.0, 1.0), times(new, -1.0)], 0)
+            pays(&[times(2.0, 1.0), times(new, -1.0)])
         };
         assert!(of(1.9, 0.01));
         assert!(!of(2.1, 0.01) && !of(2.0, 0.0));
-        assert!(!pays(&[vec![1.0]], 0) && !pays(&[], 0));
+        assert!(!pays(&[vec![1.0]]) && !pays(&[]));
     }
 }

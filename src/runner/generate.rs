@@ -1,5 +1,6 @@
 //! One generation, timed step by step: a prefill, then decode steps, greedy.
 
+use super::flushing::Flushing;
 use super::{ProfiledSteps, RunnerError};
 use crate::backend::{Backend, Marks, OpSpan};
 use crate::llm::{LinearRows, Stage, StepShape};
@@ -50,13 +51,15 @@ pub fn generate<B: Backend>(
     stop: &AtomicBool,
     at_stage_end: &mut dyn FnMut(Stage),
 ) -> Result<Vec<TimedStep>, RunnerError> {
-    let hooks = Hooks { before_step: &|| (), at_stage_end };
+    let hooks = Hooks { flush: None, before_step: &|| (), at_stage_end };
     generate_with(backend, model, state, generation, stop, hooks)
 }
 
 /// What is done between steps, outside all times.
 pub(super) struct Hooks<'a> {
-    /// Before each step.
+    /// Before each step, where caches are to be cold.
+    pub(super) flush: Option<&'a Flushing>,
+    /// Before each step, behind that.
     pub(super) before_step: &'a dyn Fn(),
     /// After each stage's last step.
     pub(super) at_stage_end: &'a mut dyn FnMut(Stage),
@@ -80,6 +83,10 @@ pub(super) fn generate_with<B: Backend>(
             return Err(RunnerError::Interrupted);
         }
         let stage = if step == 0 { Stage::Prefill } else { Stage::Decode };
+        backend.prepare(&state.next_shape(ids.len()))?;
+        if let Some(flush) = hooks.flush {
+            flush.run(backend)?;
+        }
         (hooks.before_step)();
         // The profiled part holds what the device does in this step: it was idle before, and is waited for at the end.
         let start_s = backend.now();

@@ -4,6 +4,7 @@ mod capacity;
 mod commands;
 mod counters;
 mod crossover;
+mod flushing;
 mod generate;
 mod latency;
 mod memory;

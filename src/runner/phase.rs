@@ -1,5 +1,6 @@
 //! `kprof phase`: every version's plain and instrumented twin, interleaved, until enough or out of time.
 
+use super::flushing::Flushing;
 use super::generate::{Hooks, generate_with, timing_method};
 use super::profiled::observer;
 use super::{
@@ -9,10 +10,8 @@ use crate::backend::Backend;
 use crate::host::{Reading, Watch, interference, throttling};
 use crate::llm::{Stage, Version};
 use crate::pass::{Model, Recorder, State, prompt_ids};
-use crate::probe::Flush;
 use crate::profile::{
-    CacheRecord, CacheState, Finding, FindingCode, Record, ScheduleRecord, StepRecord, TelemetryRecord, Twin,
-    UsageRecord,
+    CacheRecord, Finding, FindingCode, Record, ScheduleRecord, StepRecord, TelemetryRecord, Twin, UsageRecord,
 };
 use std::time::Instant;
 
@@ -38,7 +37,7 @@ struct Measurement<'a, 's, B: Backend> {
     recorder: Recorder,
     prompt: Vec<u32>,
     /// What flushes the caches before each step, where they are to be cold.
-    flush: Option<Flush>,
+    flush: Option<Flushing>,
     /// What the machine's counters said before the last generation, and after each of its stages.
     readings: (Option<Reading>, Vec<(Stage, Reading)>),
     seen: (Vec<UsageRecord>, Vec<TelemetryRecord>),
@@ -65,10 +64,8 @@ pub fn measure_phases<B: Backend>(
     }
     let vocab = model.spec().vocab_size;
     let prompt = prompt_ids(scenario.schedule.seed, scenario.batch, scenario.prompt_length, vocab);
-    let flush = match scenario.cache {
-        CacheState::Hot => None,
-        CacheState::Cold => Some(Flush::new(backend.threads().unwrap_or(1)).ok_or(RunnerError::NoFlush)?),
-    };
+    let flush = Flushing::of(scenario.cache, backend)?;
+    let flushed_bytes = flush.as_ref().map(Flushing::bytes);
     let mut measurement = Measurement {
         backend,
         model,
@@ -94,7 +91,8 @@ pub fn measure_phases<B: Backend>(
     rounds.repeat(|turn| measurement.repetition(&mut lanes[turn.lane], turn, at(turn)))?;
     measurement.backend.marks().observe(None);
     let (schedule, findings) = rounds.finish();
-    (measurement.sink.record)(Record::Schedule(ScheduleRecord { cache: scenario.cache, ..schedule }))?;
+    let schedule = ScheduleRecord { cache: scenario.cache, flushed_bytes, ..schedule };
+    (measurement.sink.record)(Record::Schedule(schedule))?;
     for finding in findings {
         (measurement.sink.record)(Record::Finding(finding))?;
     }
@@ -128,9 +126,8 @@ impl<B: Backend> Measurement<'_, '_, B> {
         self.readings = (watch.map(Watch::read), Vec::new());
         let after = &mut self.readings.1;
         let mut at_stage_end = |stage| after.extend(watch.map(|w| (stage, w.read())));
-        let flush = self.flush.as_ref();
-        let before_step = || flush.into_iter().for_each(Flush::run);
-        let hooks = Hooks { before_step: &before_step, at_stage_end: &mut at_stage_end };
+        let hooks =
+            Hooks { flush: self.flush.as_ref(), before_step: &|| (), at_stage_end: &mut at_stage_end };
         let (backend, state) = (&mut *self.backend, &mut lane.state);
         generate_with(backend, self.model, state, generation, self.sink.stop, hooks)
     }

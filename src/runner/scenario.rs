@@ -1,7 +1,7 @@
 //! What is to be measured, and how a run reports while it goes on.
 
 use super::{ProfiledSteps, Schedule};
-use crate::backend::CuptiError;
+use crate::backend::{BackendError, CuptiError};
 use crate::host::Watch;
 use crate::llm::Version;
 use crate::pass::{PassError, RecordError};
@@ -74,6 +74,9 @@ pub enum RunnerError {
         /// The token's place in the text, from 0.
         token: usize,
     },
+    /// The backend failed outside of a pass.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
     /// There is no memory to flush caches with.
     #[error("caches cannot be flushed: there is no memory to stream through; leave --cache cold out")]
     NoFlush,

@@ -21,8 +21,7 @@ pub use ranks::{
 
 use crate::profile::Run;
 
-/// The seed of bootstrap intervals, so that a run gives the same report every time.
-const SEED: u64 = 0;
+use crate::stats::REPORT_SEED as SEED;
 
 /// The versions that `has` records of: in the order asked for, then any other as first met.
 fn versions<'a>(run: &'a Run, recorded: impl Iterator<Item = &'a str>) -> Vec<&'a str> {

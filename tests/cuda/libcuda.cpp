@@ -10,6 +10,7 @@
 //   KPROF_STAND_IN_OTHERS=5000000    bytes of it that others take once the first kernel was launched
 //   KPROF_STAND_IN_REFUSES=222       the error that every module is answered with
 //   KPROF_STAND_IN_FAULTS=NAME       the kernel after which the context is lost
+//   KPROF_STAND_IN_LOG=FILE          where all that the device does is told, a line each: a kernel's name, "event", "memset BYTES"
 //   KPROF_STAND_IN_COUNTS=FILE       where the numbers of launches, graph launches and captures are written at the end
 #include "all.h"
 
@@ -153,18 +154,26 @@ void write_counts() {
         }
 }
 
+void tell(const std::string& line) {
+    static FILE* file = getenv("KPROF_STAND_IN_LOG") ? fopen(getenv("KPROF_STAND_IN_LOG"), "w") : nullptr;
+    if (file) fprintf(file, "%s\n", line.c_str());
+}
+
 Result run(const Command& c) {
     if (lost) return lost;
     if (c.event) {
+        tell("event");
         c.event->ms = now_ms();
         return SUCCESS;
     }
     if (c.memory) {
+        tell("memset " + std::to_string(c.bytes));
         memset(c.memory, c.value, c.bytes);
         return SUCCESS;
     }
     launches++;
     running = c.function ? c.function->name.c_str() : c.name.c_str();
+    tell(running);
     const char* faulty = getenv("KPROF_STAND_IN_FAULTS");
     if (faulty && !strcmp(running, faulty)) {
         // A device says so at a later call, unless launches wait for their end.
@@ -210,6 +219,7 @@ Result kprofStandInSubmit(void* stream, const char* name, const std::function<vo
     command.grid = command.block = {1, 1, 1};
     return submit(stream, std::move(command));
 }
+void kprofStandInNote(const char* line) { tell(line); }
 void kprofStandInTell(void (*whom)(const char*, const unsigned*, const unsigned*, unsigned, double, double)) { ran = whom; }
 
 Result cuInit(unsigned) {

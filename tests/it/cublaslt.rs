@@ -21,6 +21,11 @@ fn libraries() -> Result<&'static [PathBuf; 2], String> {
     made.as_ref().map_err(String::clone)
 }
 
+/// The library as it should be; `None` where there can be none.
+pub(crate) fn library() -> Option<&'static Path> {
+    libraries().ok().map(|[library, _]| library.as_path())
+}
+
 /// kprof with both stand-ins; `None`, and a word about it, where there can be none.
 fn kprof(test: &str) -> Option<Command> {
     let mut command = crate::cuda::kprof(test)?;

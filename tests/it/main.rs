@@ -12,6 +12,7 @@ mod cublaslt;
 mod cuda;
 mod cuda_capacity;
 mod cuda_devices;
+mod cuda_log;
 mod cupti;
 mod damaged_runs;
 mod doctor;

@@ -46,7 +46,9 @@ fn start() -> Result<i32, CudaError> {
     }
     let mut version = 0;
     // SAFETY: `version` is written; callable before cuInit.
-    call!(cuDriverGetVersion(&raw mut version))?;
+    // A library that stands in for the driver's where programs are linked (the toolkit's stubs) fails at this already.
+    let asked = call!(cuDriverGetVersion(&raw mut version));
+    asked.map_err(|error| CudaError::NoDevice { reason: reason(error) })?;
     if version < LOWEST_CUDA {
         return Err(CudaError::DriverTooOld { found: version });
     }

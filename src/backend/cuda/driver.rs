@@ -137,9 +137,14 @@ impl Gpu {
     /// Device memory of zeros.
     pub(super) fn zeros(self: &Rc<Self>, bytes: usize, what: &str) -> Result<Memory, CudaError> {
         let memory = self.allocate(bytes, what)?;
-        // SAFETY: memory of this size.
-        call!(cuMemsetD8Async(memory.address, 0, memory.bytes, self.stream)).map_err(|e| self.blame(e))?;
+        self.clear(&memory)?;
         Ok(memory)
+    }
+
+    /// Writes zeros to all of `memory`.
+    pub(super) fn clear(&self, memory: &Memory) -> Result<(), CudaError> {
+        // SAFETY: memory of this size.
+        call!(cuMemsetD8Async(memory.address, 0, memory.bytes, self.stream)).map_err(|e| self.blame(e))
     }
 
     /// Device memory with these bytes.

@@ -34,7 +34,7 @@ impl CudaBackend {
         let y = self.tensor(count, width)?;
         let (dtype, multiprocessors) = (self.dtype, self.multiprocessors());
         let skinny = Self::is_skinny(step, rows);
-        if !skinny && self.by_library(x, linear, around, &y)? {
+        if !skinny && self.by_library(rows == LinearRows::All, x, linear, around, &y)? {
             return Ok(y);
         }
         let launch = if skinny {
@@ -55,13 +55,15 @@ impl CudaBackend {
     /// Asks the library for a product, where there is one that knows a way.
     fn by_library(
         &mut self,
+        every_step: bool,
         x: &CudaTensor,
         linear: &CudaLinear,
         around: Around<'_>,
         y: &CudaTensor,
     ) -> Result<bool, CudaError> {
         let Some(blas) = self.queue.blas.clone() else { return Ok(false) };
-        let Some(steps) = blas::steps(&blas, (&self.arena, self.dtype), x, linear, around, y)? else {
+        let asked = blas::Asked { arena: &self.arena, dtype: self.dtype, every_step };
+        let Some(steps) = blas::steps(&blas, asked, x, linear, around, y)? else {
             return Ok(false);
         };
         for step in steps {

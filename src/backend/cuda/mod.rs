@@ -15,6 +15,7 @@ mod cupti;
 mod devices;
 mod driver;
 mod error;
+mod flush;
 mod fused;
 mod handles;
 mod images;
@@ -44,6 +45,7 @@ use crate::llm::DType;
 use arena::{Arena, Block};
 use blas::Blas;
 use clock::DeviceClock;
+use flush::Flush;
 use handles::{Memory, Pinned};
 use queue::Queue;
 use std::rc::Rc;
@@ -71,6 +73,8 @@ pub struct CudaBackend {
     before: f64,
     /// What could not be done as asked for, and was done otherwise.
     notes: Vec<String>,
+    /// What empties L2, where that was made ready for.
+    flush: Option<Flush>,
 }
 
 /// What changes from step to step, in memory that kernels read it from.
@@ -119,6 +123,7 @@ impl CudaBackend {
             meeting: gpu.zeros(MEETINGS * 16, "counters")?,
             before: gpu.allocated()?[0],
             notes: Vec::new(),
+            flush: None,
         })
     }
 

@@ -1,6 +1,7 @@
 //! The ops of the backend, each as its launches; those that fuse are marked as one, with their parts.
 
 use super::attention::{self, Cut, Scratch, Source};
+use super::flush::Flush;
 use super::launch::Launch;
 use super::linear::Around;
 use super::rowwise;
@@ -212,6 +213,23 @@ impl Backend for CudaBackend {
             self.step = step;
         }
         let _ = self.gpu.trim();
+    }
+
+    fn prepare_flush(&mut self) -> Result<Option<f64>, BackendError> {
+        let flush = Flush::new(&self.gpu)?;
+        Ok(Some(self.flush.insert(flush).bytes()))
+    }
+
+    fn flush(&mut self) -> Result<(), BackendError> {
+        self.queue.run()?;
+        self.flush.as_ref().map_or(Ok(()), |flush| Ok(flush.run(&self.gpu)?))
+    }
+
+    fn prepare(&mut self, step: &StepShape) -> Result<(), BackendError> {
+        if let Some(blas) = self.queue.blas.as_ref().filter(|_| !Self::is_skinny(step, LinearRows::All)) {
+            blas.prepare(step.batch * step.new_tokens);
+        }
+        Ok(())
     }
 
     fn most_rows(&self) -> Option<usize> {

@@ -229,6 +229,7 @@ impl Rounds {
             ended: self.ended,
             seed: schedule.seed,
             cache: CacheState::Hot,
+            flushed_bytes: None,
         };
         (record, findings::of(self))
     }

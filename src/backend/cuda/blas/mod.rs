@@ -3,16 +3,17 @@
 //! Activations x `[rows, inputs]`, weights W `[outputs, inputs]` and results y `[rows, outputs]` lie row by row, which is,
 //! column by column, y^T `[outputs, rows]` = (W^T)^T x^T: the product that the library is asked for, with W transposed.
 //! Products and sums are in f32 whatever the type; TF32 is not used. What to run for a shape is asked of its heuristics
-//! once, and a shape for which they know nothing is left to kprof's own kernel.
+//! once (of many shapes the latest are kept), before the step that needs it where steps like it have been met, and a shape for which they know nothing is left to kprof's own kernel.
 
 #![allow(unsafe_code)]
 
 mod library;
 mod plan;
+mod recent;
 mod steps;
 
 pub(super) use plan::Product;
-pub(super) use steps::{Step, steps};
+pub(super) use steps::{Asked, Step, steps};
 
 use super::driver::Gpu;
 use super::error::CudaError;
@@ -20,7 +21,8 @@ use super::launch::Launch;
 use crate::llm::{Activation, DType};
 use library::{Library, Opaque};
 use plan::{Plan, Shape};
-use std::cell::RefCell;
+use recent::Recent;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::rc::Rc;
@@ -59,13 +61,20 @@ impl std::str::FromStr for Gemm {
     }
 }
 
+/// Shapes that are kept at most: without a cache every step has others, five or so. A plan is some hundred bytes.
+const MOST_SHAPES: usize = 4096;
+
 /// cuBLASLt on one device.
 pub(super) struct Blas {
     library: Library,
     handle: Opaque,
-    plans: RefCell<Vec<Plan>>,
+    /// By their numbers, which are never given twice: a captured graph is known again by them.
+    plans: RefCell<HashMap<usize, Plan>>,
+    next: Cell<usize>,
     /// The plan of each shape that was asked for; `None` where the heuristics know none.
-    known: RefCell<HashMap<Shape, Option<usize>>>,
+    known: RefCell<Recent<Shape, Option<usize>>>,
+    /// The products of whole steps, without their rows (0), and where a bias of each lies: what [`Self::prepare`] asks for.
+    kinds: RefCell<HashMap<Shape, u64>>,
     notes: RefCell<Vec<String>>,
     /// The most scratch memory of a product: what NVIDIA recommends for the chip.
     most_workspace: u64,
@@ -111,7 +120,9 @@ impl Blas {
             library,
             handle,
             plans: RefCell::default(),
-            known: RefCell::default(),
+            next: Cell::new(0),
+            known: RefCell::new(Recent::new(MOST_SHAPES)),
+            kinds: RefCell::default(),
             notes: RefCell::default(),
             most_workspace,
             gpu: Rc::clone(gpu),
@@ -128,29 +139,48 @@ impl Blas {
         self.notes.take()
     }
 
-    /// The plan of a shape, asked for once; `None` where there is none.
+    /// The plan of a shape, asked for once as long as it is kept; `None` where there is none.
     fn plan(&self, shape: Shape, bias: u64) -> Option<usize> {
-        if let Some(known) = self.known.borrow().get(&shape) {
+        if let Some(known) = self.known.borrow_mut().get(&shape) {
             return *known;
         }
         let made = Plan::new(&self.library, self.handle, (shape, bias), self.most_workspace);
         let plan = made.map(|plan| {
-            let mut plans = self.plans.borrow_mut();
-            plans.push(plan);
-            plans.len() - 1
+            let number = self.next.replace(self.next.get() + 1);
+            self.plans.borrow_mut().insert(number, plan);
+            number
         });
         let plan = plan.map_err(|error| {
             let message = format!("{} has nothing for {shape}: {error}", self.name());
             self.notes.borrow_mut().push(message);
         });
-        self.known.borrow_mut().insert(shape, plan.ok());
+        let dropped = self.known.borrow_mut().insert(shape, plan.ok());
+        if let Some(old) = dropped.flatten().and_then(|number| self.plans.borrow_mut().remove(&number)) {
+            // What was asked for by it has its own copy of what it says.
+            old.destroy(&self.library);
+        }
         plan.ok()
+    }
+
+    /// Products like this one are asked for in every step, over all its rows.
+    fn learn(&self, shape: Shape, bias: u64) {
+        self.kinds.borrow_mut().insert(Shape { rows: 0, ..shape }, bias);
+    }
+
+    /// Asks for the plans of a step of so many rows, as far as products of such steps are known: before the step, so that
+    /// asking is in no time that is measured.
+    pub(super) fn prepare(&self, rows: usize) {
+        let kinds: Vec<(Shape, u64)> =
+            self.kinds.borrow().iter().map(|(kind, bias)| (*kind, *bias)).collect();
+        for (kind, bias) in kinds {
+            self.plan(Shape { rows, ..kind }, bias);
+        }
     }
 
     /// Asks for a product.
     pub(super) fn run(&self, product: &Product) -> Result<(), CudaError> {
         let plans = self.plans.borrow();
-        let plan = &plans[product.plan];
+        let plan = plans.get(&product.plan).ok_or_else(|| dropped(product))?;
         let shape = &plan.shape;
         self.gpu.asked(Launch::of_library("cublasLtMatmul", [shape.outputs, shape.rows, shape.inputs]));
         plan.ran.set(true);
@@ -160,16 +190,21 @@ impl Blas {
     /// Runs a product that was never run, so that its kernel is loaded: not a thing to do while a stream is captured. Its
     /// result is written over when it is asked for again.
     pub(super) fn load(&self, product: &Product) -> Result<(), CudaError> {
-        let loaded = self.plans.borrow()[product.plan].ran.get();
+        let loaded = self.plans.borrow().get(&product.plan).is_some_and(|plan| plan.ran.get());
         if loaded { Ok(()) } else { self.run(product) }
     }
+}
+
+/// A step asks for far fewer shapes than are kept, so that those of one are there when it runs.
+fn dropped(product: &Product) -> CudaError {
+    CudaError::Call { call: "cublasLtMatmul", reason: format!("plan {} is no longer kept", product.plan) }
 }
 
 impl Drop for Blas {
     fn drop(&mut self) {
         // What was asked for may still run.
         let _ = self.gpu.wait();
-        self.plans.borrow_mut().drain(..).for_each(|plan| plan.destroy(&self.library));
+        self.plans.borrow_mut().drain().for_each(|(_, plan)| plan.destroy(&self.library));
         // SAFETY: made by cublasLtCreate and destroyed once, with nothing left that uses it.
         let _ = unsafe { (self.library.functions.cublasLtDestroy)(self.handle) };
     }

@@ -25,20 +25,32 @@ struct Cut {
     after: bool,
 }
 
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(in crate::backend::cuda) struct Asked<'a> {
+    /// Where scratch memory comes from.
+    pub(in crate::backend::cuda) arena: &'a Arena,
+    /// The type of everything.
+    pub(in crate::backend::cuda) dtype: DType,
+    /// Whether every step asks for this product, over all its rows.
+    pub(in crate::backend::cuda) every_step: bool,
+}
+
 /// The steps of a linear; `None` where the library knows no way, or the surroundings are not a linear's of many rows.
 ///
 /// # Errors
 /// When there is no room for what lies between the steps.
 pub(in crate::backend::cuda) fn steps(
     blas: &Blas,
-    (arena, dtype): (&Arena, DType),
+    asked: Asked<'_>,
     x: &CudaTensor,
     linear: &CudaLinear,
     around: Around<'_>,
     y: &CudaTensor,
 ) -> Result<Option<Vec<Step>>, CudaError> {
-    let Some((plan, after)) = plan(blas, dtype, x, linear, around) else { return Ok(None) };
-    let bytes = blas.plans.borrow()[plan].workspace_bytes;
+    let Asked { arena, dtype, .. } = asked;
+    let Some((plan, after)) = plan(blas, asked, x, linear, around) else { return Ok(None) };
+    let bytes = blas.plans.borrow().get(&plan).map_or(0, |plan| plan.workspace_bytes);
     // Both blocks are free again when this returns: whatever takes them comes later on the stream.
     let workspace: Option<Rc<Block>> = if bytes == 0 { None } else { Some(arena.block(bytes)?) };
     let full = match after {
@@ -71,7 +83,7 @@ pub(in crate::backend::cuda) fn steps(
 /// The plan, and whether something comes after it.
 fn plan(
     blas: &Blas,
-    dtype: DType,
+    Asked { dtype, every_step, .. }: Asked<'_>,
     x: &CudaTensor,
     linear: &CudaLinear,
     around: Around<'_>,
@@ -95,5 +107,10 @@ fn plan(
     let fuses = !around.gate && plain.after && epilogue(around.activation).is_some();
     let fused =
         fuses.then_some(Cut { shape: Shape { activation: around.activation, ..shape }, after: false });
-    fused.into_iter().chain([plain]).find_map(|cut| blas.plan(cut.shape, bias).map(|plan| (plan, cut.after)))
+    fused.into_iter().chain([plain]).find_map(|cut| {
+        if every_step {
+            blas.learn(cut.shape, bias);
+        }
+        blas.plan(cut.shape, bias).map(|plan| (plan, cut.after))
+    })
 }

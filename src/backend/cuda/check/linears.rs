@@ -154,7 +154,8 @@ fn by_library(
 ) -> Result<(), BackendError> {
     let Some(blas) = bench.blas.take() else { return Ok(()) };
     let y = bench.blank(case.rows, want.len() / case.rows)?;
-    if let Some(steps) = blas::steps(&blas, (&bench.arena, bench.dtype), x, linear, around, &y)? {
+    let asked = blas::Asked { arena: &bench.arena, dtype: bench.dtype, every_step: false };
+    if let Some(steps) = blas::steps(&blas, asked, x, linear, around, &y)? {
         bench.run_steps(&blas, &steps)?;
         let found = bench.read(&y)?;
         // A gate and some activations read what the product rounded, so that twice the usual error is allowed.

@@ -56,7 +56,8 @@ pub(crate) struct PhaseArgs {
     /// intervals of `kprof compare` then, and not assumed
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Measurement")]
     pub(crate) processes: usize,
-    /// What the processor's caches hold before each timed step: what the one before left there, or, flushed, nothing
+    /// What the caches of the CPU, or L2 of the GPU, hold before each timed step: what the one before left there, or,
+    /// flushed, nothing
     #[arg(long, value_name = "STATE", default_value = "hot", value_parser = cache_state(), help_heading = "Measurement")]
     pub(crate) cache: CacheState,
     /// After the measurement, in generations of their own: each kernel of a prefill and of the last decode step with its time,

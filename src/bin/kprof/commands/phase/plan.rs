@@ -36,8 +36,10 @@ pub(super) fn plan(args: &PhaseArgs) -> anyhow::Result<Plan> {
     if args.cache == CacheState::Cold && chosen.device == Device::Fake {
         return Err(usage("the fake device has no caches to flush: leave --cache cold out"));
     }
-    if args.cache == CacheState::Cold && chosen.device.is_cuda() {
-        return Err(usage("--cache cold flushes the caches of a CPU: leave it out with --device cuda"));
+    if args.cache == CacheState::Cold && chosen.device.is_cuda() && chosen.is_reference() {
+        return Err(usage(
+            "--cache cold flushes a GPU's caches by kprof's own kernels: leave it out with --implementation candle",
+        ));
     }
     versions.iter().try_for_each(|version| version.check_model(&chosen.spec)).map_err(usage)?;
     let scenario = Scenario {

@@ -11,6 +11,7 @@ mod cpu_ops;
 mod cublaslt;
 mod cuda;
 mod cuda_capacity;
+mod cuda_devices;
 mod cuda_log;
 mod cupti;
 mod damaged_runs;

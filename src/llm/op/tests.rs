@@ -1,6 +1,8 @@
 //! The work of every op, with the arithmetic by hand.
 
 use super::*;
+use crate::llm::Work;
+use crate::units::Flops;
 
 const F32: KvStorage = KvStorage::plain(DType::F32);
 

@@ -26,7 +26,8 @@ use half::bf16;
 /// Up to so many rows, the weights are read once per row from the cache that the first row brought them to.
 const FEW_ROWS: usize = 4;
 
-/// From so many rows on, the matrix unit is worth splitting weights into pieces for it.
+/// From so many rows on for each piece but the first, the matrix unit is worth splitting weights for it (measured: f32 at 32
+/// rows takes 1.2 times as long that way, at 64 as long).
 const MANY_ROWS: usize = 32;
 
 /// The left side of a product, as its kernel wants it.
@@ -88,7 +89,7 @@ impl Engine<'_> {
         linear: &CpuLinear,
         after: &Epilogue<'_, T>,
     ) -> Result<CpuTensor, BackendError> {
-        let method = self.method(input.rows(), linear.panels.kind, is_bf16::<T>());
+        let method = self.method(input.rows(), linear.panels.kind, T::PIECES);
         let operand = self.operand::<T>(input, &linear.panels, method)?;
         let rows = input.rows();
         let mut y = self.arena.tensor::<T>(rows, linear.panels.outputs)?;
@@ -130,14 +131,15 @@ impl Engine<'_> {
         Ok(y)
     }
 
-    fn method(&self, rows: usize, kind: PanelType, bf16: bool) -> Method {
+    /// For rows of numbers in so many pieces of bfloat16.
+    fn method(&self, rows: usize, kind: PanelType, pieces: usize) -> Method {
         let tiles = self.isa == Isa::Amx
-            && bf16
+            && pieces == 1
             && matches!(kind, PanelType::Bf16 | PanelType::Int8 | PanelType::Int8Channel);
         match rows {
             ..=FEW_ROWS => Method::Skinny,
             _ if tiles => Method::Tiles,
-            MANY_ROWS.. if self.isa == Isa::Amx && !bf16 => Method::Split,
+            _ if self.isa == Isa::Amx && pieces > 1 && rows >= (pieces - 1) * MANY_ROWS => Method::Split,
             _ => Method::Blocked,
         }
     }

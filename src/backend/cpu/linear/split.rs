@@ -1,7 +1,8 @@
 //! Many rows of f32 or f16 on a matrix unit that multiplies bfloat16: both sides as sums of bfloat16 pieces.
 //!
-//! Of the products of pieces those are summed that matter in the type: six for f32 (what is left out is under 2^-24 of a
-//! product), three for f16 (2^-16). Sums are in f32, as everywhere.
+//! Of the products of pieces those are summed that matter in the type: six for f32, three for f16. With the second piece at
+//! most 2^-8 of a number and the third at most 2^-17, what is left out is 2^-24 of a product for f32 (twice 2^-8 x 2^-17), and
+//! 2^-16 for f16, at most. Sums are in f32, as everywhere.
 //!
 //! What is not finite in an operand makes sums that are not numbers. Pieces too small for a normal bfloat16, under
 //! 2^-126, are zero.

@@ -43,7 +43,7 @@ fn program(kprof: &KprofInfo) -> String {
 }
 
 /// The profiler with its version, whose build number says nothing here.
-fn recorder(profiler: &ProfilerInfo) -> String {
+pub(in crate::render) fn recorder(profiler: &ProfilerInfo) -> String {
     let version = profiler.version.as_deref().and_then(|v| v.split_whitespace().next());
     [Some(profiler.name.as_str()), version].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

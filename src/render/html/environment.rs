@@ -2,15 +2,20 @@
 
 use super::text::{escaped, list, table};
 use crate::profile::{HostInfo, Manifest, Run};
+use crate::render::footer::recorder;
 use crate::render::table::{Column, Table};
 use crate::units::{format_iec, format_si};
 
 /// The machine, the program and the configuration of a run.
 pub(super) fn environment(run: &Run) -> String {
     let Some(m) = &run.manifest else {
+        let profiler = run.profiler.as_ref();
         return list(&[
             ("file", Some(run.file.clone())),
-            ("recorded by", run.profiler.as_ref().map(|p| format!("{p:?}"))),
+            ("recorded by", profiler.map(recorder)),
+            ("program", profiler.and_then(|p| p.executable.clone())),
+            ("command", profiler.and_then(|p| p.command.clone())),
+            ("CUDA of the driver", profiler.and_then(|p| p.cuda.clone())),
             ("devices", (!run.device_names().is_empty()).then(|| run.device_names().join(", "))),
         ]);
     };
@@ -106,6 +111,17 @@ pub(super) fn commands(lines: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::ProfilerInfo;
+
+    #[test]
+    fn of_an_import_the_profiler_is_named_with_what_is_known_of_it() {
+        let version = Some("2025.1.1.0 (build 42)".to_string());
+        let (name, command) = ("Nsight Systems".to_string(), Some("python serve.py".to_string()));
+        let profiler = ProfilerInfo { name, version, command, ..ProfilerInfo::default() };
+        let html = environment(&Run { profiler: Some(profiler), ..Run::default() });
+        assert!(html.contains("Nsight Systems 2025.1.1.0<") && html.contains("python serve.py"), "{html}");
+        assert!(!html.contains("None") && !html.contains("CUDA of the driver"), "{html}");
+    }
 
     #[test]
     fn commands_are_quoted_for_a_shell() {

@@ -51,15 +51,27 @@ impl Terminal {
         self.tmux(&["capture-pane", "-p"])
     }
 
-    /// Waits until the screen shows `text`.
-    fn expect(&self, text: &str) -> String {
+    /// Waits until one screen shows every one of `texts`: a capture can fall between two keys, or into a
+    /// drawing, so that what is seen beside the text that was waited for says nothing.
+    fn expect(&self, texts: &[&str]) -> String {
         let begun = Instant::now();
         loop {
             let screen = self.screen();
-            if screen.contains(text) {
-                return screen;
+            let Some(missing) = texts.iter().find(|text| !screen.contains(**text)) else { return screen };
+            assert!(begun.elapsed() < Duration::from_secs(60), "'{missing}' does not appear:\n{screen}");
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    /// Waits until the screen shows none of `text`.
+    fn expect_gone(&self, text: &str) {
+        let begun = Instant::now();
+        loop {
+            let screen = self.screen();
+            if !screen.contains(text) {
+                return;
             }
-            assert!(begun.elapsed() < Duration::from_secs(60), "'{text}' does not appear:\n{screen}");
+            assert!(begun.elapsed() < Duration::from_secs(60), "'{text}' does not go:\n{screen}");
             std::thread::sleep(Duration::from_millis(30));
         }
     }
@@ -79,33 +91,34 @@ fn kprof() -> String {
 fn it_shows_runs_phases_points_and_a_roofline_and_searches_and_sorts() {
     let command = format!("{} view {RUN}", kprof());
     let Some(terminal) = Terminal::start("view", (120, 30), &command) else { return };
-    terminal.expect("1 Runs");
+    terminal.expect(&["1 Runs", "q leave"]);
     terminal.keys(&["2"]);
-    let screen = terminal.expect("share %");
-    assert!(screen.contains("attention") && screen.contains('█'), "{screen}");
+    terminal.expect(&["share %", "attention", "embedding", "█"]);
     terminal.keys(&["/"]);
     terminal.keys(&["mlp"]);
-    terminal.expect("/mlp_");
+    terminal.expect(&["/mlp_"]);
     terminal.keys(&["Enter"]);
-    let screen = terminal.expect("6 of 36 rows");
-    assert!(!screen.contains("embedding"), "{screen}");
-    terminal.keys(&["s", "s", "s", "s", "Enter"]);
-    let screen = terminal.expect("time v");
-    assert!(screen.contains("the shortest time that the ceilings allow"), "{screen}");
+    terminal.expect(&["6 of 36 rows"]);
+    terminal.expect_gone("embedding");
+    terminal.keys(&["s", "s", "s", "s"]);
+    terminal.expect(&["time v"]);
+    terminal.keys(&["Enter"]);
+    terminal.expect(&["the shortest time that the ceilings allow"]);
     terminal.keys(&["Escape"]);
     // Details close first, then the search is cleared; two at once would be another key.
-    std::thread::sleep(Duration::from_millis(700));
+    terminal.expect_gone("the shortest time that the ceilings allow");
     terminal.keys(&["Escape"]);
-    terminal.expect("36 of 36 rows");
+    terminal.expect(&["36 of 36 rows"]);
     terminal.keys(&["BTab", "BTab"]);
-    let screen = terminal.expect("[FLOP/B]");
-    assert!(screen.contains("DRAM bandwidth") && screen.contains('╱') && screen.contains("A v0"), "{screen}");
+    terminal.expect(&["[FLOP/B]", "DRAM bandwidth", "╱", "A v0"]);
     terminal.keys(&["?"]);
-    terminal.expect("another tab");
+    terminal.expect(&["another tab"]);
     terminal.keys(&["q"]);
+    terminal.expect_gone("another tab");
     terminal.keys(&["q"]);
-    terminal.expect("after$");
-    assert!(!terminal.screen().contains("DRAM bandwidth"), "the screen of before is back");
+    terminal.expect(&["after$"]);
+    // The screen of before is back.
+    terminal.expect_gone("DRAM bandwidth");
 }
 
 #[test]
@@ -115,11 +128,9 @@ fn a_panic_gives_the_terminal_back_and_says_what_happened() {
         kprof()
     );
     let Some(terminal) = Terminal::start("panic", (100, 30), &command) else { return };
-    terminal.expect("1 Runs");
+    terminal.expect(&["1 Runs", "q leave"]);
     terminal.keys(&["j", "j"]);
-    let screen = terminal.expect("code 101");
-    assert!(screen.contains("asked to fail after 2 keys"), "{screen}");
-    let screen = terminal.expect("icanon");
+    let screen = terminal.expect(&["code 101", "asked to fail after 2 keys", "icanon"]);
     assert!(!screen.contains("-icanon"), "lines are read as before:\n{screen}");
 }
 

@@ -129,6 +129,10 @@ DEVICE float exp2_fast(float x) {
 // all of it lives in memory. scripts/kernels.sh fails where one does.
 #define UNROLL _Pragma("unroll")
 
+// Before a loop that is not to be unrolled, or not as a whole: for less code, or fewer registers.
+#define AS_A_LOOP _Pragma("unroll 1")
+#define UNROLL_TWICE _Pragma("unroll 2")
+
 #define FULL_WARP 0xffffffffu
 
 template <class T>

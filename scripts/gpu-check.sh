@@ -113,16 +113,23 @@ for model in $models; do
 done
 
 # Products of prompts by cuBLASLt, against f64 and the CPU first, and by our own kernel at the same shapes.
+# In f32 the library has FMAs, and our own kernel bfloat16 pieces on tensor cores where these are the faster ones.
+gemms=own
 try cublaslt "$kprof" kernels --gemm cublaslt --preset tiny,tiny-llama
-if [ "$code_of_step" = 0 ]; then
-    for model in $models; do
-        for gemm in cublaslt own; do
+if [ "$code_of_step" = 0 ]; then gemms="cublaslt own"; fi
+for model in $models; do
+    for dtype in bf16 f32; do
+        for gemm in $gemms; do
+            run=prompt-$model-$dtype-$gemm
             # shellcheck disable=SC2086
-            step "prompt-$model-$gemm" "$kprof" phase --device cuda --preset "$model" --dtype bf16 --version v1 --gemm $gemm \
-                -p $prompt -n 2 $schedule -q -o "prompt-$model-$gemm.jsonl" --export-json "prompt-$model-$gemm.json"
+            step "$run" "$kprof" phase --device cuda --preset "$model" --dtype $dtype --version v1 --gemm $gemm -p $prompt -n 2 \
+                $schedule -q -o "$run.jsonl" --export-json "$run.json"
         done
     done
-fi
+    # shellcheck disable=SC2086
+    step "phase-$model-f32" "$kprof" phase --device cuda --preset "$model" --dtype f32 --version v0-v4 $shape $schedule -q \
+        -o "$model-f32.jsonl" --export-markdown "$model-f32.md"
+done
 
 # Kernels and counters in process.
 for model in $models; do

@@ -281,6 +281,17 @@ pub trait Backend: Sized {
         Ok(())
     }
 
+    /// Whether a first step of this shape asks for what steps behind it know, in its own time: it should be rehearsed then.
+    fn wants_rehearsal(&self, step: &StepShape) -> bool {
+        let _ = step;
+        false
+    }
+
+    /// While a pass is rehearsed, ops ask for all that a step needs to know, and nothing is computed or marked.
+    fn rehearse(&mut self, on: bool) {
+        let _ = on;
+    }
+
     /// What the device's own allocator holds for this backend; `None` where the memory is this process's.
     fn device_memory(&self) -> Option<DeviceMemory> {
         None

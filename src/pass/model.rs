@@ -110,6 +110,23 @@ impl<B: Backend> Model<B> {
         Ok(Logits { tensor, shape })
     }
 
+    /// Goes through the pass over `ids` without computing it, where the backend wants to before it is timed; the state stays as it
+    /// is.
+    ///
+    /// # Errors
+    /// When the pass itself would fail before it computes anything.
+    pub fn rehearse(&self, backend: &mut B, state: &mut State<B>, ids: &[u32]) -> Result<(), PassError> {
+        if !backend.wants_rehearsal(&state.next_shape(ids.len())) {
+            return Ok(());
+        }
+        let tokens = state.tokens();
+        backend.rehearse(true);
+        let passed = self.forward(backend, state, ids, LinearRows::Last);
+        backend.rehearse(false);
+        state.truncate(tokens);
+        passed.map(drop)
+    }
+
     /// Puts the most likely next token of each sequence into `ids`, in place of what was there.
     ///
     /// # Errors

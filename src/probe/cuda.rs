@@ -59,6 +59,8 @@ fn probes() -> Vec<Probe> {
     let pairs = "FMAs of pairs in registers, 8 chains per thread";
     // On Hopper mma.sync reaches some two thirds of what wgmma does: said, so that nobody takes it for the chip's peak.
     let tensor = "mma.sync m16n8k16 in registers, 8 chains per warp";
+    // What the kernels for f32 give an FMA for: as on a CPU's matrix unit.
+    let pieces = "mma.sync m16n8k16 in registers, 8 chains per warp, 6 products of bf16 pieces for one";
     vec![
         bandwidth(GpuRate::Read, MemoryLevel::Dram, Operation::Read, "reads of 16 B per thread"),
         bandwidth(GpuRate::Copy, MemoryLevel::Dram, Operation::Copy, "copies of 16 B per thread"),
@@ -74,6 +76,7 @@ fn probes() -> Vec<Probe> {
         compute(GpuRate::Fma(DType::F16), Precision::Fp16, vector, pairs),
         compute(GpuRate::Tensor(DType::Bf16), Precision::Bf16, matrix, tensor),
         compute(GpuRate::Tensor(DType::F16), Precision::Fp16, matrix, tensor),
+        compute(GpuRate::Tensor(DType::F32), Precision::Fp32, matrix, pieces),
     ]
 }
 

@@ -68,19 +68,19 @@ fn op_floor(op: &PlannedOp, shape: &StepShape, ceilings: &CeilingSet) -> Option<
     floor(work.bytes().0, &demands(&work, op.op.dtype(), ceilings), ceilings)
 }
 
-/// Matrix products run on matrix units where the device has them for the type, everything else on vector units.
-/// A half type without a vector ceiling of its own is computed in single precision after widening.
+/// Matrix products are held against the matrix units where the device has them for the type, everything else against vector
+/// units. In f32 the vector units may be the faster ones (a matrix unit of bfloat16 takes six products for one): products
+/// are held against the higher peak then, as a bound must not be too low. A half type without a vector ceiling of its own is computed in single precision after widening.
 fn demands(work: &Work, dtype: DType, ceilings: &CeilingSet) -> [Demand; 2] {
     let precision = precision(dtype);
     let demand = |unit, precision, flops| Demand { unit, precision, accumulate: None, flops };
     let own = demand(ComputeUnit::Vector, precision, work.elementwise_flops.0);
     let vector = if ceilings.compute(&own).is_some() { precision } else { Precision::Fp32 };
     let matmul = work.matmul_flops.0;
-    let products = if ceilings.has_matrix(precision) {
-        demand(ComputeUnit::Matrix, precision, matmul)
-    } else {
-        demand(ComputeUnit::Vector, vector, matmul)
-    };
+    let on = [demand(ComputeUnit::Matrix, precision, matmul), demand(ComputeUnit::Vector, vector, matmul)];
+    let peak = |demand: &Demand| ceilings.compute(demand).map(|ceiling| ceiling.value);
+    let [matrix_peak, vector_peak] = [peak(&on[0]), peak(&on[1])];
+    let products = if matrix_peak.is_some() && matrix_peak >= vector_peak { on[0] } else { on[1] };
     [products, demand(ComputeUnit::Vector, vector, work.elementwise_flops.0)]
 }
 
@@ -251,5 +251,19 @@ mod tests {
         let work = Work { matmul_flops: crate::units::Flops(1.0), ..Work::default() };
         let [products, _] = demands(&work, DType::Bf16, &set);
         assert_eq!((products.unit, products.precision), (ComputeUnit::Vector, Precision::Fp32));
+    }
+
+    #[test]
+    fn products_of_f32_are_held_against_the_higher_of_the_two_peaks() {
+        use super::super::samples::{matrix, vector};
+        let work = Work { matmul_flops: crate::units::Flops(1.0), ..Work::default() };
+        // A100 and RTX 4090, data sheets: bfloat16 on tensor cores over 6, and FMAs.
+        for (pieces, fma, unit) in
+            [(52e12, 19.5e12, ComputeUnit::Matrix), (27.5e12, 82.6e12, ComputeUnit::Vector)]
+        {
+            let set = CeilingSet::new(vec![vector(Precision::Fp32, fma), matrix(Precision::Fp32, pieces)]);
+            let [products, _] = demands(&work, DType::F32, &set);
+            assert_eq!((products.unit, products.precision), (unit, Precision::Fp32));
+        }
     }
 }

@@ -83,6 +83,9 @@ pub(super) fn generate_with<B: Backend>(
             return Err(RunnerError::Interrupted);
         }
         let stage = if step == 0 { Stage::Prefill } else { Stage::Decode };
+        if step == 0 {
+            model.rehearse(backend, state, &ids)?;
+        }
         backend.prepare(&state.next_shape(ids.len()))?;
         if let Some(flush) = hooks.flush {
             flush.run(backend)?;

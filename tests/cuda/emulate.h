@@ -1,7 +1,7 @@
 // Runs the kernels of kernels/*.cu on the CPU, one fiber per CUDA thread: for tests on machines without a GPU.
 //
-// Exact in meaning: __syncthreads and warp collectives as barriers, shared memory, atomics, the fragments of mma and
-// ldmatrix. Stricter than a GPU: cp.async writes only when it is waited for, dynamic shared memory begins as NaNs, and a
+// Exact in meaning: __syncthreads and warp collectives as barriers, shared memory, atomics, the fragments of mma, whose sums
+// are cut off as tensor cores do, and of ldmatrix. Stricter than a GPU: cp.async writes only when it is waited for, dynamic shared memory begins as NaNs, and a
 // barrier that not all threads reach is an error with the kernel's name. Blocks run one after another.
 #pragma once
 #include <algorithm>
@@ -281,6 +281,7 @@ static inline u8* shared_memory() { return (u8*)(((uintptr_t)emulation::machine(
 static inline void __syncthreads() {
     emulation::block_barrier();
 }
+static inline void __syncwarp() { emulation::warp_barrier(); }
 static inline void __threadfence() {}
 template <class T>
 static inline T __shfl_xor_sync(u32, T value, int mask) {
@@ -398,7 +399,44 @@ static inline void matrices(u32 (&r)[4], const void* row, bool transposed) {
 static inline void load_matrices(u32 (&r)[4], const void* row) { matrices(r, row, false); }
 static inline void load_matrices_transposed(u32 (&r)[4], const void* row) { matrices(r, row, true); }
 
-// Fragments as the PTX ISA gives them for mma.m16n8k16 of 16-bit elements.
+namespace emulation {
+
+// The sum of four products and `d`, cut off as tensor cores do (Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of NVIDIA
+// tensor cores", 2021): every addend loses what lies below the 24 bits that begin with the first of the largest, and the sum is
+// cut off to f32, both toward zero.
+inline float cut_sum(float d, const float (&products)[4]) {
+    u32 bits[5];
+    std::memcpy(bits, products, sizeof products);
+    bits[4] = __float_as_uint(d);
+    // Padding is multiplied too.
+    if (((bits[0] | bits[1] | bits[2] | bits[3]) & 0x7fffffff) == 0) return d;
+    u32 largest = 1;
+    for (u32 x : bits) {
+        const u32 exponent = x >> 23 & 255;
+        if (exponent > largest) largest = exponent;
+    }
+    if (largest == 255) return d + products[0] + products[1] + products[2] + products[3];
+    int sum = 0;
+    for (u32 x : bits) {
+        const u32 exponent = x >> 23 & 255, mantissa = exponent ? (x & 0x7fffff) | 0x800000 : x & 0x7fffff;
+        const u32 below = largest - (exponent ? exponent : 1);
+        const int kept = below < 24 ? (int)(mantissa >> below) : 0;
+        sum += x >> 31 ? -kept : kept;
+    }
+    u32 size = sum < 0 ? -sum : sum;
+    // Five such numbers have at most three bits more.
+    for (u32 cut = 3; cut > 0; cut--)
+        if (size >> (23 + cut)) size = size >> cut << cut;
+    const uint64_t scale = (uint64_t)(1023 + (int)largest - 127 - 23) << 52;
+    double unit;
+    std::memcpy(&unit, &scale, sizeof unit);
+    return (float)((sum < 0 ? -(double)size : (double)size) * unit);
+}
+
+}  // namespace emulation
+
+// Fragments as the PTX ISA gives them for mma.m16n8k16 of 16-bit elements, whose products are exact in f32. Sums are joined four
+// products at a time, as coarsely as any chip does.
 template <class T>
 static inline void multiply_add(T, float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
     struct Fragments {
@@ -406,16 +444,21 @@ static inline void multiply_add(T, float (&d)[4], const u32 (&a)[4], u32 b0, u32
     } mine = {{a[0], a[1], a[2], a[3]}, {b0, b1}};
     auto mail = emulation::exchange(mine);
     const unsigned lane = emulation::lane();
-    auto half = [](u32 both, unsigned high) { return to_float(T{(u16)(high ? both >> 16 : both)}); };
-    for (unsigned i = 0; i < 4; i++) {
-        const unsigned row = lane / 4 + i / 2 * 8, column = 2 * (lane % 4) + i % 2;
-        float sum = d[i];
-        for (unsigned k = 0; k < 16; k++) {
-            const auto& x = *(const Fragments*)mail[row % 8 * 4 + k % 8 / 2];
-            const auto& w = *(const Fragments*)mail[column * 4 + k % 8 / 2];
-            sum += half(x.a[row / 8 + k / 8 * 2], k % 2) * half(w.b[k / 8], k % 2);
+    float x[2][16], w[2][16];
+    for (unsigned k = 0; k < 16; k += 2) {
+        const auto& row = *(const Fragments*)mail[lane / 4 * 4 + k % 8 / 2];
+        for (unsigned i = 0; i < 2; i++) {
+            unpack(T(), row.a[i + k / 8 * 2], x[i][k], x[i][k + 1]);
+            const auto& column = *(const Fragments*)mail[(2 * (lane % 4) + i) * 4 + k % 8 / 2];
+            unpack(T(), column.b[k / 8], w[i][k], w[i][k + 1]);
         }
-        d[i] = sum;
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        for (unsigned k = 0; k < 16; k += 4) {
+            float products[4];
+            for (unsigned p = 0; p < 4; p++) products[p] = x[i / 2][k + p] * w[i % 2][k + p];
+            d[i] = emulation::cut_sum(d[i], products);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 // Work is done when it is asked for, except while a stream is captured. Memory ends at a page that nobody may touch and
 // begins as NaNs. What a test wants otherwise it says in the environment:
 //   KPROF_STAND_IN_DRIVER=12000      the CUDA version the driver says it has
+//   KPROF_STAND_IN_CAPABILITY=86     the compute capability of each
 //   KPROF_STAND_IN_DEVICES=2         how many devices there are; CUDA_VISIBLE_DEVICES leaves some of them
 //   KPROF_STAND_IN_MIG=1g.10gb       they are MIG instances of this profile
 //   KPROF_STAND_IN_MEMORY=100000000  bytes of memory of each
@@ -271,8 +272,8 @@ Result cuDeviceGetAttribute(int* value, int attribute, int) {
         case 10: *value = 32; break;         // threads of a warp
         case 16: *value = 2; break;          // multiprocessors
         case 38: *value = 1 << 20; break;    // bytes of L2
-        case 75: *value = 8; break;          // compute capability, major
-        case 76: *value = 0; break;          // minor
+        case 75: *value = (int)number("KPROF_STAND_IN_CAPABILITY", 80) / 10; break;  // compute capability, major
+        case 76: *value = (int)number("KPROF_STAND_IN_CAPABILITY", 80) % 10; break;  // minor
         case 97: *value = 160 << 10; break;  // shared memory that a block may ask for
         case 115: *value = 1; break;         // memory pools
         default: *value = 0; break;

@@ -17,9 +17,8 @@ pub(crate) fn shared_library(source: &str, soname: &str, file: &Path, extra: &[&
     // Under a name of its own until it is whole: tests may be run twice at once.
     let unfinished = file.with_extension(std::process::id().to_string());
     let mut compiler = std::process::Command::new("g++");
-    // -O1: twice as fast to compile, and what tests run is small. Kernels read memory as other types than it was
-    // written as, which GPUs allow.
-    compiler.args(["-std=c++17", "-O1", "-fno-strict-aliasing", "-Wno-unknown-pragmas", "-shared", "-fPIC"]);
+    // Kernels read memory as other types than it was written as, which GPUs allow.
+    compiler.args(["-std=c++17", "-O2", "-fno-strict-aliasing", "-Wno-unknown-pragmas", "-shared", "-fPIC"]);
     compiler.arg("-I").arg(root.join("kernels")).arg("-I").arg(root.join("tests/cuda")).args(extra);
     compiler.arg(root.join("tests/cuda").join(source));
     compiler.arg(format!("-Wl,-soname,{soname}")).args(["-ldl", "-o"]).arg(&unfinished);
@@ -75,7 +74,17 @@ fn every_kernel_gives_what_arithmetic_on_the_host_gives() {
     let Some(mut command) = kprof("kernels") else { return };
     let output = text(&ran(command.args(["kernels", "--all"])).stdout);
     assert!(output.starts_with("kprof stand-in: "), "{output}");
-    for kernel in ["kprof_flash128_bf16", "kprof_gemm128_f16", "kprof_attend8_int8", "kprof_gemv8_f32"] {
+    for kernel in [
+        "kprof_flash128_bf16",
+        "kprof_flash64_f32",
+        "kprof_flash128_f32",
+        "kprof_gemm128_f16",
+        "kprof_gemm64_f32",
+        "kprof_gemm128_f32",
+        "kprof_gemm_fma_f32",
+        "kprof_attend8_int8",
+        "kprof_gemv8_f32",
+    ] {
         assert!(output.contains(kernel), "{kernel} is not among\n{output}");
     }
     assert!(output.trim_end().ends_with(" 0 wrong"), "{output}");
@@ -132,6 +141,50 @@ fn every_version_agrees_with_the_reference_and_graphs_with_single_launches() {
                     );
                 }
             }
+        }
+    }
+}
+
+/// Kernels of the device that it was asked for while `args` gave logits.
+fn launched(environment: &[(&str, &str)], folder: &Path, args: &[&str]) -> (Vec<f32>, Vec<String>) {
+    let mut command = kprof("which kernels").expect("it was there before");
+    let log = folder.join("log");
+    command.env("KPROF_STAND_IN_LOG", &log).envs(environment.iter().copied());
+    let logits = logits(&mut command, folder, args);
+    let log = std::fs::read_to_string(log).expect("it was told");
+    let mut kernels: Vec<String> =
+        log.lines().filter(|line| line.starts_with("kprof_")).map(str::to_string).collect();
+    kernels.sort();
+    kernels.dedup();
+    (logits, kernels)
+}
+
+#[test]
+fn f32_prompts_go_to_tensor_cores_and_products_where_these_are_the_faster_ones() {
+    if kprof("f32").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Heads of few channels, with and without a gate; an INT8 cache and none.
+    for (model, version) in [("tiny", "v0"), ("tiny", "v2"), ("tiny-llama", "v1")] {
+        let what = ["--preset", model, "--version", version, "--dtype", "f32", "--feed", "prefill"];
+        let on = |device: &[&'static str]| [&what[..], device].concat();
+        let mut command = kprof("f32").expect("it was there before");
+        let reference =
+            logits(&mut command, folder.path(), &on(&["--device", "cpu", "--implementation", "candle"]));
+        for (capability, gemm) in
+            [("80", &["kprof_gemm128_f32", "kprof_gemm64_f32"][..]), ("86", &["kprof_gemm_fma_f32"])]
+        {
+            let (found, kernels) = launched(
+                &[("KPROF_STAND_IN_CAPABILITY", capability)],
+                folder.path(),
+                &on(&["--device", "cuda"]),
+            );
+            let apart = difference(&reference, &found);
+            assert!(apart <= 3e-6, "{model} {version} {capability}: {apart}");
+            let of = |part: &str| kernels.iter().filter(|k| k.contains(part)).cloned().collect::<Vec<_>>();
+            assert_eq!(of("gemm"), gemm, "{kernels:?}");
+            assert_eq!((of("flash"), of("attend").len()), (vec!["kprof_flash64_f32".to_string()], 0));
         }
     }
 }
@@ -224,7 +277,12 @@ fn ceilings_of_a_gpu_are_of_the_whole_device_and_launches_have_a_cost() {
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(document["device"], "kprof stand-in");
     let ceilings = document["ceilings"].as_array().expect("ceilings");
-    assert_eq!(ceilings.len(), 9);
+    assert_eq!(ceilings.len(), 10);
+    let of_pieces = ceilings.iter().filter(|c| {
+        let method = c["method"].as_str().unwrap_or_default();
+        c["precision"] == "fp32" && method.contains("6 products of bf16 pieces for one")
+    });
+    assert_eq!(of_pieces.count(), 1, "{document}");
     for ceiling in ceilings {
         assert!(ceiling["value"].as_f64().is_some_and(|v| v > 0.0), "{ceiling}");
         assert!(ceiling["threads"].is_null(), "{ceiling}");
@@ -272,19 +330,16 @@ fn what_a_machine_lacks_is_said_with_its_cause_and_a_remedy() {
             &["out of GPU memory", "were asked for", "are free", "--batch"],
         ),
         (
-            &[("KPROF_STAND_IN_FAULTS", "kprof_attend1_f32"), ("CUDA_LAUNCH_BLOCKING", "1")],
+            &[("KPROF_STAND_IN_FAULTS", "kprof_flash64_f32"), ("CUDA_LAUNCH_BLOCKING", "1")],
             &PHASE,
             1,
-            &["CUDA_ERROR_ILLEGAL_ADDRESS: kernel kprof_attend1_f32 with grid 1 x 4 x 32, 128 threads"],
+            &["CUDA_ERROR_ILLEGAL_ADDRESS: kernel kprof_flash64_f32 with grid 1 x 4 x 1, 128 threads"],
         ),
         (
-            &[("KPROF_STAND_IN_FAULTS", "kprof_attend1_f32")],
+            &[("KPROF_STAND_IN_FAULTS", "kprof_flash64_f32")],
             &PHASE,
             1,
-            &[
-                "a kernel up to kprof_attend1_f32 with grid 1 x 4 x 32",
-                "CUDA_LAUNCH_BLOCKING=1 names the one",
-            ],
+            &["a kernel up to kprof_flash64_f32 with grid 1 x 4 x 1", "CUDA_LAUNCH_BLOCKING=1 names the one"],
         ),
         (
             &[],

@@ -77,15 +77,26 @@ fn cold_caches_are_flushed_before_every_step_and_outside_of_its_events() {
 }
 
 #[test]
-fn heuristics_are_asked_between_steps_once_one_of_their_kind_was_met() {
+fn heuristics_are_asked_before_the_step_that_needs_them_even_before_the_very_first() {
     let Some(library) = crate::cublaslt::library() else { return };
-    // Without a cache every step has other shapes; without a warm-up the first round meets them.
-    let log = Log::of(&["--version", "v0", "--warmup", "0", "-b", "2"], Some(library)).expect("as before");
-    let steps = |part: &&Vec<String>| part.iter().any(|line| line.starts_with(FIRST) || is_of_a_step(line));
-    let asking: Vec<usize> =
-        log.parts.iter().filter(steps).map(|p| p.iter().filter(|l| *l == "heuristic").count()).collect();
-    // The first step of all meets the four linears of a block; its head has two rows, which no library multiplies.
-    assert_eq!((asking[0], asking[1..].iter().sum::<usize>()), (4, 0), "{asking:?}");
-    assert_eq!(log.count(|line| line == "heuristic"), 4 * 4);
-    assert_eq!(log.count(|line| line == "stand_in_gemm"), 2 * 4 * 4 * 4, "twins, steps, layers and linears");
+    // Without a cache every step has other shapes, and its head has two rows, which no library multiplies: four linears of a
+    // block, four steps. Nine sequences have products of many rows in decode steps too: a block's and the head's of a prompt,
+    // then a block's; layers that share a cache compute Q alone, which is one shape more of each.
+    let versions: [(&[&str], &str, usize, usize); 2] =
+        [(&["v0"], "2", 4 * 4, 4 * 4), (&["v1", "v3"], "9", 5 + 4 + 2, 4 * 4 + 1)];
+    for (versions, batch, shapes, products) in versions {
+        let schedule = ["--warmup", "0", "-b", batch, "--version"];
+        let log = Log::of(&[&schedule, versions].concat(), Some(library)).expect("as before");
+        let of_steps = log.parts.iter().filter(|part| part.iter().any(|line| is_of_a_step(line)));
+        let asking: Vec<&Vec<String>> =
+            of_steps.filter(|p| p.iter().any(|line| line == "heuristic")).collect();
+        assert!(asking.is_empty(), "{versions:?}: {asking:?}");
+        assert_eq!(log.count(|line| line == "heuristic"), shapes, "{versions:?}");
+        // What is rehearsed is not computed: twins, steps of each version, and what a step multiplies.
+        assert_eq!(
+            log.count(|line| line == "stand_in_gemm"),
+            2 * 4 * versions.len() * products,
+            "{versions:?}"
+        );
+    }
 }

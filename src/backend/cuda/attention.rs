@@ -61,12 +61,14 @@ impl Source {
     }
 }
 
-/// Tensor cores serve prompts of 16-bit types with heads of up to 128.
-pub(super) fn uses_tensor_cores(dtype: DType, step: &StepShape, spec: &AttentionSpec) -> bool {
-    dtype != DType::F32 && step.new_tokens > 1 && spec.head_dim <= 128
+/// Tensor cores serve prompts with heads of up to 128; f32 in pieces, on every device, since nothing else holds a tile of keys
+/// for many queries.
+pub(super) fn uses_tensor_cores(step: &StepShape, spec: &AttentionSpec) -> bool {
+    step.new_tokens > 1 && spec.head_dim <= 128
 }
 
-/// The shared memory of the kernel for prompts: 64 queries, and two tiles of 64 keys and values.
+/// The shared memory of the kernels for prompts. Of 16-bit types 64 queries, and two tiles of 64 keys and values; of f32 the
+/// same bytes: 64 queries of 4, and a tile of 32 keys and values in three pieces of 2.
 fn flash_shared(head_dim: usize) -> usize {
     let channels = if head_dim <= 64 { 64 } else { 128 };
     5 * 64 * channels * 2
@@ -161,12 +163,12 @@ pub(super) fn attend(
         storage: stored_code(source.element).unwrap_or(0),
         scale: (1.0 / (spec.head_dim as f64).sqrt()) as f32,
     };
-    if uses_tensor_cores(dtype, step, spec) {
+    if uses_tensor_cores(step, spec) {
         let narrow = spec.head_dim <= 64;
         let kernel = if narrow {
-            by_type(dtype, ["", "kprof_flash64_bf16", "kprof_flash64_f16"])
+            by_type(dtype, ["kprof_flash64_f32", "kprof_flash64_bf16", "kprof_flash64_f16"])
         } else {
-            by_type(dtype, ["", "kprof_flash128_bf16", "kprof_flash128_f16"])
+            by_type(dtype, ["kprof_flash128_f32", "kprof_flash128_bf16", "kprof_flash128_f16"])
         };
         let grid = [step.new_tokens.div_ceil(64) as u32, spec.heads as u32, step.batch as u32];
         return Launch::new(kernel, grid, 128, args).shared(flash_shared(spec.head_dim));

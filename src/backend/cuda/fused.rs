@@ -40,7 +40,7 @@ impl CudaBackend {
         let launch = if skinny {
             linear::skinny(dtype, multiprocessors, x, count, linear, around, &y)
         } else {
-            let cut = WideCut::new(dtype, multiprocessors, count, linear);
+            let cut = WideCut::new(self.tensor_cores(), multiprocessors, count, linear);
             let partial = match cut.partial_bytes() {
                 0 => None,
                 bytes => Some(self.bytes(bytes)?),
@@ -102,6 +102,11 @@ impl CudaBackend {
         let product = Some(self.linear_op(linear, rows));
         let mut ops: Vec<Op> = [norm, product, activation, residual].into_iter().flatten().collect();
         if ops.len() == 1 { ops.remove(0) } else { Op::Fused { ops } }
+    }
+
+    /// Whether kprof's own kernel for products of many rows is one for tensor cores.
+    pub(super) fn tensor_cores(&self) -> bool {
+        linear::on_tensor_cores(self.dtype, self.device().capability)
     }
 
     /// Where blocks of a launch count their arrivals.

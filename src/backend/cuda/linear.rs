@@ -83,9 +83,18 @@ pub(super) fn skinny(
     Launch::new(kernel, [grid as u32, 1, 1], 256, args).shared(staged)
 }
 
+/// Whether products of many rows in this type go to tensor cores on a device of this compute capability. f32 does where six
+/// products of bfloat16 pieces take less time than an FMA, by NVIDIA's tables and data sheets (kernels/gemm_f32.cu): the
+/// chips of data centres, and not those whose tensor cores are at most four times as fast as their FMAs (8.6, 8.9, 12.0);
+/// 8.7 and others that nobody has looked at keep FMAs.
+pub(super) fn on_tensor_cores(dtype: DType, capability: (i32, i32)) -> bool {
+    dtype != DType::F32 || matches!(capability, (8, 0) | (9 | 10, _))
+}
+
 /// How a product of many rows is cut: tiles of so many rows and outputs, and parts of the inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WideCut {
+    tensor_cores: bool,
     tile: usize,
     tiles: [usize; 2],
     splits: usize,
@@ -94,10 +103,9 @@ pub(super) struct WideCut {
 impl WideCut {
     /// Large tiles where they give every multiprocessor one. Else small ones, and where there are fewer than
     /// multiprocessors also parts of the inputs, 128 inputs each at least: fewer cost less than joining them.
-    pub(super) fn new(dtype: DType, multiprocessors: usize, rows: usize, linear: &CudaLinear) -> Self {
+    pub(super) fn new(tensor_cores: bool, multiprocessors: usize, rows: usize, linear: &CudaLinear) -> Self {
         let tiles = |tile: usize| [rows.div_ceil(tile), linear.outputs.div_ceil(tile)];
         let fills = |[m, n]: [usize; 2]| m * n >= multiprocessors;
-        let tensor_cores = dtype != DType::F32;
         let tile = if tensor_cores && fills(tiles(128)) { 128 } else { 64 };
         let tiles = tiles(tile);
         let mut splits = 1;
@@ -107,7 +115,7 @@ impl WideCut {
             // No part is empty.
             splits = steps.div_ceil(steps.div_ceil(wanted));
         }
-        Self { tile, tiles, splits }
+        Self { tensor_cores, tile, tiles, splits }
     }
 
     /// Bytes of what the parts leave for the last of them.
@@ -134,12 +142,12 @@ pub(super) fn wide(
     around: Around<'_>,
     y: &CudaTensor,
 ) -> Launch {
-    let (kernel, threads) = match (dtype, cut.tile) {
-        (DType::F32, _) => ("kprof_gemm64_f32", 256),
-        (DType::Bf16, 128) => ("kprof_gemm128_bf16", 256),
-        (DType::F16, 128) => ("kprof_gemm128_f16", 256),
-        (DType::Bf16, _) => ("kprof_gemm64_bf16", 128),
-        (DType::F16, _) => ("kprof_gemm64_f16", 128),
+    let (kernel, threads) = match (cut.tensor_cores, cut.tile) {
+        (false, _) => ("kprof_gemm_fma_f32", 256),
+        (true, 128) => {
+            (by_type(dtype, ["kprof_gemm128_f32", "kprof_gemm128_bf16", "kprof_gemm128_f16"]), 256)
+        }
+        (true, _) => (by_type(dtype, ["kprof_gemm64_f32", "kprof_gemm64_bf16", "kprof_gemm64_f16"]), 128),
     };
     let args = GemmArgs {
         x: x.address(),
@@ -158,4 +166,25 @@ pub(super) fn wide(
     };
     let [m, n] = cut.tiles;
     Launch::new(kernel, [m as u32, n as u32, cut.splits as u32], threads, args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f32_goes_to_tensor_cores_where_six_products_take_less_time_than_an_fma() {
+        // TFLOP/s of bfloat16 with f32 sums and of FMAs in f32, by the data sheets that src/hw/devices.toml names.
+        for (capability, bf16, fma) in [
+            ((8, 0), 312.0, 19.5), // A100
+            ((8, 6), 125.0, 31.2), // A10
+            ((8, 6), 71.0, 35.6),  // RTX 3090
+            ((8, 9), 121.0, 30.3), // L4
+            ((8, 9), 165.2, 82.6), // RTX 4090
+            ((9, 0), 989.4, 66.9), // H100 SXM
+        ] {
+            assert_eq!(on_tensor_cores(DType::F32, capability), bf16 / 6.0 > fma, "{capability:?}");
+            assert!(on_tensor_cores(DType::Bf16, capability));
+        }
+    }
 }

@@ -62,6 +62,8 @@ pub(super) struct Queue {
     mode: ExecMode,
     /// Whether launches go out at once, whatever the mode.
     pub(super) singly: bool,
+    /// Whether nothing that is asked for is to be done.
+    pub(super) rehearsing: bool,
     /// What is collected; `None` while launches go out at once.
     collected: Option<Vec<Command>>,
     graphs: Vec<(Vec<Command>, Graph)>,
@@ -78,6 +80,7 @@ impl Queue {
             gpu,
             mode,
             singly: false,
+            rehearsing: false,
             blas: None,
             collected: None,
             graphs: Vec::new(),
@@ -95,6 +98,9 @@ impl Queue {
 
     /// Asks for a launch.
     pub(super) fn launch(&mut self, launch: Launch) -> Result<(), CudaError> {
+        if self.rehearsing {
+            return Ok(());
+        }
         match &mut self.collected {
             Some(commands) => {
                 commands.push(Command::Launch(launch));
@@ -106,6 +112,9 @@ impl Queue {
 
     /// Asks for a product of the library, which a plan of it says is there.
     pub(super) fn product(&mut self, product: Product) -> Result<(), CudaError> {
+        if self.rehearsing {
+            return Ok(());
+        }
         match &mut self.collected {
             Some(commands) => {
                 commands.push(Command::Product(product));

@@ -3,8 +3,8 @@
 //! Activations x `[rows, inputs]`, weights W `[outputs, inputs]` and results y `[rows, outputs]` lie row by row, which is,
 //! column by column, y^T `[outputs, rows]` = (W^T)^T x^T: the product that the library is asked for, with W transposed.
 //! Products and sums are in f32 whatever the type; TF32 is not used. What to run for a shape is asked of its heuristics
-//! once (of many shapes the latest are kept), before the step that needs it where steps like it have been met, and a shape
-//! for which they know nothing is left to kprof's own kernel.
+//! once (of many shapes the latest are kept), before the step that needs it: steps like one that was met are prepared, and
+//! the first of a generation is rehearsed. A shape for which they know nothing is left to kprof's own kernel.
 
 #![allow(unsafe_code)]
 

@@ -7,7 +7,7 @@ use super::Bench;
 use super::reference::{activate, linear, norm};
 use super::rows::norm_of;
 use crate::backend::{BackendError, HostTensor, WeightOrder};
-use crate::llm::{Activation, NormKind};
+use crate::llm::{Activation, DType, NormKind};
 
 /// A product and its surroundings.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ pub(super) fn check(bench: &mut Bench) -> Result<(), BackendError> {
     ] {
         // Few multiprocessors: many outputs per block, no sharing; many: all warps of a block share outputs.
         for multiprocessors in [1, 132] {
-            one(bench, case, true, multiprocessors)?;
+            one(bench, case, Kernel::Skinny, multiprocessors)?;
         }
     }
     for case in [
@@ -63,23 +63,62 @@ pub(super) fn check(bench: &mut Bench) -> Result<(), BackendError> {
         Case { rows: 9, inputs: 32, outputs: 130, activation: gelu, bias: true, ..PLAIN },
         Case { rows: 65, inputs: 200, outputs: 64, residual: true, bias: true, ..PLAIN },
         Case { rows: 66, inputs: 40, outputs: 2 * 88, activation: silu, gate: true, bias: true, ..PLAIN },
+        // A long sum: what tensor cores cut off must not pile up.
+        Case { rows: 9, inputs: 2056, outputs: 16, ..PLAIN },
         // Inputs in parts, on the device with many multiprocessors.
         Case { rows: 33, inputs: 1032, outputs: 72, residual: true, bias: true, ..PLAIN },
         Case { rows: 20, inputs: 520, outputs: 80, activation: silu, gate: true, ..PLAIN },
     ] {
-        let gateless = bench.dtype == crate::llm::DType::F32;
-        if case.gate && gateless {
-            continue;
-        }
         // As if on a device that one tile fills, and on one that none does: the large and the small tile.
         for multiprocessors in [1, 1000] {
-            one(bench, case, false, multiprocessors)?;
+            one(bench, case, Kernel::Wide { tensor_cores: true }, multiprocessors)?;
+        }
+        // That of FMAs, which some devices take for f32, has neither gates nor parts.
+        if bench.dtype == DType::F32 && !case.gate {
+            one(bench, case, Kernel::Wide { tensor_cores: false }, 1)?;
         }
     }
+    if bench.dtype == DType::F32 { range(bench) } else { Ok(()) }
+}
+
+/// f32 by tensor cores at the ends of its range: factors of 2^-100 and 2^100 change nothing, and what is infinite makes its
+/// own row NaN and no other.
+fn range(bench: &mut Bench) -> Result<(), BackendError> {
+    let (rows, inputs, outputs) = (5, 40, 24);
+    let (x, weight) = (bench.numbers(rows * inputs), bench.numbers(outputs * inputs));
+    let exact: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
+    let mut want = linear(&exact, inputs, &weight, None);
+    let scaled = |data: &[f32], by: i32| data.iter().map(|x| x * 2f32.powi(by)).collect::<Vec<f32>>();
+    let (mut x, weight) = (scaled(&x, -100), scaled(&weight, 100));
+    x[3 * inputs + 7] = f32::INFINITY;
+    let gpu = bench.gpu.clone();
+    let host = HostTensor { shape: vec![outputs, inputs], data: weight };
+    let loader = Loader { gpu: &gpu, dtype: bench.dtype };
+    let on_device = loader.linear(&host, WeightOrder::OutputInput, None)?;
+    let (dx, y) = (bench.tensor(&x, inputs)?, bench.blank(rows, outputs)?);
+    let cut = WideCut::new(true, 1, rows, &on_device);
+    let launch = wide(bench.dtype, (cut, 0, 0), &dx, &on_device, Around::default(), &y);
+    bench.run(&launch)?;
+    let mut found = bench.read(&y)?;
+    let infinite = 3 * outputs..4 * outputs;
+    // A number there is wrong, whichever: it is left for the comparison to find.
+    for (found, want) in found[infinite.clone()].iter_mut().zip(&mut want[infinite]) {
+        if found.is_nan() {
+            (*found, *want) = (0.0, 0.0);
+        }
+    }
+    bench.note(launch.kernel, "2^-100 by 2^100, and an infinity".to_string(), &found, &want);
     Ok(())
 }
 
-fn one(bench: &mut Bench, case: Case, is_skinny: bool, multiprocessors: usize) -> Result<(), BackendError> {
+/// Which kernel a case is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kernel {
+    Skinny,
+    Wide { tensor_cores: bool },
+}
+
+fn one(bench: &mut Bench, case: Case, kernel: Kernel, multiprocessors: usize) -> Result<(), BackendError> {
     let Case { rows, inputs, outputs, .. } = case;
     let results = if case.gate { outputs / 2 } else { outputs };
     let (x, weight) = (bench.numbers(rows * inputs), bench.numbers(outputs * inputs));
@@ -102,10 +141,11 @@ fn one(bench: &mut Bench, case: Case, is_skinny: bool, multiprocessors: usize) -
         gate: case.gate,
         residual: case.residual.then_some(&dr),
     };
-    let cut = WideCut::new(bench.dtype, multiprocessors, rows, &on_device);
+    let tensor_cores = kernel == Kernel::Wide { tensor_cores: true };
+    let cut = WideCut::new(tensor_cores, multiprocessors, rows, &on_device);
     let partial = gpu.allocate(cut.partial_bytes(), "a check")?;
     let arrived = gpu.zeros(cut.meetings() * 4, "a check")?;
-    let launch = if is_skinny {
+    let launch = if kernel == Kernel::Skinny {
         skinny(bench.dtype, multiprocessors, &dx, rows, &on_device, around, &y)
     } else {
         wide(bench.dtype, (cut, partial.address, arrived.address), &dx, &on_device, around, &y)
@@ -138,7 +178,7 @@ fn one(bench: &mut Bench, case: Case, is_skinny: bool, multiprocessors: usize) -
     bench.run(&launch)?;
     bench.compare(&launch, format!("{case:?} on {multiprocessors}"), &y, &want)?;
     // A library cuts as it likes: once is enough.
-    if is_skinny || multiprocessors > 1 {
+    if !tensor_cores || multiprocessors > 1 {
         Ok(())
     } else {
         by_library(bench, case, (&dx, &on_device, around), &want)

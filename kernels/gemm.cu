@@ -6,9 +6,9 @@
 // Tiles of 128 x 128 by eight warps where they fill the chip, of 64 x 64 by four where the rows of a short prompt would leave
 // most of it idle, and then also the inputs are cut into `splits` parts, blocks of their own: each leaves its sums in memory,
 // and the one that arrives last adds them up, in their order, so that results repeat. 32 inputs at a time, three of them
-// under way by cp.async, so that a tile's products hide the next one's loads. Both operands have their inputs side by side, which is what mma's row.col wants: ldmatrix reads
-// either without a transposition. 16-byte chunks are swizzled by half the row's number, which keeps the eight rows of a
-// matrix, 64 bytes apart, in different banks.
+// under way by cp.async, so that a tile's products hide the next one's loads. Both operands have their inputs side by side,
+// which is what mma's row.col wants: ldmatrix reads either without a transposition. 16-byte chunks are swizzled by half the
+// row's number, which keeps the eight rows of a matrix, 64 bytes apart, in different banks.
 #include "gemm.cuh"
 
 #define GEMM_K 32

@@ -1,8 +1,9 @@
 // Runs the kernels of kernels/*.cu on the CPU, one fiber per CUDA thread: for tests on machines without a GPU.
 //
 // Exact in meaning: __syncthreads and warp collectives as barriers, shared memory, atomics, the fragments of mma, whose sums
-// are cut off as tensor cores do, and of ldmatrix. Stricter than a GPU: cp.async writes only when it is waited for, dynamic shared memory begins as NaNs, and a
-// barrier that not all threads reach is an error with the kernel's name. Blocks run one after another.
+// are cut off as tensor cores do, and of ldmatrix. Stricter than a GPU: cp.async writes only when it is waited for, dynamic
+// shared memory begins as NaNs, and a barrier that not all threads reach is an error with the kernel's name. Blocks run one
+// after another.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -109,27 +110,26 @@ struct Machine {
     const void* args;
 };
 
-inline Machine& machine() {
-    static Machine m;
-    return m;
-}
+// Not shared with other libraries, so that reaching it is not a call.
+static Machine the_machine;
+static inline Machine& machine() { return the_machine; }
 
-inline Fiber& self() { return machine().fibers[machine().current]; }
-inline unsigned lane() { return machine().current % 32; }
+static inline Fiber& self() { return machine().fibers[machine().current]; }
+static inline unsigned lane() { return machine().current % 32; }
 
-inline void stop(Status status) {
+static inline void stop(Status status) {
     Fiber& fiber = self();
     fiber.status = status;
     switch_to(fiber.context, machine().scheduler);
 }
 
-inline void release(Status waiting, unsigned first, unsigned count) {
+static inline void release(Status waiting, unsigned first, unsigned count) {
     Machine& m = machine();
     for (unsigned i = first; i < std::min(first + count, m.threads); i++)
         if (m.fibers[i].status == waiting) m.fibers[i].status = READY;
 }
 
-inline void check_warp(unsigned w) {
+static inline void check_warp(unsigned w) {
     Warp& warp = machine().warps[w];
     if (warp.arrived > 0 && warp.arrived >= warp.live) {
         warp.arrived = 0;
@@ -137,7 +137,7 @@ inline void check_warp(unsigned w) {
     }
 }
 
-inline void check_block() {
+static inline void check_block() {
     Machine& m = machine();
     if (m.arrived > 0 && m.arrived >= m.live) {
         m.arrived = 0;
@@ -145,7 +145,7 @@ inline void check_block() {
     }
 }
 
-inline void warp_barrier() {
+static inline void warp_barrier() {
     Machine& m = machine();
     unsigned w = m.current / 32;
     m.warps[w].arrived++;
@@ -154,7 +154,7 @@ inline void warp_barrier() {
     if (self().status == AT_WARP) stop(AT_WARP);
 }
 
-inline void block_barrier() {
+static inline void block_barrier() {
     machine().arrived++;
     self().status = AT_BLOCK;
     check_block();
@@ -163,7 +163,7 @@ inline void block_barrier() {
 
 // Puts `value` where the warp can see it and gives the mailboxes of all lanes; good until the exchange after the next.
 template <class T>
-inline unsigned char (*exchange(const T& value))[64] {
+static inline unsigned char (*exchange(const T& value))[64] {
     static_assert(sizeof(T) <= 64, "a mailbox holds 64 bytes");
     Machine& m = machine();
     Warp& warp = m.warps[m.current / 32];
@@ -173,7 +173,7 @@ inline unsigned char (*exchange(const T& value))[64] {
     return warp.mail[parity];
 }
 
-inline void entry() {
+static inline void entry() {
     Machine& m = machine();
     m.body(m.args);
     unsigned w = m.current / 32;
@@ -185,7 +185,7 @@ inline void entry() {
     switch_to(self().context, m.scheduler);
 }
 
-inline void run_fiber(unsigned i) {
+static inline void run_fiber(unsigned i) {
     Machine& m = machine();
     m.current = i;
     m.thread = {i, 0, 0};
@@ -193,7 +193,7 @@ inline void run_fiber(unsigned i) {
 }
 
 // Runs a block; false where threads wait for others that do not come.
-inline bool run_block() {
+static inline bool run_block() {
     Machine& m = machine();
     const size_t stack = 128 << 10;
     m.live = m.threads;
@@ -235,7 +235,7 @@ struct Kernel {
     void (*body)(const void*);
 };
 
-inline std::map<std::string, Kernel>& kernels() {
+static inline std::map<std::string, Kernel>& kernels() {
     static std::map<std::string, Kernel> all;
     return all;
 }
@@ -247,7 +247,7 @@ struct Registered {
 };
 
 // Runs a whole grid; false where a barrier was not reached by all.
-inline bool launch(const Kernel& kernel, Index grid, Index block, size_t shared, const void* args) {
+static inline bool launch(const Kernel& kernel, Index grid, Index block, size_t shared, const void* args) {
     Machine& m = machine();
     m.threads = block.x;
     m.block_size = block;
@@ -399,44 +399,11 @@ static inline void matrices(u32 (&r)[4], const void* row, bool transposed) {
 static inline void load_matrices(u32 (&r)[4], const void* row) { matrices(r, row, false); }
 static inline void load_matrices_transposed(u32 (&r)[4], const void* row) { matrices(r, row, true); }
 
-namespace emulation {
-
-// The sum of four products and `d`, cut off as tensor cores do (Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of NVIDIA
-// tensor cores", 2021): every addend loses what lies below the 24 bits that begin with the first of the largest, and the sum is
-// cut off to f32, both toward zero.
-inline float cut_sum(float d, const float (&products)[4]) {
-    u32 bits[5];
-    std::memcpy(bits, products, sizeof products);
-    bits[4] = __float_as_uint(d);
-    // Padding is multiplied too.
-    if (((bits[0] | bits[1] | bits[2] | bits[3]) & 0x7fffffff) == 0) return d;
-    u32 largest = 1;
-    for (u32 x : bits) {
-        const u32 exponent = x >> 23 & 255;
-        if (exponent > largest) largest = exponent;
-    }
-    if (largest == 255) return d + products[0] + products[1] + products[2] + products[3];
-    int sum = 0;
-    for (u32 x : bits) {
-        const u32 exponent = x >> 23 & 255, mantissa = exponent ? (x & 0x7fffff) | 0x800000 : x & 0x7fffff;
-        const u32 below = largest - (exponent ? exponent : 1);
-        const int kept = below < 24 ? (int)(mantissa >> below) : 0;
-        sum += x >> 31 ? -kept : kept;
-    }
-    u32 size = sum < 0 ? -sum : sum;
-    // Five such numbers have at most three bits more.
-    for (u32 cut = 3; cut > 0; cut--)
-        if (size >> (23 + cut)) size = size >> cut << cut;
-    const uint64_t scale = (uint64_t)(1023 + (int)largest - 127 - 23) << 52;
-    double unit;
-    std::memcpy(&unit, &scale, sizeof unit);
-    return (float)((sum < 0 ? -(double)size : (double)size) * unit);
-}
-
-}  // namespace emulation
-
-// Fragments as the PTX ISA gives them for mma.m16n8k16 of 16-bit elements, whose products are exact in f32. Sums are joined four
-// products at a time, as coarsely as any chip does.
+// Fragments as the PTX ISA gives them for mma.m16n8k16 of 16-bit elements, whose products are exact in f32.
+//
+// Tensor cores cut sums off toward zero where f32 would round them (Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of
+// NVIDIA tensor cores", 2021): so here, after every four products, as often as any chip does. That addends lose their last bits
+// against the largest of the five, by some chips' shifters, is not emulated: it is no more than the cut itself.
 template <class T>
 static inline void multiply_add(T, float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
     struct Fragments {
@@ -454,11 +421,17 @@ static inline void multiply_add(T, float (&d)[4], const u32 (&a)[4], u32 b0, u32
         }
     }
     for (unsigned i = 0; i < 4; i++) {
+        const float *p = x[i / 2], *q = w[i % 2];
+        double sum = d[i];
         for (unsigned k = 0; k < 16; k += 4) {
-            float products[4];
-            for (unsigned p = 0; p < 4; p++) products[p] = x[i / 2][k + p] * w[i % 2][k + p];
-            d[i] = emulation::cut_sum(d[i], products);
+            sum += ((double)(p[k] * q[k]) + p[k + 1] * q[k + 1]) + ((double)(p[k + 2] * q[k + 2]) + p[k + 3] * q[k + 3]);
+            // The 29 bits that f64 has more than f32.
+            uint64_t bits;
+            std::memcpy(&bits, &sum, sizeof bits);
+            bits &= ~(uint64_t)0 << 29;
+            std::memcpy(&sum, &bits, sizeof bits);
         }
+        d[i] = (float)sum;
     }
 }
 

@@ -98,7 +98,7 @@ fn phase(environment: &[(&str, &str)], extra: &[&str]) -> Option<(Vec<serde_json
     command.current_dir(folder.path()).env("KPROF_LEAST_PROBES", "1").envs(environment.iter().copied());
     command.env("KPROF_STAND_IN_PRODUCTS", &products);
     let base =
-        ["phase", "--device", "cuda", "--preset", "tiny", "--dtype", "f32", "-p", "11", "-n", "3", "-b", "9"];
+        ["phase", "--device", "cuda", "--preset", "tiny", "--dtype", "f32", "-p", "11", "-n", "2", "-b", "9"];
     let schedule = ["-r", "2", "--warmup", "1", "-q", "--no-telemetry", "--version", "v1", "-o", "run.jsonl"];
     let found = output(&mut command, &[&base[..], &schedule, extra].concat());
     assert!(found.status.success(), "{}", text(&found.stderr));

@@ -155,7 +155,7 @@ fn real_exports_give_what_stands_in_them() {
         let Ok(report) = ncu::read(&entry.path()) else { continue };
         compared += pages_of(&root, &entry.path()).iter().map(|page| same_in(page, &report)).sum::<usize>();
     }
-    assert!(compared > 100, "{compared} launches");
+    assert!(compared > 50, "{compared} launches");
 }
 
 /// The tables of launches that ncu made of a report.

@@ -60,7 +60,7 @@ pub(in crate::backend::cpu) trait Simd: Copy {
     /// Stores even and odd elements in turn, each rounded to the nearest, ties to even.
     #[inline(always)]
     #[cfg_attr(
-        not(target_arch = "x86_64"),
+        all(not(target_arch = "x86_64"), not(test)),
         expect(dead_code, reason = "only a matrix unit multiplies pairs")
     )]
     fn store_pairs(self, even: Self::V, odd: Self::V, to: &mut [bf16; 32]) {
@@ -85,7 +85,7 @@ pub(in crate::backend::cpu) trait Simd: Copy {
     /// Codes of lanes of four bytes, without the 128 that they are offset by, as two vectors of pairs: exact.
     #[inline(always)]
     #[cfg_attr(
-        not(target_arch = "x86_64"),
+        all(not(target_arch = "x86_64"), not(test)),
         expect(dead_code, reason = "only a matrix unit multiplies pairs")
     )]
     fn widen_codes(self, codes: &[u8; 64], to: &mut [[bf16; 32]; 2]) {

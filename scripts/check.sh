@@ -60,5 +60,6 @@ step 'clean clone of HEAD' git clone --quiet "$root" "$clone/kprof"
 cd "$clone/kprof"
 step 'README: phase' cargo run --release --locked -- phase --version v0 v1
 # Tests run a debug build, people the one that was just built.
+step 'vector instructions of the release build' "$root/scripts/inlined.sh" "$CARGO_TARGET_DIR/release/kprof"
 step 'every command of the release build' scripts/smoke.sh "$CARGO_TARGET_DIR/release/kprof"
 step 'README: test' cargo test --locked

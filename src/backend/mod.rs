@@ -7,9 +7,11 @@
 mod candle;
 mod cpu;
 mod cuda;
+mod error;
 mod fake;
 mod marks;
 mod ranges;
+mod values;
 
 pub use candle::CandleBackend;
 #[cfg(target_arch = "x86_64")]
@@ -20,123 +22,14 @@ pub use cuda::{
     GpuProbe, GpuRate, KernelCheck, OpValues, Trace, TracedKernel, check_kernels, cuda_device, cuda_devices,
     cuda_visible_devices,
 };
+pub use error::BackendError;
 pub use fake::{FAKE_BANDWIDTH, FAKE_FLOP_RATE, FAKE_GAP_S, FAKE_OP_S, fake_backend, fake_ceilings};
 pub use marks::{Marks, OpSpan, Site};
 pub use ranges::RangeObserver;
+pub use values::{AttentionSpec, CacheSpec, DeviceMemory, HostTensor, KeysValues, WeightOrder};
 
-use crate::llm::{Activation, DType, KvStorage, LinearRows, NormKind, StepShape};
+use crate::llm::{Activation, DType, LinearRows, NormKind, StepShape};
 use std::ops::Range;
-
-/// Why a backend could not do what was asked.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BackendError {
-    /// candle refused an operation.
-    #[error("candle: {0}")]
-    Candle(#[from] candle_core::Error),
-    /// Memory or threads that the system refuses.
-    #[error("cannot get {what}: {source}")]
-    System {
-        /// What was asked of it.
-        what: String,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A GPU or its driver.
-    #[error(transparent)]
-    Cuda(#[from] CudaError),
-    /// A cache is full.
-    #[error("the KV cache holds {capacity} tokens per sequence, and {needed} are needed")]
-    CacheFull {
-        /// Its capacity.
-        capacity: usize,
-        /// What the step needs.
-        needed: usize,
-    },
-    /// The backend does not compute this.
-    #[error("{backend} does not support {what}")]
-    Unsupported {
-        /// The backend.
-        backend: &'static str,
-        /// What was asked.
-        what: String,
-    },
-}
-
-impl BackendError {
-    /// The bytes that a device refused for want of memory, 0 where its driver does not say how many; `None` of every other
-    /// error.
-    pub fn refused_bytes(&self) -> Option<f64> {
-        match self {
-            Self::Cuda(error) => error.refused_bytes(),
-            _ => None,
-        }
-    }
-}
-
-/// A tensor on the host, row-major, in f32 whatever its stored type was.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HostTensor {
-    /// Its dimensions.
-    pub shape: Vec<usize>,
-    /// Its elements.
-    pub data: Vec<f32>,
-}
-
-/// The dimensions of a linear's weights as they come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WeightOrder {
-    /// `[input, output]`: GPT-2's `Conv1D`.
-    InputOutput,
-    /// `[output, input]`: PyTorch's `Linear`.
-    OutputInput,
-}
-
-/// The dimensions of attention that the model fixes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AttentionSpec {
-    /// Query heads.
-    pub heads: usize,
-    /// K/V heads.
-    pub kv_heads: usize,
-    /// Width of a head.
-    pub head_dim: usize,
-    /// How many of the latest tokens are attended to; `None` is all.
-    pub window: Option<usize>,
-}
-
-/// The dimensions of one layer's cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CacheSpec {
-    /// Sequences.
-    pub batch: usize,
-    /// K/V heads.
-    pub kv_heads: usize,
-    /// Width of a head.
-    pub head_dim: usize,
-    /// Tokens per sequence that it can hold.
-    pub capacity: usize,
-    /// How elements are stored.
-    pub storage: KvStorage,
-}
-
-/// What a device's allocator holds, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct DeviceMemory {
-    /// Now.
-    pub live: f64,
-    /// At most at any time since the last restart.
-    pub peak: f64,
-}
-
-/// Where attention reads K and V.
-#[derive(Debug)]
-pub enum KeysValues<'a, B: Backend> {
-    /// From the same activations as Q: no cache.
-    Activations,
-    /// From a cache that already holds the step's own tokens.
-    Cache(&'a B::Cache),
-}
 
 /// Computes the ops of a pass and marks them.
 ///

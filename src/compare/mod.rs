@@ -12,6 +12,7 @@ mod quality;
 mod report;
 mod scored;
 mod slowest;
+mod slowest_history;
 mod unlike;
 
 pub use align::{CompareError, Named, Subject, pair_up};
@@ -26,4 +27,5 @@ pub use report::{
 };
 pub use scored::{QUALITY_SCHEMA_VERSION, QualityChange, QualityReport, VersionQuality};
 pub use slowest::SlowestRank;
+pub use slowest_history::{Launch, SlowestChange, SlowestSeries, slowest_history};
 pub use unlike::{Aspect, Unlike, unlike};

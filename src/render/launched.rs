@@ -48,10 +48,6 @@ pub fn launched_line(point: &Point) -> Option<String> {
     })
 }
 
-/// The titles of [`launched_cells`].
-pub(super) const LAUNCHED_TITLES: [&str; 6] =
-    ["grid", "block", "registers [/thread]", "static shared [B]", "dynamic shared [B]", "shared [B/block]"];
-
 /// Grid, block, registers, and static, dynamic and all shared memory in bytes: no such number is rounded.
 pub(super) fn launched_cells(point: &Point) -> [String; 6] {
     let launched = &point.launched;

@@ -55,7 +55,7 @@ pub use estimate::{
 pub use explain::{MetricRow, explain};
 pub use findings::findings;
 pub use footer::footer;
-pub use history::{history_csv, history_json, history_lines, history_table};
+pub use history::{History, history_csv, history_json, history_lines, history_table};
 pub use html::{ReportOptions, report_html};
 pub use join::{JOIN_NOTE, gap_table, join_heading, join_table};
 pub use latency::{

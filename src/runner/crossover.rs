@@ -68,7 +68,7 @@ pub fn measure_crossover<B: Backend>(
                 max_time_s,
                 recorder: &mut recorder,
             };
-            let (pays, spent_s) = cell.measure(sink, (done, total, &began))?;
+            let (pays, spent_s) = cell.measure(sink, Standing { done, total, began })?;
             time.spent_s += spent_s;
             found.push((context, pays));
             if wanted.is_empty() && found.len() < scenario.contexts.len() + scenario.refine {
@@ -113,6 +113,22 @@ fn pays(times: &[Vec<f64>]) -> bool {
     Verdict::of_speedup(interval, 0.0) == Verdict::Faster
 }
 
+/// How far the whole measurement is when a cell begins.
+#[derive(Clone, Copy)]
+struct Standing {
+    done: usize,
+    total: usize,
+    began: Instant,
+}
+
+impl Standing {
+    /// Says what is measured now.
+    fn say(self, sink: &mut Sink<'_>, version: &str, twin: Option<Twin>) {
+        let elapsed_s = self.began.elapsed().as_secs_f64();
+        (sink.progress)(Progress { version, twin, done: self.done, total: self.total, elapsed_s });
+    }
+}
+
 struct Cell<'a, B: Backend> {
     backend: &'a mut B,
     model: &'a Model<B>,
@@ -127,36 +143,35 @@ struct Cell<'a, B: Backend> {
 
 impl<B: Backend> Cell<'_, B> {
     /// Records the context's times, and says whether the new version pays there for certain, and the seconds of its rounds.
-    fn measure(
+    fn measure(&mut self, sink: &mut Sink<'_>, standing: Standing) -> Result<(bool, f64), RunnerError> {
+        let versions = &self.scenario.versions;
+        let mut states = Vec::new();
+        for version in versions {
+            let prefill = format!("{} prefill of {} x {}", version.name, self.batch, self.context - 1);
+            standing.say(sink, &prefill, Some(Twin::Plain));
+            states.push(self.prefill(version, sink)?);
+        }
+        let (times, spent_s) = self.rounds(&mut states, sink, standing)?;
+        for (version, state) in versions.iter().zip(&mut states) {
+            self.plans(version, state, sink)?;
+        }
+        Ok((pays(&times), spent_s))
+    }
+
+    /// Rounds of steps from the states of the versions: the times of each version, and the seconds of all rounds.
+    fn rounds(
         &mut self,
+        states: &mut [State<B>],
         sink: &mut Sink<'_>,
-        (done, total, began): (usize, usize, &Instant),
-    ) -> Result<(bool, f64), RunnerError> {
+        standing: Standing,
+    ) -> Result<(Vec<Vec<f64>>, f64), RunnerError> {
         let versions = &self.scenario.versions;
         let name = |v: &Version| DecodePointRecord::lane(&v.name, self.batch, self.context);
         let names: Vec<String> = versions.iter().map(name).collect();
-        let mut states = Vec::new();
-        for version in versions {
-            (sink.progress)(Progress {
-                version: &format!("{} prefill of {} x {}", version.name, self.batch, self.context - 1),
-                twin: Some(Twin::Plain),
-                done,
-                total,
-                elapsed_s: began.elapsed().as_secs_f64(),
-            });
-            states.push(self.prefill(version, sink)?);
-        }
         let schedule = Schedule { max_time_s: self.max_time_s, ..self.scenario.schedule };
         let mut rounds = Rounds::new(schedule, names.clone());
         let say = |sink: &mut Sink<'_>, turn: Turn| {
-            let (version, elapsed_s) = (names[turn.lane].as_str(), began.elapsed().as_secs_f64());
-            (sink.progress)(Progress {
-                version,
-                twin: turn.repetition.map(|_| Twin::Plain),
-                done,
-                total,
-                elapsed_s,
-            });
+            standing.say(sink, &names[turn.lane], turn.repetition.map(|_| Twin::Plain));
         };
         rounds.warm_up(|turn| {
             say(sink, turn);
@@ -184,10 +199,7 @@ impl<B: Backend> Cell<'_, B> {
         for finding in findings {
             (sink.record)(Record::Finding(finding))?;
         }
-        for (version, state) in versions.iter().zip(&mut states) {
-            self.plans(version, state, sink)?;
-        }
-        Ok((pays(&times), spent_s))
+        Ok((times, spent_s))
     }
 
     /// A state of `context - 1` tokens, with its prefill timed.

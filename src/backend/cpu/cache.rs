@@ -414,14 +414,17 @@ impl Layout {
             for (wide, x) in wide.iter_mut().zip(x) {
                 *wide = x.to_f32();
             }
-            let magnitude = |x| s.max(x, s.sub(s.zero(), x));
             let vectors = &wide.as_chunks::<LANES>().0[..x.len().div_ceil(LANES)];
-            let largest = s.largest(vectors.iter().fold(s.zero(), |m, x| s.max(m, magnitude(s.load(x)))));
+            // 0 where all are finite, as 0 x infinity is not a number.
+            let (mut largest, mut nothing) = (s.zero(), s.zero());
+            for x in vectors {
+                largest = s.max(largest, s.magnitude(s.load(x)));
+                nothing = s.fma(s.load(x), s.zero(), nothing);
+            }
+            let largest = s.largest(largest);
             // The smallest positive f16, so that a group of zeros has a scale to divide by.
             // Times the reciprocal, not divided: as candle does it, or one scale in thousands would differ in its last bit.
             let scale = f16::from_f32((largest * (1.0 / most)).max(f16::MIN_POSITIVE_SUBNORMAL.to_f32()));
-            // 0 where all are finite, as 0 x infinity is not a number.
-            let nothing = vectors.iter().fold(s.zero(), |sum, x| s.fma(s.load(x), s.zero(), sum));
             let scale = if s.sum(nothing) == 0.0 { scale } else { f16::NAN };
             scales[token] = scale;
             let scale = scale.to_f32();

@@ -150,16 +150,20 @@ impl<T: Element, U: Element> Kernel for Norm<'_, T, U> {
         let per = 1.0 / norm.width as f32;
         let mean = match norm.kind {
             NormKind::Layer => {
-                let sum = whole.iter().fold(s.zero(), |sum, x| s.add(sum, T::widen(s, x)));
+                let mut sum = s.zero();
+                for x in whole {
+                    sum = s.add(sum, T::widen(s, x));
+                }
                 (s.sum(sum) + rest.iter().map(|x| x.to_f32()).sum::<f32>()) * per
             }
             NormKind::Rms => 0.0,
         };
         let centre = s.splat(mean);
-        let squares = whole.iter().fold(s.zero(), |sum, x| {
+        let mut squares = s.zero();
+        for x in whole {
             let x = s.sub(T::widen(s, x), centre);
-            s.fma(x, x, sum)
-        });
+            squares = s.fma(x, x, squares);
+        }
         let squares = s.sum(squares) + rest.iter().map(|x| (x.to_f32() - mean).powi(2)).sum::<f32>();
         let scale = s.splat(1.0 / (squares * per + norm.eps).sqrt());
         let weights = norm.gain.as_chunks().0.iter().zip(norm.bias.as_chunks().0);
@@ -199,8 +203,7 @@ impl Kernel for Quantise<'_> {
             };
             let vectors = x.as_chunks::<LANES>().0;
             let (a, b) = (s.load(&vectors[0]), s.load(&vectors[1]));
-            let magnitude = |x| s.max(x, s.sub(s.zero(), x));
-            let largest = s.largest(s.max(magnitude(a), magnitude(b)));
+            let largest = s.largest(s.max(s.magnitude(a), s.magnitude(b)));
             *scale = largest / 127.0;
             let inverse = s.splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
             let mut lanes = [[0f32; LANES]; 2];

@@ -57,6 +57,10 @@ const LABELS: &[Label] = labels! {
         => "smsp__sass_thread_inst_executed_op_hmul_pred_on.sum.per_cycle_elapsed";
     "Launch Statistics", "", "Grid Size" => "launch__grid_size";
     "Launch Statistics", "", "Block Size" => "launch__block_size";
+    "Launch Statistics", "", "Registers Per Thread" => "launch__registers_per_thread";
+    "Occupancy", "", "Registers Per Thread" => "launch__registers_per_thread";
+    "Launch Statistics", "", "Static Shared Memory Per Block" => "launch__shared_mem_per_block_static";
+    "Launch Statistics", "", "Dynamic Shared Memory Per Block" => "launch__shared_mem_per_block_dynamic";
     "Memory Workload Analysis", "", "Memory Throughput" => "dram__bytes.sum.per_second";
 };
 

@@ -30,6 +30,8 @@ pub(super) struct Long {
     /// The value, or the average in a summary.
     pub(super) value: usize,
     pub(super) rule: Option<usize>,
+    /// The smallest and the largest value of a summary.
+    pub(super) range: Option<[usize; 2]>,
     /// Whether metrics say the grid and the block, for want of columns.
     pub(super) extents: bool,
 }
@@ -110,6 +112,7 @@ pub(super) fn header<'a>(record: &Record<'a>) -> Header<'a> {
                 unit,
                 value,
                 rule: find("Rule Description"),
+                range: find("Minimum").zip(find("Maximum")).map(<[usize; 2]>::from),
                 extents,
             })
         }

@@ -17,7 +17,7 @@
 //!
 //! Matrix units are in [`super::tensor`]: their names are a grammar, not a list.
 
-use super::{labels, tensor};
+use super::{labels, resources, tensor};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -235,7 +235,7 @@ pub(super) fn is_needed(metric: &str) -> bool {
             _ => None,
         });
         let terms = FORMULAS.iter().flat_map(|f| f.terms).map(|(_, metric)| *metric);
-        let others = [CYCLES, CLOCKS, ATTRIBUTES].into_iter().flatten().copied();
+        let others = [CYCLES, CLOCKS, ATTRIBUTES, &resources::METRICS].into_iter().flatten().copied();
         terms.chain(factors).chain(others).collect()
     });
     names.contains(metric) || tensor::is_needed(metric)

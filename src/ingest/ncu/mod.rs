@@ -32,6 +32,7 @@ mod readings;
 mod record;
 mod records;
 mod report;
+mod resources;
 mod short;
 mod stream;
 mod table;

@@ -4,6 +4,7 @@ use super::NcuError;
 use super::launches::Cell;
 use super::locale::{Locale, Number};
 use super::metrics::is_extent;
+use super::resources::is_resource;
 use super::units::{self, Reading as UnitReading};
 use crate::profile::{Finding, FindingCode};
 use std::collections::BTreeSet;
@@ -56,9 +57,10 @@ impl<'a> Readings<'a> {
         self.0.iter().map(|r| r.metric)
     }
 
-    /// Whether the launch was not measured: every counter is NaN. Device attributes and extents do not count.
+    /// Whether the launch was not measured: every counter is NaN. Attributes of the device and of the launch do not count.
     pub(super) fn all_nan(&self) -> bool {
-        let is_counter = |r: &&Reading<'_>| !r.metric.starts_with("device__") && !is_extent(r.metric);
+        let is_counter =
+            |r: &&Reading<'_>| !r.metric.starts_with("device__") && !r.metric.starts_with("launch__");
         let mut counters = self.0.iter().filter(is_counter).peekable();
         counters.peek().is_some()
             && counters.all(|r| r.nan || r.value.is_none())
@@ -110,6 +112,7 @@ pub(super) struct Assumptions {
     units: BTreeSet<String>,
     texts: BTreeSet<String>,
     coarse: BTreeSet<String>,
+    inexact: BTreeSet<String>,
 }
 
 impl Assumptions {
@@ -118,6 +121,7 @@ impl Assumptions {
         self.units.extend(other.units);
         self.texts.extend(other.texts);
         self.coarse.extend(other.coarse);
+        self.inexact.extend(other.inexact);
     }
 
     /// As findings about `file`.
@@ -146,6 +150,17 @@ impl Assumptions {
                 "export times and bytes with --print-units base, and collect counts (.sum) instead of rates",
             ));
         }
+        if !self.inexact.is_empty() {
+            let message = format!(
+                "{} is not printed to the byte for some launches, or in an unknown unit, and is treated as not \
+                 available there",
+                list(&self.inexact)
+            );
+            findings.push(
+                Finding::new(FindingCode::ReadingAssumption, file, message)
+                    .with_remedy("export with --print-units base"),
+            );
+        }
         findings
     }
 }
@@ -170,7 +185,7 @@ pub(super) fn read<'a>(
             }
             Number::Value(value) => {
                 let value = scale(file, cell, value, assumptions)?;
-                reading.value = Some(value).filter(|v| is_possible(cell.metric, *v));
+                reading.value = value.filter(|v| is_possible(cell.metric, *v));
             }
             Number::Nan => reading.nan = true,
             Number::Text if !is_text_metric(cell.metric) => {
@@ -193,7 +208,7 @@ fn negative(about: String, metric: &str, raw: &str) -> Finding {
     Finding::new(FindingCode::MetricMissing, about, message)
 }
 
-/// No launch takes no time: it was rounded away, or not measured.
+/// No launch takes no time: it was inexact away, or not measured.
 fn is_possible(metric: &str, value: f64) -> bool {
     value != 0.0 || !metric.starts_with("gpu__time")
 }
@@ -221,25 +236,40 @@ impl Scaling {
         Some(Self { dimension, reading: units::reading(unit, dimension)? })
     }
 
-    /// The value of a cell in base units.
-    pub(super) fn apply(self, cell: &Cell<'_>, value: f64, assumptions: &mut Assumptions) -> f64 {
+    /// The value of a cell in base units; `None` where its digits do not tell it.
+    pub(super) fn apply(self, cell: &Cell<'_>, value: f64, assumptions: &mut Assumptions) -> Option<f64> {
         match self.reading {
             UnitReading::Factor(factor) => {
+                if self.dimension == units::Dimension::BytesPerBlock && !is_to_the_byte(cell, factor) {
+                    assumptions.inexact.insert(cell.metric.to_string());
+                    return None;
+                }
                 if is_coarse(cell, value, factor, self.dimension) {
                     assumptions.coarse.insert(cell.metric.to_string());
                 }
-                value * factor
+                Some(value * factor)
             }
             UnitReading::Assumed => {
                 assumptions.units.insert(cell.shown.to_string());
-                value * base_factor(cell.metric)
+                Some(value * base_factor(cell.metric))
             }
         }
     }
 }
 
-fn scale(file: &str, cell: &Cell<'_>, value: f64, assumptions: &mut Assumptions) -> Result<f64, NcuError> {
-    let scaling = Scaling::of(cell.metric, cell.unit).ok_or_else(|| NcuError::UnknownUnit {
+fn scale(
+    file: &str,
+    cell: &Cell<'_>,
+    value: f64,
+    assumptions: &mut Assumptions,
+) -> Result<Option<f64>, NcuError> {
+    let scaling = Scaling::of(cell.metric, cell.unit);
+    // No number of a roofline needs these, and so they cost no more than themselves.
+    if scaling.is_none() && is_resource(cell.metric) {
+        assumptions.inexact.insert(cell.metric.to_string());
+        return Ok(None);
+    }
+    let scaling = scaling.ok_or_else(|| NcuError::UnknownUnit {
         file: file.to_string(),
         row: cell.unit_at.0,
         column: cell.unit_at.1,
@@ -250,19 +280,28 @@ fn scale(file: &str, cell: &Cell<'_>, value: f64, assumptions: &mut Assumptions)
     Ok(scaling.apply(cell, value, assumptions))
 }
 
+/// How many digits stand after the last separator of a cell.
+fn decimals(cell: &Cell<'_>) -> usize {
+    cell.raw.trim().rsplit_once(['.', ',']).map_or(0, |(_, fraction)| fraction.len())
+}
+
+/// Whether a value in units of `factor` bytes was printed to the byte: `4.096000` Kbyte was, `4.10` was not.
+fn is_to_the_byte(cell: &Cell<'_>, factor: f64) -> bool {
+    factor <= 1.0 || decimals(cell) >= factor.log10().ceil() as usize
+}
+
 /// Whether a value was printed with fewer than three digits of those it has.
 fn is_coarse(cell: &Cell<'_>, value: f64, factor: f64, dimension: units::Dimension) -> bool {
-    let decimals = || cell.raw.trim().rsplit_once(['.', ',']).map_or(0, |(_, fraction)| fraction.len());
     let time = dimension == units::Dimension::Time;
     match dimension {
         // Six decimals of a large unit; what a counter can tell apart is a nanosecond or a byte.
         units::Dimension::Time | units::Dimension::Bytes => {
             let quantum = if time { 1e-9 } else { 1.0 };
-            value < 1e-3 && decimals() == 6 && factor * 1e-6 > 1.5 * quantum && (time || value > 0.0)
+            value < 1e-3 && decimals(cell) == 6 && factor * 1e-6 > 1.5 * quantum && (time || value > 0.0)
         }
         // Base units print ratios with two decimals: 0.0718 per cycle becomes 0.07.
         units::Dimension::Count => {
-            value > 0.0 && value < 1.0 && decimals() == 2 && cell.metric.contains(".per_cycle")
+            value > 0.0 && value < 1.0 && decimals(cell) == 2 && cell.metric.contains(".per_cycle")
         }
         _ => false,
     }

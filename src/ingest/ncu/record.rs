@@ -5,7 +5,7 @@ use super::evaluate::Context;
 use super::launches::Launch;
 use super::metrics::Quantity;
 use super::readings::Readings;
-use super::{ceilings, checks, complete, tensor, tensor_estimate};
+use super::{ceilings, checks, complete, resources, tensor, tensor_estimate};
 use crate::profile::{
     ComputeCapability, Finding, FindingCode, KernelFlops, KernelRates, KernelRecord, Measured, short_name,
 };
@@ -43,7 +43,7 @@ fn identity(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -> KernelR
     let in_cells = launch.nvtx.iter().flat_map(|cell| attribution::range_names(cell));
     let nvtx: Vec<String> = launch.ranges.iter().cloned().chain(in_cells).collect();
     let from = attribute(file, &launch.key.kernel, &nvtx);
-    KernelRecord {
+    let mut record = KernelRecord {
         file: file.to_string(),
         launch: text(&launch.key.id),
         kernel: launch.key.kernel.to_string(),
@@ -60,7 +60,9 @@ fn identity(file: &str, launch: &Launch<'_>, readings: &Readings<'_>) -> KernelR
         stage: from.stage,
         phase: from.phase,
         ..KernelRecord::default()
-    }
+    };
+    resources::set(&mut record, readings);
+    record
 }
 
 /// Makes a record that of another launch of the same kernel; `place` is grid, block, context and stream.

@@ -5,7 +5,7 @@ use super::layout::{self, Columns, Header, Layout, Long, Shape, Wide};
 use super::locale::Votes;
 use super::metrics;
 use super::records::{Record, Records};
-use super::{NcuError, transposed};
+use super::{NcuError, resources, transposed};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -186,8 +186,10 @@ impl<'a, 'f> Reader<'a, 'f> {
             .names
             .entry((section, body, name))
             .or_insert_with(|| metrics::needed(section, body, name, long.extents));
+        // What a block takes is no mean: one that differs between the launches of a summary is not known.
+        let varies = || long.range.is_some_and(|[least, most]| record.raw(least) != record.raw(most));
         let launch = self.launch(layout, record);
-        if let Some(metric) = metric {
+        if let Some(metric) = metric.filter(|metric| !(resources::is_resource(metric) && varies())) {
             let unit_at = (record.line, long.unit + 1);
             launch.cells.push(Cell { metric, shown: name, unit: record.raw(long.unit), raw, unit_at });
         }

@@ -11,6 +11,8 @@ pub(super) enum Dimension {
     ByteRate,
     /// Bytes per cycle.
     BytesPerCycle,
+    /// Bytes of a block of threads.
+    BytesPerBlock,
     /// Cycles per second.
     Frequency,
     /// Counts of anything but bytes, plain, per cycle or per second: never scaled.
@@ -73,6 +75,7 @@ pub(super) fn known(dimension: Dimension) -> &'static str {
         Dimension::Bytes => "byte, Kbyte, Mbyte, Gbyte, Tbyte",
         Dimension::ByteRate => "byte/s, Kbyte/s, Mbyte/s, Gbyte/s, Tbyte/s, byte/second ... Tbyte/second",
         Dimension::BytesPerCycle => "byte/cycle, Kbyte/cycle",
+        Dimension::BytesPerBlock => "byte/block, Kbyte/block",
         Dimension::Frequency => "hz, Khz, Mhz, Ghz, cycle/second, cycle/usecond, cycle/nsecond",
         Dimension::Count => "inst, thread, sector, cycle, inst/cycle, none",
         Dimension::CountRate => "1/second as a bare time unit, inst/second, inst/nsecond, none",
@@ -136,6 +139,7 @@ fn factor(dimension: Dimension, over: (Base, f64), under: Option<(Base, f64)>) -
         // Derived metrics keep their numerator's unit: `Gbyte` for a rate in Gbyte/s.
         | (Dimension::ByteRate, Base::Byte, Some(Base::Second) | None)
         | (Dimension::BytesPerCycle, Base::Byte, Some(Base::Cycle) | None)
+        | (Dimension::BytesPerBlock, Base::Byte, Some(Base::Count) | None)
         | (Dimension::Frequency, Base::Cycle, Some(Base::Second))
         | (Dimension::Frequency, Base::Hertz, None)
         | (Dimension::Count, Base::Count | Base::Cycle, None | Some(Base::Cycle | Base::Count))
@@ -163,6 +167,8 @@ pub(super) fn dimension_of(metric: &str) -> Dimension {
         if bytes { Dimension::BytesPerCycle } else { Dimension::Count }
     } else if metric.starts_with("gpu__time") {
         Dimension::Time
+    } else if metric.starts_with("launch__shared_mem") {
+        Dimension::BytesPerBlock
     } else if bytes {
         Dimension::Bytes
     } else {
@@ -199,6 +205,8 @@ mod tests {
         assert_eq!(factor_of("Gbyte/s", Dimension::ByteRate), 1e9);
         assert_eq!(factor_of("Gbyte", Dimension::ByteRate), 1e9);
         assert_eq!(factor_of("Kbyte/cycle", Dimension::BytesPerCycle), 1e3);
+        assert_eq!(factor_of("Kbyte/block", Dimension::BytesPerBlock), 1e3);
+        assert_eq!(factor_of("register/thread", Dimension::Count), 1.0);
         assert_eq!(factor_of("inst/cycle", Dimension::Count), 1.0);
     }
 
@@ -223,6 +231,8 @@ mod tests {
             ("dram__bytes_read.sum", Dimension::Bytes),
             ("dram__bytes.sum.per_second", Dimension::ByteRate),
             ("dram__bytes.sum.peak_sustained", Dimension::BytesPerCycle),
+            ("launch__shared_mem_per_block_static", Dimension::BytesPerBlock),
+            ("launch__registers_per_thread", Dimension::Count),
             ("sm__cycles_elapsed.avg.per_second", Dimension::Frequency),
             ("sm__cycles_elapsed.avg", Dimension::Count),
             ("gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed", Dimension::Percent),

@@ -1,7 +1,7 @@
 //! The metrics themselves that numbers are made of, for whoever wants to check a formula by hand.
 
 use super::units::{self, Dimension};
-use super::{NcuError, decode, kernel_record, metrics, read_report, readings, table};
+use super::{NcuError, decode, kernel_record, metrics, read_report, readings, resources, table};
 use crate::profile::KernelRecord;
 use std::path::Path;
 
@@ -34,7 +34,9 @@ pub fn metric_values(
     if let Some(report) = read_report(path)? {
         for (record, values) in report.run.kernels.iter().zip(&report.metrics) {
             if wanted(record) {
-                let needed = values.iter().filter(|(name, _)| metrics::is_needed(name));
+                let needed = values
+                    .iter()
+                    .filter(|(name, _)| metrics::is_needed(name) && !resources::is_resource(name));
                 let numbers = needed.filter_map(|(name, value)| Some((name, value.as_f64()?)));
                 numbers.for_each(|(name, value)| add(&mut all, name, value * readings::base_factor(name)));
             }
@@ -51,6 +53,7 @@ pub fn metric_values(
         if wanted(&kernel_record(&name, launch, locale, &mut ignored)?.0) {
             let read = readings::read(&name, &launch.cells, locale, &mut ignored, &mut Vec::new())?;
             let values = read.available().filter_map(|r| Some((r.metric, r.value?)));
+            let values = values.filter(|(metric, _)| !resources::is_resource(metric));
             values.for_each(|(metric, value)| add(&mut all, metric, value));
         }
     }
@@ -82,6 +85,7 @@ fn base_unit(dimension: Dimension) -> &'static str {
         Dimension::Bytes => "byte",
         Dimension::ByteRate => "byte/s",
         Dimension::BytesPerCycle => "byte/cycle",
+        Dimension::BytesPerBlock => "byte/block",
         Dimension::Frequency => "Hz",
         Dimension::Count => "",
         Dimension::CountRate => "1/s",

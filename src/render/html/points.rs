@@ -3,7 +3,7 @@
 use super::text::{escaped, json_in_script};
 use crate::hw::MemoryLevel;
 use crate::llm::{Phase, Stage};
-use crate::render::launched::{LAUNCHED_TITLES, launched_cells};
+use crate::render::launched::launched_cells;
 use crate::render::plot::{CeilingLine, ceiling_lines, version_index};
 use crate::render::table::{in_wide_scale, or_na, percent, significant};
 use crate::roofline::{Bound, Level, Point, Roofline};
@@ -135,56 +135,14 @@ fn ceiling(line: CeilingLine) -> CeilingData {
 /// The table of the same points.
 pub(super) fn table(roofline: &Roofline) -> String {
     let (points, left_out) = shown(roofline);
-    let values = |of: fn(&Point) -> Option<f64>| points.iter().filter_map(of).collect::<Vec<_>>();
-    let time = Scale::for_values(values(|p| p.time.as_ref().map(|t| t.value)), Seconds::UNIT);
-    let rate = Scale::for_values(values(Point::achieved_flop_rate), FlopRate::UNIT);
-    let traffic = Scale::for_values(values(Point::achieved_byte_rate), ByteRate::UNIT);
-    let mut out = "<div class=\"scroll\"><table class=\"sortable\" id=\"points\"><thead><tr>\
-        <th>kernel or phase</th><th>run</th>"
-        .to_string();
-    for title in [
-        format!("time [{time}]"),
-        "share [%]".to_string(),
-        "launches".to_string(),
-        "FLOP/B".to_string(),
-        format!("rate [{rate}]"),
-        format!("traffic [{traffic}]"),
-        "of ceiling [%]".to_string(),
-    ] {
-        let _ = write!(out, "<th class=\"n\">{}</th>", escaped(&title));
-    }
-    out.push_str("<th>bound</th>");
-    let launched = points.iter().any(|p| p.launched.has_resources());
-    for title in LAUNCHED_TITLES.iter().filter(|_| launched) {
-        let _ = write!(out, "<th class=\"n\">{}</th>", escaped(title));
-    }
-    out.push_str("</tr></thead><tbody>\n");
+    let columns = Columns::of(roofline, points);
+    let titles: String = columns.titles().iter().map(Cell::heading).collect();
+    let mut out = format!(
+        "<div class=\"scroll\"><table class=\"sortable\" id=\"points\"><thead><tr>{titles}</tr></thead><tbody>\n"
+    );
     for (id, p) in points.iter().enumerate() {
-        let bound = if p.is_lower_bound() { "≥ " } else { "" };
-        let cells = [
-            or_na(p.time.as_ref().map(|t| in_wide_scale(&time, t.value))),
-            percent(p.share),
-            p.launches.to_string(),
-            format!("{bound}{}", significant(p.intensity())).replace("≥ n/a", "n/a"),
-            or_na(p.achieved_flop_rate().map(|r| format!("{bound}{}", in_wide_scale(&rate, r)))),
-            or_na(p.achieved_byte_rate().map(|r| in_wide_scale(&traffic, r))),
-            percent(p.fraction_of_ceiling()),
-        ];
-        let _ = write!(
-            out,
-            "<tr data-id=\"{id}\" title=\"{}\"><td class=\"wide\">{}</td><td>{}</td>",
-            escaped(&p.name()),
-            escaped(&p.label()),
-            escaped(&roofline.label_of(&p.file))
-        );
-        for cell in cells {
-            let _ = write!(out, "<td class=\"n\">{}</td>", escaped(&cell));
-        }
-        let _ = write!(out, "<td>{}</td>", escaped(p.bound.name()));
-        for cell in launched_cells(p).iter().filter(|_| launched) {
-            let _ = write!(out, "<td class=\"n\">{}</td>", escaped(cell));
-        }
-        out.push_str("</tr>\n");
+        let cells: String = columns.cells(roofline, p).iter().map(Cell::cell).collect();
+        let _ = writeln!(out, "<tr data-id=\"{id}\" title=\"{}\">{cells}</tr>", escaped(&p.name()));
     }
     out.push_str("</tbody></table></div>\n");
     if left_out > 0 {
@@ -194,4 +152,121 @@ pub(super) fn table(roofline: &Roofline) -> String {
         );
     }
     out
+}
+
+/// A cell or a title: its class, its text, and a second line where two values share a column for want of width.
+struct Cell {
+    class: &'static str,
+    text: String,
+    below: Option<String>,
+}
+
+impl Cell {
+    fn new(class: &'static str, text: impl Into<String>) -> Self {
+        Self { class, text: text.into(), below: None }
+    }
+
+    fn number(text: impl Into<String>) -> Self {
+        Self::new("n", text)
+    }
+
+    fn over(self, below: String) -> Self {
+        Self { below: Some(below), ..self }
+    }
+
+    fn heading(&self) -> String {
+        format!("<th{}>{}</th>", self.class(), self.content())
+    }
+
+    /// What has a second line is sorted by its first.
+    fn cell(&self) -> String {
+        let by = self.below.as_ref().map(|_| format!(" data-v=\"{}\"", escaped(&self.text)));
+        format!("<td{}{}>{}</td>", self.class(), by.unwrap_or_default(), self.content())
+    }
+
+    fn class(&self) -> String {
+        if self.class.is_empty() { String::new() } else { format!(" class=\"{}\"", self.class) }
+    }
+
+    fn content(&self) -> String {
+        let below = self.below.as_ref().map(|below| format!("<small>{}</small>", escaped(below)));
+        escaped(&self.text) + &below.unwrap_or_default()
+    }
+}
+
+/// The columns that the points have something for, and the units of their values.
+struct Columns {
+    /// Of one file the page says which.
+    runs: bool,
+    launched: bool,
+    time: Scale,
+    rate: Scale,
+    traffic: Scale,
+}
+
+impl Columns {
+    fn of(roofline: &Roofline, points: &[Point]) -> Self {
+        let values = |of: fn(&Point) -> Option<f64>| points.iter().filter_map(of).collect::<Vec<_>>();
+        Self {
+            runs: roofline.files.len() > 1,
+            launched: points.iter().any(|p| p.launched.has_resources()),
+            time: Scale::for_values(values(|p| p.time.as_ref().map(|t| t.value)), Seconds::UNIT),
+            rate: Scale::for_values(values(Point::achieved_flop_rate), FlopRate::UNIT),
+            traffic: Scale::for_values(values(Point::achieved_byte_rate), ByteRate::UNIT),
+        }
+    }
+
+    fn titles(&self) -> Vec<Cell> {
+        let mut titles = vec![Cell::new("wide", "kernel or phase")];
+        titles.extend(self.runs.then(|| Cell::new("run", "run")));
+        titles.extend([
+            Cell::number(format!("time [{}]", self.time)),
+            Cell::number("share [%]"),
+            Cell::number("launches"),
+            Cell::number("FLOP/B"),
+            Cell::number(format!("rate [{}]", self.rate)),
+            Cell::number(format!("traffic [{}]", self.traffic)),
+            Cell::number("of ceiling [%]"),
+            Cell::new("", "bound"),
+        ]);
+        if self.launched {
+            titles.extend([
+                Cell::number("grid").over("block".to_string()),
+                Cell::number("registers [/thread]"),
+                Cell::number("shared [B/block]").over("static + dynamic".to_string()),
+            ]);
+        }
+        titles
+    }
+
+    fn cells(&self, roofline: &Roofline, p: &Point) -> Vec<Cell> {
+        let bound = if p.is_lower_bound() { "≥ " } else { "" };
+        let intensity = format!("{bound}{}", significant(p.intensity())).replace("≥ n/a", "n/a");
+        let mut cells = vec![Cell::new("wide", p.label())];
+        cells.extend(self.runs.then(|| Cell::new("run", roofline.label_of(&p.file))));
+        cells.extend([
+            Cell::number(or_na(p.time.as_ref().map(|t| in_wide_scale(&self.time, t.value)))),
+            Cell::number(percent(p.share)),
+            Cell::number(p.launches.to_string()),
+            Cell::number(intensity),
+            Cell::number(or_na(
+                p.achieved_flop_rate().map(|r| format!("{bound}{}", in_wide_scale(&self.rate, r))),
+            )),
+            Cell::number(or_na(p.achieved_byte_rate().map(|r| in_wide_scale(&self.traffic, r)))),
+            Cell::number(percent(p.fraction_of_ceiling())),
+            Cell::new("", p.bound.name()),
+        ]);
+        if self.launched {
+            let [grid, block, registers, own, asked, all] = launched_cells(p);
+            let parts =
+                p.launched.static_shared_bytes.is_known() || p.launched.dynamic_shared_bytes.is_known();
+            let shared = Cell::number(all);
+            cells.extend([
+                Cell::number(grid).over(block),
+                Cell::number(registers),
+                if parts { shared.over(format!("{own} + {asked}")) } else { shared },
+            ]);
+        }
+        cells
+    }
 }

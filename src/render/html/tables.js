@@ -44,7 +44,7 @@
       const button = document.createElement("button");
       button.type = "button";
       button.title = "Sort by this column";
-      button.textContent = heading.textContent;
+      button.append(...heading.childNodes);
       heading.replaceChildren(button);
       button.addEventListener("click", () => sort(table, column, heading));
     });

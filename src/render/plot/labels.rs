@@ -3,16 +3,22 @@
 use super::canvas::Area;
 use super::text::{Anchor, Text};
 
+type Segment = ((f64, f64), (f64, f64));
+
 /// What is already on the chart.
 pub(super) struct Obstacles {
     frame: Area,
     taken: Vec<Area>,
-    lines: Vec<((f64, f64), (f64, f64))>,
+    /// Those of `taken` that are texts, which no leader line should strike through.
+    texts: Vec<Area>,
+    lines: Vec<Segment>,
+    /// Lines from points to their labels, which no other label should stand on.
+    leaders: Vec<Segment>,
 }
 
 impl Obstacles {
     pub(super) fn new(frame: Area) -> Self {
-        Self { frame, taken: Vec::new(), lines: Vec::new() }
+        Self { frame, taken: Vec::new(), texts: Vec::new(), lines: Vec::new(), leaders: Vec::new() }
     }
 
     pub(super) fn add_area(&mut self, area: Area) {
@@ -25,22 +31,50 @@ impl Obstacles {
 
     /// The first candidate that is free, also of lines if any such is; it is then taken.
     pub(super) fn place(&mut self, candidates: &[Text]) -> Option<Text> {
-        let free = |t: &&Text| {
-            let free = |a: &Area| self.frame.contains(a) && !self.taken.iter().any(|taken| taken.overlaps(a));
-            t.areas().into_iter().map(padded).all(|a| free(&a))
-        };
-        let clear = |t: &&Text| {
-            let crossed = |a: &Area| self.lines.iter().any(|(from, to)| crosses(a, *from, *to));
-            !t.areas().into_iter().map(padded).any(|a| crossed(&a))
-        };
-        let chosen = candidates
-            .iter()
-            .find(|t| free(t) && clear(t))
-            .or_else(|| candidates.iter().find(|t| free(t)))?
-            .clone();
-        self.taken.extend(chosen.areas().into_iter().map(padded));
-        Some(chosen)
+        let at = self.best(candidates, |_| true)?;
+        Some(self.take(&candidates[at]))
     }
+
+    /// The same of labels of a point, with the line that leads from its mark to one that stands apart from it: if it can be had,
+    /// one that strikes no text through and a label that stands on no other's.
+    pub(super) fn place_beside(
+        &mut self,
+        candidates: &[Text],
+        point: (f64, f64),
+        radius: f64,
+    ) -> Option<(Text, Option<Segment>)> {
+        let is_apart = |t: &Text| {
+            let leader = leader(&t.area(), point, radius);
+            leader.is_none_or(|leader| !self.texts.iter().any(|text| is_crossed(text, &[leader])))
+                && !t.areas().into_iter().map(padded).any(|a| is_crossed(&a, &self.leaders))
+        };
+        let at = self.best(candidates, is_apart).or_else(|| self.best(candidates, |_| true))?;
+        let label = self.take(&candidates[at]);
+        let leader = leader(&label.area(), point, radius);
+        self.leaders.extend(leader);
+        Some((label, leader))
+    }
+
+    /// Which of the `wanted` candidates is free, best of lines too.
+    fn best(&self, candidates: &[Text], wanted: impl Fn(&Text) -> bool) -> Option<usize> {
+        let areas = |t: &Text| t.areas().into_iter().map(padded);
+        let is_free = |a: Area| self.frame.contains(&a) && !self.taken.iter().any(|taken| taken.overlaps(&a));
+        let free = |t: &Text| areas(t).all(is_free) && wanted(t);
+        let clear = |t: &Text| !areas(t).any(|a| is_crossed(&a, &self.lines));
+        let first = candidates.iter().position(|t| free(t) && clear(t));
+        first.or_else(|| candidates.iter().position(free))
+    }
+
+    fn take(&mut self, chosen: &Text) -> Text {
+        let areas: Vec<Area> = chosen.areas().into_iter().map(padded).collect();
+        self.taken.extend(areas.iter().copied());
+        self.texts.extend(areas);
+        chosen.clone()
+    }
+}
+
+fn is_crossed(area: &Area, lines: &[Segment]) -> bool {
+    lines.iter().any(|(from, to)| crosses(area, *from, *to))
 }
 
 fn padded(area: Area) -> Area {
@@ -68,13 +102,21 @@ fn crosses(area: &Area, from: (f64, f64), to: (f64, f64)) -> bool {
 }
 
 /// How far from a point its label may stand; farther than the first, a leader line joins them.
-const DISTANCES: [f64; 5] = [11.0, 20.0, 32.0, 46.0, 62.0];
+const DISTANCES: [f64; 7] = [11.0, 20.0, 32.0, 46.0, 62.0, 80.0, 100.0];
 
 /// Whether a label at this distance needs a leader line.
 pub(super) fn needs_leader(label: &Area, x: f64, y: f64) -> bool {
     let dx = (label.x0 - x).max(x - label.x1).max(0.0);
     let dy = (label.y0 - y).max(y - label.y1).max(0.0);
     dx.hypot(dy) > DISTANCES[0] + 4.0
+}
+
+/// The line from the edge of a mark to its label, where that needs one.
+fn leader(label: &Area, (x, y): (f64, f64), radius: f64) -> Option<Segment> {
+    let end = (x.clamp(label.x0, label.x1), y.clamp(label.y0, label.y1));
+    let part = radius / (end.0 - x).hypot(end.1 - y);
+    let start = (x + (end.0 - x) * part, y + (end.1 - y) * part);
+    needs_leader(label, x, y).then_some((start, end))
 }
 
 /// Positions around a point: right, left, above, below, the corners; near ones first.
@@ -132,6 +174,25 @@ mod tests {
         obstacles.add_line((200.0, 150.0), (400.0, 150.0));
         let label = obstacles.place(&around("a name", 200.0, 150.0, 11.0)).unwrap();
         assert!(!crosses(&label.area(), (200.0, 150.0), (400.0, 150.0)));
+    }
+
+    #[test]
+    fn a_leader_keeps_off_other_labels_while_there_is_another_place() {
+        let mut obstacles = Obstacles::new(frame());
+        let text = |x: f64, y: f64| Text::new("12", x, y, 11.0);
+        let first = obstacles.place(&[text(220.0, 150.0)]).unwrap();
+        let (behind, below) = (text(300.0, 150.0), text(200.0, 220.0));
+        let (label, leader) = obstacles.place_beside(&[behind.clone(), below], (200.0, 150.0), 6.0).unwrap();
+        let (from, to) = leader.unwrap();
+        assert_eq!((label.x, label.y), (200.0, 220.0));
+        assert!(!crosses(&first.area(), from, to));
+        // Nor does another label stand on the line.
+        let beside = [text(195.0, 190.0), text(260.0, 190.0)];
+        let (label, _) = obstacles.place_beside(&beside, (230.0, 190.0), 6.0).unwrap();
+        assert_eq!(label.x, 260.0);
+        // A number that is struck through is better than none.
+        let (label, _) = obstacles.place_beside(&[behind], (200.0, 150.0), 6.0).unwrap();
+        assert_eq!(label.x, 300.0);
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::units::Scale;
 
 const SIZE: f64 = 11.0;
 
+/// Half of what closes the ends of an interval, in pixels.
+const CAP: f64 = 4.0;
+
 /// What an axis counts in.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Unit {
@@ -341,7 +344,16 @@ impl Plane {
         let (y0, y1) = (self.y.pixel(low), self.y.pixel(high));
         canvas.line((x, y0), (x, y1), color, 1);
         for y in [y0, y1] {
-            canvas.line((x - 4.0, y), (x + 4.0, y), color, 1);
+            canvas.line((x - CAP, y), (x + CAP, y), color, 1);
+        }
+    }
+
+    /// The same of an interval on the horizontal axis, at the height `y` in pixels.
+    pub(super) fn whisker_across(&self, canvas: &mut Canvas, y: f64, (low, high): (f64, f64), color: Rgb) {
+        let (x0, x1) = (self.x.pixel(low), self.x.pixel(high));
+        canvas.line((x0, y), (x1, y), color, 1);
+        for x in [x0, x1] {
+            canvas.line((x, y - CAP), (x, y + CAP), color, 1);
         }
     }
 }

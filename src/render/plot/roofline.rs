@@ -348,15 +348,12 @@ impl Chart {
 
     fn point_label(&self, canvas: &mut Canvas, obstacles: &mut Obstacles, mark: &Mark<'_>, numbered: bool) {
         let ((x, y), _) = self.position(mark);
-        let Some(label) = obstacles.place(&around(&label_text(mark, numbered), x, y, 11.0)) else { return };
-        let area = label.area();
-        if needs_leader(&area, x, y) {
-            let end = (x.clamp(area.x0, area.x1), y.clamp(area.y0, area.y1));
-            let distance = (end.0 - x).hypot(end.1 - y);
-            let start = mark.radius() / distance;
-            let start = (x + (end.0 - x) * start, y + (end.1 - y) * start);
-            canvas.line(start, end, GREY, 1);
-            obstacles.add_line(start, end);
+        let candidates = around(&label_text(mark, numbered), x, y, 11.0);
+        let Some((label, leader)) = obstacles.place_beside(&candidates, (x, y), mark.radius()) else {
+            return;
+        };
+        if let Some((from, to)) = leader {
+            canvas.line(from, to, GREY, 1);
         }
         canvas.text(label);
     }

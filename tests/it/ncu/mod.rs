@@ -9,4 +9,5 @@ mod mutations;
 pub(crate) mod report_bytes;
 mod report_format;
 mod reports;
+mod resources;
 mod tensor;

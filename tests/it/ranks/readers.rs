@@ -164,6 +164,63 @@ fn benchmarks_report_every_rank_and_the_one_that_limits_all() {
 }
 
 #[test]
+fn crossovers_of_ranks_stand_beside_each_other_with_the_slowest_at_every_context() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let args = [
+        "crossover",
+        "v1",
+        "v2",
+        "--device",
+        "cpu",
+        "--preset",
+        "tiny",
+        "--threads",
+        "1",
+        "--contexts",
+        "8,16",
+    ];
+    let more = ["--batches", "1", "--refine", "0", "--steps", "2", "-r", "2", "--warmup", "1"];
+    merged_benchmark(at, 2, &[&args[..], &more].concat());
+    // Decode steps of rank 1 take a million times as long, so that which rank is the slowest is no chance.
+    altered(at, "run.jsonl", "run.jsonl", |record| {
+        if record["type"] == "decode_point" && record["of_rank"] == 1 {
+            record["time_s"] = (record["time_s"].as_f64().unwrap() * 1e6).into();
+        }
+    });
+    let shown = ok(&kprof(at, &["crossover", "--load", "run.jsonl"]));
+    for rank in 0..2 {
+        assert!(shown.contains(&format!("rank {rank} of 2 by torchrun, host ")), "{shown}");
+    }
+    assert!(
+        shown.contains("2 of 2 ranks by torchrun: time of a decode step")
+            && shown.contains("ranks are not pooled"),
+        "{shown}"
+    );
+    let all = json(at, &["crossover", "--load", "run.jsonl", "--json"]);
+    for rank in 0..2 {
+        let alone = json(at, &["crossover", "--load", &format!("run.jsonl@{rank}"), "--json"]);
+        assert_eq!(all["reports"][rank], alone, "rank {rank}");
+    }
+    assert_eq!(all["figures"]["quantity"], "step_time");
+    let rows = all["figures"]["rows"].as_array().expect("rows");
+    // Two versions at two contexts.
+    assert_eq!(rows.len(), 4, "{rows:?}");
+    for row in rows {
+        let values: Vec<f64> =
+            row["values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+        assert!(values[1] > 10.0 * values[0], "{row}");
+        assert_eq!(row["worst"], 1, "{row}");
+        let expected = values[1] / ((values[0] + values[1]) / 2.0);
+        assert!((row["max_over_mean"].as_f64().unwrap() - expected).abs() < 1e-12, "{row}");
+    }
+    let csv = ok(&kprof(at, &["crossover", "--load", "run.jsonl", "--export-csv", "-"]));
+    assert!(csv.starts_with("rank,") && csv.lines().any(|line| line.starts_with("1,")), "{csv}");
+    let (code, error) = failure(at, &["latency", "--load", "run.jsonl"]);
+    assert_eq!((code, error.contains("none of `kprof latency`")), (Some(1), true), "{error}");
+}
+
+#[test]
 fn a_rank_that_ended_early_is_said_to_have_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
@@ -257,7 +314,9 @@ fn a_history_is_of_one_rank_and_a_run_is_in_it_once() {
     let args = ["history", "day3.jsonl", "day1.jsonl", "day2.jsonl"];
     let shown = ok(&kprof(at, &args));
     assert_eq!(shown.matches("slower since day3.jsonl@1: rank 1 v").count(), 6, "{shown}");
+    // Rank 0 is the slowest of every launch, and did not change: nobody waits for rank 1.
     assert_eq!(shown.matches(" since ").count(), 7, "six lines and a heading: {shown}");
+    assert_eq!(shown.matches("slowest (0)").count(), 6, "{shown}");
     let series = json(at, &[&args[..], &["--export-json", "-"]].concat());
     let series = series["series"].as_array().unwrap();
     assert_eq!((series.len(), &series[0]["rank"], &series[11]["rank"]), (12, &0.into(), &1.into()));
@@ -274,6 +333,53 @@ fn a_history_is_of_one_rank_and_a_run_is_in_it_once() {
     ok(&kprof(at, &[&FAKE[..], &["-q", "-o", "alone.jsonl"]].concat()));
     let shown = ok(&kprof(at, &["history", "day1.jsonl", "day2.jsonl", "alone.jsonl"]));
     assert!(shown.contains("left out: alone.jsonl, without a run before it"), "{shown}");
+}
+
+#[test]
+fn a_history_of_launches_has_the_slowest_rank_of_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    merged_benchmark(at, 2, &[&FAKE[..8], &["-r", "6"]].concat());
+    std::fs::rename(at.join("run.jsonl"), at.join("main.jsonl")).unwrap();
+    // Rank 1 becomes the slowest, and then slower still.
+    for (day, factor) in [(1, 1.0), (2, 1.5), (3, 3.0)] {
+        on_day(at, day, factor, 1);
+        slower(at, &format!("day{day}.jsonl"), 1.2, 0);
+    }
+    let args = ["history", "day2.jsonl", "day1.jsonl", "day3.jsonl"];
+    let shown = ok(&kprof(at, &args));
+    for (words, times) in [
+        ("another rank since day2.jsonl: slowest rank v", 6),
+        // 1.5 over 1.2.
+        ("slowest rank v1 decode +25.0 % time, rank 1 after rank 0", 1),
+        ("slower since day3.jsonl: slowest rank v", 6),
+        ("slowest rank v1 decode +100.0 % time, rank 1 (2026-01-03", 1),
+        ("slowest (1)", 6),
+    ] {
+        assert_eq!(shown.matches(words).count(), times, "{words}: {shown}");
+    }
+    let all = json(at, &[&args[..], &["--export-json", "-"]].concat());
+    let slowest = all["slowest"].as_array().expect("a list");
+    assert_eq!(slowest.len(), 6);
+    for series in slowest {
+        let changes = series["changes"].as_array().expect("a list");
+        let files: Vec<&str> = changes.iter().map(|c| c["file"].as_str().unwrap()).collect();
+        assert_eq!(files, ["day2.jsonl", "day3.jsonl"]);
+        assert!(changes[0]["change"].is_null() && changes[1]["change"]["verdict"] == "slower", "{series}");
+        for (change, factor) in changes.iter().zip([1.25, 2.0]) {
+            let ratio = change["new_s"].as_f64().unwrap() / change["old_s"].as_f64().unwrap();
+            assert!((ratio - factor).abs() < 1e-9, "{change}");
+        }
+    }
+    // A launch of which a rank is missing says nothing of the slowest.
+    let files = ["run.rank0.jsonl", "--partial", "-o", "part.jsonl"];
+    ok(&kprof(at, &[&["merge"], &files[..]].concat()));
+    let shown = ok(&kprof(at, &["history", "part.jsonl", "day1.jsonl", "day2.jsonl"]));
+    let said = "left out: part.jsonl from the history of the slowest rank: it lacks a rank";
+    assert_eq!((shown.matches("slowest rank v").count(), shown.contains(said)), (6, true), "{shown}");
+    // One rank of several files is no launch.
+    let shown = ok(&kprof(at, &["history", "day1.jsonl@1", "day2.jsonl@1"]));
+    assert!(!shown.contains("slowest"), "{shown}");
 }
 
 #[test]

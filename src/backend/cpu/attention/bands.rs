@@ -389,10 +389,14 @@ impl<'a> Context<'a> {
         }
         if seen != (0..N * LANES) {
             // Only now, as the scales of tokens that were never written are zero.
-            x.iter().zip(&mut *row).for_each(|(x, to)| s.store(*x, to));
+            for (x, to) in x.iter().zip(&mut *row) {
+                s.store(*x, to);
+            }
             row.as_flattened_mut()[..seen.start].fill(f32::NEG_INFINITY);
             row.as_flattened_mut()[seen.end..].fill(f32::NEG_INFINITY);
-            x.iter_mut().zip(row).for_each(|(x, from)| *x = s.load(from));
+            for (x, from) in x.iter_mut().zip(row) {
+                *x = s.load(from);
+            }
         }
         let mut most = x[0];
         for x in &x[1..] {

@@ -7,7 +7,7 @@ use super::queries::{Queries, Scores};
 use super::tiles;
 use super::{HALVES, bytes, widen};
 use crate::backend::cpu::cache::{BLOCK, Layout, Parts, WIDEST};
-use crate::backend::cpu::simd::{Isa, LANES, Shape, Simd, cast};
+use crate::backend::cpu::simd::{Element, Isa, LANES, Shape, Simd, cast, each};
 #[cfg(target_arch = "x86_64")]
 use crate::backend::cpu::simd::{MatrixUnit, amx};
 use crate::llm::KvElement;
@@ -32,13 +32,14 @@ enum How {
 }
 
 impl How {
-    /// `pairs`: whether activations are bfloat16; `element`: the bytes of one.
-    fn new(layout: &Layout, pairs: bool, element: usize) -> Self {
+    /// For so many queries of `T`. What one query reads once is multiplied as it is; what many share is widened once for all of
+    /// them, unless there are instructions for it.
+    fn new<T: Element>(layout: &Layout, isa: Isa, queries: usize) -> Self {
         match layout.storage.element {
-            KvElement::Bf16 if pairs => Self::Pairs,
+            KvElement::Bf16 if T::IS_BF16 && (queries == 1 || isa.multiplies_pairs()) => Self::Pairs,
             KvElement::F32 => Self::F32,
-            KvElement::Int8 if bytes::fits(layout) => {
-                Self::Bytes(if element < 4 { 2 } else { bytes::LEVELS })
+            KvElement::Int8 if bytes::fits(layout) && (queries == 1 || isa.multiplies_bytes()) => {
+                Self::Bytes(if size_of::<T>() < 4 { 2 } else { bytes::LEVELS })
             }
             _ => Self::Widened,
         }
@@ -47,15 +48,15 @@ impl How {
 
 impl<const ROOM: usize> Products<ROOM> {
     /// Whether blocks are widened, so that there must be room for one.
-    pub(super) fn widens(layout: &Layout, pairs: bool) -> bool {
-        How::new(layout, pairs, 4) == How::Widened
+    pub(super) fn widens<T: Element>(layout: &Layout, isa: Isa, queries: usize) -> bool {
+        How::new::<T>(layout, isa, queries) == How::Widened
     }
 
     /// See [`How::new`].
-    pub(super) fn new(layout: Layout, pairs: bool, element: usize) -> Self {
+    pub(super) fn new<T: Element>(layout: Layout, isa: Isa, queries: usize) -> Self {
         Self {
             layout,
-            how: How::new(&layout, pairs, element),
+            how: How::new::<T>(&layout, isa, queries),
             wide: [0.0; ROOM],
             #[cfg(target_arch = "x86_64")]
             tiles: None,
@@ -156,7 +157,7 @@ fn block_scores<S: Simd, const Q: usize, const H: usize>(
             let k: [&[[f32; LANES]]; H] = std::array::from_fn(|h| &k[(half + h) * channels..][..channels]);
             let mut sums = [[s.zero(); H]; Q];
             for channel in 0..channels {
-                let k: [S::V; H] = std::array::from_fn(|h| s.load(&k[h][channel]));
+                let k = each!([s.zero(); H], h => s.load(&k[h][channel]));
                 for i in 0..Q {
                     let q = s.splat(rows[i][channel]);
                     for h in 0..H {
@@ -272,7 +273,7 @@ fn block_values<S: Simd, const Q: usize, const C: usize>(
             let mut sums = [[s.zero(); C]; Q];
             for token in 0..BLOCK {
                 let v = &v[token * across + column..][..C];
-                let v: [S::V; C] = std::array::from_fn(|c| s.load(&v[c]));
+                let v = each!([s.zero(); C], c => s.load(&v[c]));
                 for i in 0..Q {
                     let weight = s.splat(rows[i][token / LANES][token % LANES]);
                     for c in 0..C {

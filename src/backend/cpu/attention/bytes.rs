@@ -8,7 +8,7 @@
 use super::HALVES;
 use super::queries::Scores;
 use crate::backend::cpu::cache::{BLOCK, Layout, Parts, WIDEST};
-use crate::backend::cpu::simd::{LANES, Simd, cast};
+use crate::backend::cpu::simd::{LANES, Simd, cast, each};
 use crate::backend::cpu::weights::OFFSET;
 use half::f16;
 
@@ -48,8 +48,11 @@ impl ByteQuery {
     #[inline(always)]
     pub(super) fn set<S: Simd>(&mut self, s: S, layout: &Layout, q: &[f32; WIDEST], levels: usize) {
         let q = &q.as_chunks::<LANES>().0[..layout.channels / LANES];
-        let magnitude = |x| s.max(x, s.sub(s.zero(), x));
-        let largest = s.largest(q.iter().fold(s.zero(), |m, q| s.max(m, magnitude(s.load(q)))));
+        let mut largest = s.zero();
+        for q in q {
+            largest = s.max(largest, s.magnitude(s.load(q)));
+        }
+        let largest = s.largest(largest);
         self.unit = largest / 127.0;
         let inverse = s.splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
         for (i, q) in q.iter().enumerate() {
@@ -120,7 +123,7 @@ fn products<S: Simd, const L: usize>(
     x: [&[[i8; 4]]; L],
     offsets: [i32; LEVELS],
 ) -> [S::V; L] {
-    let mut even: [S::I; L] = std::array::from_fn(|l| s.int_splat(offsets[l]));
+    let mut even = each!([s.int_splat(0); L], l => s.int_splat(offsets[l]));
     let mut odd = [s.int_splat(0); L];
     for (i, [a, b]) in codes.as_chunks::<2>().0.iter().enumerate() {
         for l in 0..L {
@@ -129,7 +132,7 @@ fn products<S: Simd, const L: usize>(
         }
     }
     // At most 256 x 255 x 127 each: exact in f32.
-    std::array::from_fn(|l| s.add(s.int_to_float(even[l]), s.int_to_float(odd[l])))
+    each!([s.zero(); L], l => s.add(s.int_to_float(even[l]), s.int_to_float(odd[l])))
 }
 
 /// `y[query] += weights[query] . v`.
@@ -151,14 +154,14 @@ pub(super) fn add_values<S: Simd, const L: usize>(
                 continue;
             }
             for (column, y) in y.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-                let mut sums: [S::I; L] = std::array::from_fn(|l| s.int_splat(factors.offsets[l]));
+                let mut sums = each!([s.int_splat(0); L], l => s.int_splat(factors.offsets[l]));
                 for quad in 0..BLOCK / 4 {
                     let v = &v[quad * across + g * columns + column];
                     for (sum, codes) in sums.iter_mut().zip(&factors.codes) {
                         *sum = s.dot_bytes(*sum, v, codes[quad]);
                     }
                 }
-                let sums = sums.map(|sum| s.int_to_float(sum));
+                let sums = each!([s.zero(); L], l => s.int_to_float(sums[l]));
                 s.store(s.fma(levels_sum(s, sums), s.splat(factors.unit), s.load(y)), y);
             }
         }
@@ -177,8 +180,8 @@ impl<const L: usize> Factors<L> {
     #[inline(always)]
     fn new<S: Simd>(s: S, weights: &Scores, scales: &[f16; BLOCK]) -> Self {
         let scales = scales.as_chunks::<LANES>().0;
-        let mut rest: [S::V; HALVES] =
-            std::array::from_fn(|half| s.mul(s.load(&weights[half]), s.load_f16(&scales[half])));
+        let mut rest =
+            each!([s.zero(); HALVES], half => s.mul(s.load(&weights[half]), s.load_f16(&scales[half])));
         // Weights and scales are not negative.
         let largest = s.largest(s.max(rest[0], rest[1]));
         let mut codes = [[[0; 4]; BLOCK / 4]; L];
@@ -190,14 +193,15 @@ impl<const L: usize> Factors<L> {
         let mut offsets = [0; L];
         if unit > 0.0 {
             let inverse = s.splat(127.0 / largest);
-            rest = rest.map(|x| s.mul(x, inverse));
+            rest = each!([s.zero(); HALVES], half => s.mul(rest[half], inverse));
             for (codes, offset) in codes.iter_mut().zip(&mut offsets) {
-                let code = rest.map(|x| s.round(x));
+                let code = each!([s.zero(); HALVES], half => s.round(rest[half]));
                 for (code, to) in code.iter().zip(codes.as_flattened_mut().as_chunks_mut::<LANES>().0) {
                     s.store_i8(*code, to);
                 }
                 *offset = -OFFSET * s.sum(s.add(code[0], code[1])) as i32;
-                rest = std::array::from_fn(|half| s.mul(s.sub(rest[half], code[half]), s.splat(FINER)));
+                rest =
+                    each!([s.zero(); HALVES], half => s.mul(s.sub(rest[half], code[half]), s.splat(FINER)));
             }
         }
         Self { codes, offsets, unit }

@@ -132,8 +132,8 @@ impl<T: Element> Attention<'_, T> {
 
     /// A task, with room for no more queries and widened values than it has: room is cleared for every task.
     fn attend(&self, isa: Isa, together: usize, tile: &mut Tile<'_, T>) {
-        let widens = Products::<0>::widens(&self.blocks.layout, T::IS_BF16);
-        match (tile.rows * together, widens) {
+        let queries = tile.rows * together;
+        match (queries, Products::<0>::widens::<T>(&self.blocks.layout, isa, queries)) {
             (1, false) => self.attend_in::<1, 0>(isa, together, tile),
             (1, true) => self.attend_in::<1, { BLOCK * WIDEST }>(isa, together, tile),
             (_, false) => self.attend_in::<MOST, 0>(isa, together, tile),
@@ -158,7 +158,7 @@ impl<T: Element> Attention<'_, T> {
         let seen = visible.of_row(0).start..visible.first + tile.rows;
         let take = Take {
             queries: &mut queries,
-            products: Products::<ROOM>::new(blocks.layout, T::IS_BF16, size_of::<T>()).with_tiles(isa, count),
+            products: Products::<ROOM>::new::<T>(blocks.layout, isa, count).with_tiles(isa, count),
             blocks: *blocks,
             head,
             seen: seen.start / BLOCK..seen.end.div_ceil(BLOCK),

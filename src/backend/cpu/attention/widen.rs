@@ -2,7 +2,7 @@
 
 use super::HALVES;
 use crate::backend::cpu::cache::{BLOCK, Layout, Parts};
-use crate::backend::cpu::simd::{Element, LANES, Simd, cast};
+use crate::backend::cpu::simd::{LANES, Simd, cast};
 use crate::llm::KvElement;
 use half::{bf16, f16};
 
@@ -10,25 +10,36 @@ use half::{bf16, f16};
 #[inline(always)]
 pub(super) fn k<S: Simd>(s: S, layout: &Layout, parts: Parts<'_>, to: &mut [f32]) {
     let to = to.as_chunks_mut::<LANES>().0;
-    if layout.storage.element == KvElement::Int8 {
-        let group = layout.storage.channels_per_scale(layout.head_dim);
-        let quads = cast::<u8, [u8; 4 * LANES]>(parts.k).chunks_exact(layout.channels / 4);
-        for (half, quads) in quads.enumerate() {
-            for channel in 0..layout.head_dim {
-                let scales = s.load_f16(&parts.k_scales[channel / group].as_chunks().0[half]);
-                let codes = bytes(s, &quads[channel / 4], channel % 4);
-                s.store(s.mul(codes, scales), &mut to[half * layout.channels + channel]);
+    match layout.storage.element {
+        KvElement::Int8 => k_of_codes(s, layout, parts, to),
+        KvElement::Bf16 => {
+            let pairs = cast::<u8, [bf16; 2 * LANES]>(parts.k);
+            for (to, pairs) in to.as_chunks_mut::<2>().0.iter_mut().zip(pairs) {
+                let (even, odd) = s.pairs(pairs);
+                s.store(even, &mut to[0]);
+                s.store(odd, &mut to[1]);
             }
         }
-        return;
-    }
-    if layout.storage.element == KvElement::F16 {
-        for (to, k) in to.iter_mut().zip(cast::<u8, [f16; LANES]>(parts.k)) {
-            s.store(s.load_f16(k), to);
+        KvElement::F16 => {
+            for (to, k) in to.iter_mut().zip(cast::<u8, [f16; LANES]>(parts.k)) {
+                s.store(s.load_f16(k), to);
+            }
         }
-        return;
+        _ => k_of_nibbles(layout, parts, to),
     }
-    plain_k(layout, parts, to);
+}
+
+#[inline(always)]
+fn k_of_codes<S: Simd>(s: S, layout: &Layout, parts: Parts<'_>, to: &mut [[f32; LANES]]) {
+    let group = layout.storage.channels_per_scale(layout.head_dim);
+    let quads = cast::<u8, [u8; 4 * LANES]>(parts.k).chunks_exact(layout.channels / 4);
+    for (half, quads) in quads.enumerate() {
+        for channel in 0..layout.head_dim {
+            let scales = s.load_f16(&parts.k_scales[channel / group].as_chunks().0[half]);
+            let codes = bytes(s, &quads[channel / 4], channel % 4);
+            s.store(s.mul(codes, scales), &mut to[half * layout.channels + channel]);
+        }
+    }
 }
 
 /// Byte `at` of each lane, without its offset.
@@ -38,23 +49,15 @@ fn bytes<S: Simd>(s: S, quads: &[u8; 4 * LANES], at: usize) -> S::V {
     s.int_to_float(s.dot_bytes(s.int_splat(-128), quads, ONE[at]))
 }
 
-fn plain_k(layout: &Layout, parts: Parts<'_>, to: &mut [[f32; LANES]]) {
+fn k_of_nibbles(layout: &Layout, parts: Parts<'_>, to: &mut [[f32; LANES]]) {
     let (channels, group) = (layout.channels, layout.storage.channels_per_scale(layout.head_dim));
     for half in 0..HALVES {
         for channel in 0..layout.head_dim {
-            let at = half * channels + channel;
-            let to = &mut to[at];
-            *to = match layout.storage.element {
-                KvElement::Bf16 => {
-                    let pairs = &cast::<u8, [[bf16; 2]; LANES]>(parts.k)[at / 2];
-                    pairs.map(|pair| Element::to_f32(pair[channel % 2]))
-                }
-                _ => std::array::from_fn(|lane| {
-                    let token = half * LANES + lane;
-                    let byte = parts.k[(token * channels + channel) / 2];
-                    nibble(byte, channel) * parts.k_scales[channel / group][token].to_f32()
-                }),
-            };
+            to[half * channels + channel] = std::array::from_fn(|lane| {
+                let token = half * LANES + lane;
+                let byte = parts.k[(token * channels + channel) / 2];
+                nibble(byte, channel) * parts.k_scales[channel / group][token].to_f32()
+            });
         }
     }
 }
@@ -68,29 +71,43 @@ fn nibble(byte: u8, channel: usize) -> f32 {
 #[inline(always)]
 pub(super) fn v<S: Simd>(s: S, layout: &Layout, parts: Parts<'_>, to: &mut [f32]) {
     let across = layout.channels / LANES;
-    if layout.storage.element == KvElement::Int8 {
-        let quads = cast::<u8, [u8; 4 * LANES]>(parts.v);
-        let to = to.as_chunks_mut::<LANES>().0;
-        let group = layout.storage.channels_per_scale(layout.head_dim);
-        for (quad, quads) in quads.chunks_exact(across).enumerate() {
-            for (column, quads) in quads.iter().enumerate() {
-                for i in 0..4 {
-                    let token = 4 * quad + i;
-                    let scales = scales(layout, parts, group, token, column);
-                    s.store(s.mul(bytes(s, quads, i), s.load(&scales)), &mut to[token * across + column]);
+    let vectors = to.as_chunks_mut::<LANES>().0;
+    match layout.storage.element {
+        KvElement::Int8 => v_of_codes(s, layout, parts, vectors),
+        // Channels of the padding are never written: zero.
+        KvElement::Bf16 => {
+            let pairs = cast::<u8, [bf16; 2 * LANES]>(parts.v);
+            for (tokens, pairs) in vectors.chunks_exact_mut(2 * across).zip(pairs.chunks_exact(across)) {
+                for (column, pairs) in pairs.iter().enumerate() {
+                    let (even, odd) = s.pairs(pairs);
+                    s.store(even, &mut tokens[column]);
+                    s.store(odd, &mut tokens[across + column]);
                 }
             }
         }
-        return;
-    }
-    if layout.storage.element == KvElement::F16 {
-        // Channels of the padding are never written: zero.
-        for (to, v) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(cast::<u8, [f16; LANES]>(parts.v)) {
-            s.store(s.load_f16(v), to);
+        KvElement::F16 => {
+            for (to, v) in vectors.iter_mut().zip(cast::<u8, [f16; LANES]>(parts.v)) {
+                s.store(s.load_f16(v), to);
+            }
         }
-        return;
+        _ => v_of_nibbles(layout, parts, to),
     }
-    plain_v(layout, parts, to);
+}
+
+#[inline(always)]
+fn v_of_codes<S: Simd>(s: S, layout: &Layout, parts: Parts<'_>, to: &mut [[f32; LANES]]) {
+    let across = layout.channels / LANES;
+    let quads = cast::<u8, [u8; 4 * LANES]>(parts.v);
+    let group = layout.storage.channels_per_scale(layout.head_dim);
+    for (quad, quads) in quads.chunks_exact(across).enumerate() {
+        for (column, quads) in quads.iter().enumerate() {
+            for i in 0..4 {
+                let token = 4 * quad + i;
+                let scales = scales(layout, parts, group, token, column);
+                s.store(s.mul(bytes(s, quads, i), s.load(&scales)), &mut to[token * across + column]);
+            }
+        }
+    }
 }
 
 /// The scales of 16 channels of a token; 0 beyond the head's channels, whose codes mean nothing.
@@ -106,19 +123,14 @@ fn scales(layout: &Layout, parts: Parts<'_>, group: usize, token: usize, column:
     })
 }
 
-fn plain_v(layout: &Layout, parts: Parts<'_>, to: &mut [f32]) {
+fn v_of_nibbles(layout: &Layout, parts: Parts<'_>, to: &mut [f32]) {
     let (channels, group) = (layout.channels, layout.storage.channels_per_scale(layout.head_dim));
     for (token, to) in to.chunks_exact_mut(channels).enumerate().take(BLOCK) {
         for (channel, to) in to.iter_mut().enumerate() {
-            *to = match layout.storage.element {
-                _ if channel >= layout.head_dim => 0.0,
-                KvElement::Bf16 => {
-                    Element::to_f32(cast::<u8, [bf16; 2]>(parts.v)[token / 2 * channels + channel][token % 2])
-                }
-                _ => {
-                    let byte = parts.v[(token * channels + channel) / 2];
-                    nibble(byte, channel) * parts.v_scales[channel / group][token].to_f32()
-                }
+            let byte = parts.v[(token * channels + channel) / 2];
+            *to = match channel < layout.head_dim {
+                true => nibble(byte, channel) * parts.v_scales[channel / group][token].to_f32(),
+                false => 0.0,
             };
         }
     }

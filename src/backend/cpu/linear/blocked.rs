@@ -2,7 +2,7 @@
 
 use super::epilogue::Finish;
 use super::{Engine, Epilogue, Operand};
-use crate::backend::cpu::simd::{Element, Grid, Isa, Kernel, LANES, Shape, Simd, Tile, cast, dispatch};
+use crate::backend::cpu::simd::{Element, Grid, Isa, Kernel, LANES, Shape, Simd, Tile, cast, dispatch, each};
 use crate::backend::cpu::weights::{PanelType, Panels};
 use half::{bf16, f16};
 
@@ -142,15 +142,26 @@ fn plain<S: Simd, A: Element, B: Element, const R: usize, const P: usize>(
     let panels = panels.map(|panel| &panel[..depth]);
     let mut sums = [[s.zero(); P]; R];
     for k in 0..depth {
-        let b: [S::V; P] = std::array::from_fn(|p| B::widen(s, &panels[p][k]));
-        for r in 0..R {
-            let a = s.splat(rows[r][k].to_f32());
-            for p in 0..P {
-                sums[r][p] = s.fma(a, b[p], sums[r][p]);
-            }
-        }
+        let b = each!([s.zero(); P], p => B::widen(s, &panels[p][k]));
+        add_products(s, each!([0.0; R], r => rows[r][k].to_f32()), b, &mut sums);
     }
     sums
+}
+
+/// `sums[r][p] += a[r] b[p]`.
+#[inline(always)]
+fn add_products<S: Simd, const R: usize, const P: usize>(
+    s: S,
+    a: [f32; R],
+    b: [S::V; P],
+    sums: &mut [[S::V; P]; R],
+) {
+    for r in 0..R {
+        let a = s.splat(a[r]);
+        for p in 0..P {
+            sums[r][p] = s.fma(a, b[p], sums[r][p]);
+        }
+    }
 }
 
 #[inline(always)]
@@ -172,13 +183,11 @@ fn pairs<S: Simd, A: Element, const R: usize, const P: usize>(
                 }
             }
         } else {
-            let b: [(S::V, S::V); P] = std::array::from_fn(|p| s.pairs(&panels[p][k]));
-            for r in 0..R {
-                let a = rows[r][k].map(|a| s.splat(a.to_f32()));
-                for p in 0..P {
-                    sums[r][p] = s.fma(a[1], b[p].1, s.fma(a[0], b[p].0, sums[r][p]));
-                }
-            }
+            // All even elements, then all odd ones: half as many registers as both at once, which 16 do not hold.
+            let both = each!([(s.zero(), s.zero()); P], p => s.pairs(&panels[p][k]));
+            let (even, odd) = (each!([s.zero(); P], p => both[p].0), each!([s.zero(); P], p => both[p].1));
+            add_products(s, each!([0.0; R], r => rows[r][k][0].to_f32()), even, &mut sums);
+            add_products(s, each!([0.0; R], r => rows[r][k][1].to_f32()), odd, &mut sums);
         }
     }
     sums

@@ -86,7 +86,10 @@ impl<T: Element> Finish<'_, '_, T> {
         let (row, column) = (self.tile.row + self.first_row, self.tile.column + self.first_column + at);
         let Epilogue { bias, residual, outputs, .. } = *self.after;
         let kept = outputs.saturating_sub(column).min(LANES);
-        let bias = bias.filter(|_| kept > 0).map_or(s.zero(), |bias| s.load(vector(bias, column)));
+        let bias = match bias {
+            Some(bias) if kept > 0 => s.load(vector(bias, column)),
+            _ => s.zero(),
+        };
         for i in rows {
             let mut y = activation.apply(s, s.add(s.load(vector(self.sums, i * self.stride + at)), bias));
             if let Some((x, stride)) = residual {

@@ -159,7 +159,7 @@ impl Engine<'_> {
 
     /// Whether products of blocks take bfloat16 as it is.
     fn multiplies_bf16<T: Element>(&self) -> bool {
-        is_bf16::<T>() && self.isa >= Isa::Avx512Bf16
+        is_bf16::<T>() && self.isa.multiplies_pairs()
     }
 
     /// The rows in the type that the method multiplies, normed where there is a norm.

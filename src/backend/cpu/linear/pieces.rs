@@ -112,7 +112,7 @@ fn split<S: Simd, W: Element, const P: usize>(s: S, panel: &[u8], step: usize, t
     });
     for (row, inputs) in inputs.iter().enumerate() {
         s.prefetch(inputs.as_ptr().cast(), AHEAD);
-        let [mut even, mut odd] = [0, 1].map(|i| W::widen(s, &inputs[i]));
+        let (mut even, mut odd) = (W::widen(s, &inputs[0]), W::widen(s, &inputs[1]));
         for piece in &mut pieces {
             s.store_pairs(even, odd, &mut piece[row]);
             let (a, b) = s.pairs(&piece[row]);

@@ -2,7 +2,7 @@
 
 use super::epilogue::{Finish, vector};
 use super::{Engine, Epilogue, FEW_ROWS, Operand};
-use crate::backend::cpu::simd::{Element, Grid, Kernel, LANES, Simd, cast, dispatch};
+use crate::backend::cpu::simd::{Element, Grid, Kernel, LANES, Simd, cast, dispatch, each};
 use crate::backend::cpu::weights::{GROUP, INT8_BLOCK_BYTES, OFFSET, PanelType, Panels};
 use half::{bf16, f16};
 
@@ -98,9 +98,9 @@ impl Kernel for Task<'_> {
     fn run<S: Simd>(self, s: S) {
         for row in 0..self.rows {
             if self.count == TOGETHER {
-                self.panels::<S, TOGETHER>(s, 0, row).into_iter().enumerate().for_each(|(panel, y)| {
+                for (panel, y) in self.panels::<S, TOGETHER>(s, 0, row).into_iter().enumerate() {
                     s.store(y, &mut self.sums[row].as_chunks_mut().0[panel]);
-                });
+                }
                 continue;
             }
             for panel in 0..self.count {
@@ -134,8 +134,7 @@ impl Task<'_> {
                 let at = row * blocks;
                 let y = int8_channel(s, ahead, panels, &codes[row * stride..], &scales[at..], &sums[at..]);
                 let scales = self.panels.scales.as_deref().unwrap_or_default();
-                let scale = |i: usize| s.load_f16(vector(scales, (first + i) * LANES));
-                std::array::from_fn(|i| s.mul(y[i], scale(i)))
+                each!([s.zero(); P], i => s.mul(y[i], s.load_f16(vector(scales, (first + i) * LANES))))
             }
             _ => unreachable!("the operand was made for these weights"),
         }
@@ -186,7 +185,7 @@ fn plain<S: Simd, T: Element, const P: usize>(
             }
         }
     }
-    sums.map(|sums| total(s, sums))
+    each!([s.zero(); P], p => total(s, sums[p]))
 }
 
 /// Sums over `[input / 2][16][2]` weights.
@@ -205,7 +204,7 @@ fn pairs<S: Simd, const P: usize>(s: S, ahead: Ahead, panels: [&[u8]; P], x: &[b
             }
         }
     }
-    sums.map(|sums| total(s, sums))
+    each!([s.zero(); P], p => total(s, sums[p]))
 }
 
 #[inline(always)]
@@ -257,7 +256,7 @@ fn int8<S: Simd, const P: usize>(
             }
         }
     }
-    y.map(|y| s.add(y[0], y[1]))
+    each!([s.zero(); P], p => s.add(y[p][0], y[p][1]))
 }
 
 /// Sums over `[input / 4][16][4]` INT8 weights, before the scale of their output.

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::backend::BackendError;
-use crate::backend::cpu::simd::{Kernel, LANES, Simd, cast, cast_mut, dispatch};
+use crate::backend::cpu::simd::{Kernel, LANES, Simd, cast, cast_mut, dispatch, each};
 use crate::backend::cpu::weights::{GROUP, INT8_BLOCK, INT8_BLOCK_BYTES, OFFSET, PanelType, Panels};
 use half::{bf16, f16};
 
@@ -51,6 +51,9 @@ impl Kernel for Unpack<'_> {
     }
 }
 
+/// What takes one of a quad's codes.
+const ONE: [[i8; 4]; 4] = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]];
+
 /// Widens quads of inputs from `input` on.
 #[inline(always)]
 fn widen<S: Simd>(s: S, codes: &[[u8; 64]], scale: S::V, kind: PanelType, input: usize, to: &mut [u8]) {
@@ -60,11 +63,8 @@ fn widen<S: Simd>(s: S, codes: &[[u8; 64]], scale: S::V, kind: PanelType, input:
             // INT8 pads inputs further than what it is widened to.
             return;
         }
-        let values: [S::V; 4] = std::array::from_fn(|j| {
-            let mut one = [0; 4];
-            one[j] = 1;
-            s.mul(s.int_to_float(s.dot_bytes(s.int_splat(-OFFSET), quad, one)), scale)
-        });
+        let codes = each!([s.int_splat(-OFFSET); 4], j => s.dot_bytes(s.int_splat(-OFFSET), quad, ONE[j]));
+        let values = each!([s.zero(); 4], j => s.mul(s.int_to_float(codes[j]), scale));
         if kind == PanelType::F32 {
             let to = &mut cast_mut::<u8, [f32; LANES]>(to)[at..at + 4];
             for (to, values) in to.iter_mut().zip(values) {

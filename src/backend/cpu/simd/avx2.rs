@@ -2,7 +2,6 @@
 
 #![allow(unsafe_code)]
 
-use super::portable::dot_bytes;
 use super::vector::{Shape, Simd};
 use half::{bf16, f16};
 use std::arch::x86_64::*;
@@ -31,7 +30,7 @@ macro_rules! both {
 
 impl Simd for Avx2 {
     type V = [__m256; 2];
-    type I = [i32; 16];
+    type I = [__m256i; 2];
     const SHAPE: Shape = Shape::Narrow;
 
     #[inline(always)]
@@ -54,20 +53,25 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn load_bf16(self, from: &[bf16; 16]) -> Self::V {
-        let half = |at: usize| {
-            // SAFETY: see `both`; at is 0 or 8, so eight elements are readable.
-            unsafe {
-                let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.as_ptr().add(at).cast()));
-                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
-            }
-        };
-        [half(0), half(8)]
+        // SAFETY: see `both`; 16 elements are readable.
+        unsafe {
+            let p: *const __m128i = from.as_ptr().cast();
+            let bits =
+                [_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), _mm256_cvtepu16_epi32(_mm_loadu_si128(p.add(1)))];
+            [
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits[0])),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits[1])),
+            ]
+        }
     }
     #[inline(always)]
     fn store_bf16(self, x: Self::V, to: &mut [bf16; 16]) {
-        let mut wide = [0f32; 16];
-        self.store(x, &mut wide);
-        *to = wide.map(bf16::from_f32);
+        // SAFETY: see `both`; 16 elements are writable. Numbers of 16 bits are packed as they are.
+        unsafe {
+            let packed = _mm256_packus_epi32(rounded_to_bf16(x[0]), rounded_to_bf16(x[1]));
+            // Packing interleaves quarters of the registers.
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), _mm256_permute4x64_epi64::<0b11_01_10_00>(packed));
+        }
     }
     #[inline(always)]
     fn load_f16(self, from: &[f16; 16]) -> Self::V {
@@ -121,19 +125,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn scale2(self, x: Self::V, n: Self::V) -> Self::V {
-        let scale = |x: __m256, n: __m256| {
-            // SAFETY: see `both`. Two steps keep each factor's exponent a normal number's.
-            unsafe {
-                let n = _mm256_cvtps_epi32(n);
-                let first = _mm256_srai_epi32::<1>(n);
-                let second = _mm256_sub_epi32(n, first);
-                let power = |n| {
-                    _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(n, _mm256_set1_epi32(127))))
-                };
-                _mm256_mul_ps(_mm256_mul_ps(x, power(first)), power(second))
-            }
-        };
-        [scale(x[0], n[0]), scale(x[1], n[1])]
+        both!(scaled, x, n)
     }
     #[inline(always)]
     fn sum(self, x: Self::V) -> f32 {
@@ -157,42 +149,130 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn pairs(self, from: &[bf16; 32]) -> (Self::V, Self::V) {
-        let half = |at: usize| {
-            // SAFETY: see `both`; at is 0 or 16, so 16 elements are readable.
-            unsafe {
-                let bits = _mm256_loadu_si256(from.as_ptr().add(at).cast());
-                let odd = _mm256_and_si256(bits, _mm256_set1_epi32(0xFFFF_0000_u32 as i32));
-                let even = _mm256_slli_epi32::<16>(bits);
-                (_mm256_castsi256_ps(even), _mm256_castsi256_ps(odd))
-            }
-        };
-        let (low, high) = (half(0), half(16));
-        ([low.0, high.0], [low.1, high.1])
+        // SAFETY: see `both`; 32 elements are readable.
+        unsafe {
+            let p: *const __m256i = from.as_ptr().cast();
+            let bits = [_mm256_loadu_si256(p), _mm256_loadu_si256(p.add(1))];
+            let odd = _mm256_set1_epi32(0xFFFF_0000_u32 as i32);
+            (
+                [
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits[0])),
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits[1])),
+                ],
+                [
+                    _mm256_castsi256_ps(_mm256_and_si256(bits[0], odd)),
+                    _mm256_castsi256_ps(_mm256_and_si256(bits[1], odd)),
+                ],
+            )
+        }
     }
     #[inline(always)]
     fn int_splat(self, x: i32) -> Self::I {
-        [x; 16]
+        // SAFETY: see `both`.
+        unsafe { [_mm256_set1_epi32(x); 2] }
     }
     #[inline(always)]
     fn int_to_float(self, x: Self::I) -> Self::V {
-        // SAFETY: see `both`; 16 integers are readable.
+        both!(_mm256_cvtepi32_ps, x)
+    }
+    #[inline(always)]
+    fn store_i8(self, x: Self::V, to: &mut [i8; 16]) {
+        // SAFETY: see `both`; 16 bytes are writable.
         unsafe {
-            let p = x.as_ptr();
-            [
-                _mm256_cvtepi32_ps(_mm256_loadu_si256(p.cast())),
-                _mm256_cvtepi32_ps(_mm256_loadu_si256(p.add(8).cast())),
-            ]
+            let words = _mm256_packs_epi32(_mm256_cvtps_epi32(x[0]), _mm256_cvtps_epi32(x[1]));
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+            let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_storeu_si128(to.as_mut_ptr().cast(), bytes);
         }
     }
     #[inline(always)]
     fn dot_bytes(self, sum: Self::I, bytes: &[u8; 64], x: [i8; 4]) -> Self::I {
-        // `maddubs` saturates with bytes over 127: plain code, which the compiler vectorises.
-        dot_bytes(sum, bytes, x)
+        let even = pair(x[0], x[2]);
+        let odd = pair(x[1], x[3]);
+        // SAFETY: see `both`; 64 bytes are readable.
+        unsafe {
+            let p: *const __m256i = bytes.as_ptr().cast();
+            let (even, odd) = (_mm256_set1_epi32(even), _mm256_set1_epi32(odd));
+            [
+                dot_half(sum[0], _mm256_loadu_si256(p), even, odd),
+                dot_half(sum[1], _mm256_loadu_si256(p.add(1)), even, odd),
+            ]
+        }
     }
     #[inline(always)]
     fn prefetch(self, from: *const u8, ahead: usize) {
         // SAFETY: a prefetch of any address is only a hint.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(ahead).cast()) }
+    }
+}
+
+/// `x 2^n`: two steps keep each factor's exponent a normal number's.
+///
+/// # Safety
+///
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn scaled(x: __m256, n: __m256) -> __m256 {
+    // SAFETY: of registers alone, on such a CPU.
+    unsafe {
+        let n = _mm256_cvtps_epi32(n);
+        let first = _mm256_srai_epi32::<1>(n);
+        let second = _mm256_sub_epi32(n, first);
+        _mm256_mul_ps(_mm256_mul_ps(x, power(first)), power(second))
+    }
+}
+
+/// 2^n.
+///
+/// # Safety
+///
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn power(n: __m256i) -> __m256 {
+    // SAFETY: of registers alone, on such a CPU.
+    unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(n, _mm256_set1_epi32(127)))) }
+}
+
+/// Two bytes as numbers of 16 bits.
+#[inline(always)]
+pub(super) fn pair(a: i8, b: i8) -> i32 {
+    i32::from(i16::from(a) as u16) | i32::from(i16::from(b)) << 16
+}
+
+/// Four products to a lane. Not by `maddubs`, which saturates with bytes over 127: even and odd bytes as numbers of 16 bits,
+/// whose products cannot.
+///
+/// # Safety
+///
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn dot_half(sum: __m256i, bytes: __m256i, x_even: __m256i, x_odd: __m256i) -> __m256i {
+    // SAFETY: of registers alone, on such a CPU.
+    unsafe {
+        let even = _mm256_and_si256(bytes, _mm256_set1_epi16(0x00FF));
+        let odd = _mm256_srli_epi16::<8>(bytes);
+        let sum = _mm256_add_epi32(sum, _mm256_madd_epi16(even, x_even));
+        _mm256_add_epi32(sum, _mm256_madd_epi16(odd, x_odd))
+    }
+}
+
+/// The upper halves of lanes rounded to the nearest bfloat16, ties to even; what is not a number stays none.
+///
+/// # Safety
+///
+/// The CPU has AVX2.
+#[inline(always)]
+unsafe fn rounded_to_bf16(x: __m256) -> __m256i {
+    // SAFETY: of registers alone, on such a CPU.
+    unsafe {
+        let bits = _mm256_castps_si256(x);
+        let upper = _mm256_srli_epi32::<16>(bits);
+        let even = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+        let up = _mm256_add_epi32(_mm256_set1_epi32(0x7FFF), even);
+        let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, up));
+        let quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+        let is_nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
+        _mm256_blendv_epi8(rounded, quiet, is_nan)
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)]
 
+use super::avx2::pair;
 use super::vector::{Shape, Simd};
 use half::{bf16, f16};
 use std::arch::asm;
@@ -127,10 +128,8 @@ fn dot_bytes_plain(sum: __m512i, bytes: &[u8; 64], x: [i8; 4]) -> __m512i {
         let bytes = _mm512_loadu_si512(bytes.as_ptr().cast());
         let even = _mm512_and_si512(bytes, _mm512_set1_epi16(0x00FF));
         let odd = _mm512_srli_epi16::<8>(bytes);
-        let pair =
-            |a: i8, b: i8| _mm512_set1_epi32(i32::from(i16::from(a) as u16) | i32::from(i16::from(b)) << 16);
-        let sum = _mm512_add_epi32(sum, _mm512_madd_epi16(even, pair(x[0], x[2])));
-        _mm512_add_epi32(sum, _mm512_madd_epi16(odd, pair(x[1], x[3])))
+        let sum = _mm512_add_epi32(sum, _mm512_madd_epi16(even, _mm512_set1_epi32(pair(x[0], x[2]))));
+        _mm512_add_epi32(sum, _mm512_madd_epi16(odd, _mm512_set1_epi32(pair(x[1], x[3]))))
     }
 }
 
@@ -141,6 +140,20 @@ fn dot_bytes_native(sum: __m512i, bytes: &[u8; 64], x: [i8; 4]) -> __m512i {
     unsafe {
         let bytes = _mm512_loadu_si512(bytes.as_ptr().cast());
         _mm512_dpbusd_epi32(sum, bytes, _mm512_set1_epi32(quad))
+    }
+}
+
+/// Codes from 0 to 255, less 128, as f32: 2^23 + code, less 2^23 + 128; the upper half of the result is it in bfloat16.
+///
+/// # Safety
+///
+/// The CPU has AVX-512.
+#[inline(always)]
+unsafe fn float_of_code(code: __m512i) -> __m512i {
+    // SAFETY: of registers alone, on such a CPU.
+    unsafe {
+        let x = _mm512_castsi512_ps(_mm512_or_si512(code, _mm512_set1_epi32(0x4B00_0000)));
+        _mm512_castps_si512(_mm512_sub_ps(x, _mm512_set1_ps(8_388_736.0)))
     }
 }
 
@@ -292,18 +305,11 @@ macro_rules! implement {
                 unsafe {
                     let codes = _mm512_loadu_si512(codes.as_ptr().cast());
                     let low = _mm512_set1_epi32(0xFF);
-                    // 2^23 + code, less 2^23 + 128: an integral f32, whose upper half is it in bfloat16.
-                    let magic = _mm512_set1_epi32(0x4B00_0000);
-                    let offset = _mm512_set1_ps(8_388_736.0);
-                    let wide = |byte: __m512i| {
-                        let x = _mm512_castsi512_ps(_mm512_or_si512(byte, magic));
-                        _mm512_castps_si512(_mm512_sub_ps(x, offset))
-                    };
                     let quad = [
-                        wide(_mm512_and_si512(codes, low)),
-                        wide(_mm512_and_si512(_mm512_srli_epi32::<8>(codes), low)),
-                        wide(_mm512_and_si512(_mm512_srli_epi32::<16>(codes), low)),
-                        wide(_mm512_srli_epi32::<24>(codes)),
+                        float_of_code(_mm512_and_si512(codes, low)),
+                        float_of_code(_mm512_and_si512(_mm512_srli_epi32::<8>(codes), low)),
+                        float_of_code(_mm512_and_si512(_mm512_srli_epi32::<16>(codes), low)),
+                        float_of_code(_mm512_srli_epi32::<24>(codes)),
                     ];
                     for (i, to) in to.iter_mut().enumerate() {
                         // The upper halves of the odd ones beside those of the even ones.

@@ -7,6 +7,8 @@
 mod cast;
 mod pool;
 mod portable;
+#[cfg(test)]
+mod tests;
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
@@ -30,6 +32,18 @@ pub(crate) use amx::is_usable as tiles_are_usable;
 use std::fmt;
 use std::str::FromStr;
 
+/// `each!([start; N], i => x)`: an array of N vectors, the `i`-th of which is `x`, computed in a loop; see [`Kernel`].
+macro_rules! each {
+    ([$start:expr; $count:expr], $i:ident => $x:expr) => {{
+        let mut all = [$start; $count];
+        for $i in 0..$count {
+            all[$i] = $x;
+        }
+        all
+    }};
+}
+pub(super) use each;
+
 /// A generation of vector instructions that kernels run with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
@@ -37,6 +51,8 @@ pub enum Isa {
     Portable,
     /// AArch64's vectors.
     Neon,
+    /// With products of bytes (ARMv8.2's FEAT_DotProd).
+    NeonDot,
     /// AVX2 with FMA and F16C.
     Avx2,
     /// AVX-512 F, BW, DQ, VL.
@@ -49,8 +65,8 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, the plainest first.
-    pub const ALL: [Self; 6] =
-        [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx];
+    pub const ALL: [Self; 7] =
+        [Self::Portable, Self::Neon, Self::NeonDot, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx];
 
     /// Those that this CPU has, the plainest first.
     pub fn available() -> Vec<Self> {
@@ -67,6 +83,7 @@ impl Isa {
         match self {
             Self::Portable => "portable",
             Self::Neon => "neon",
+            Self::NeonDot => "neon-dot",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Avx512Bf16 => "avx512-bf16",
@@ -74,11 +91,21 @@ impl Isa {
         }
     }
 
+    /// Whether it has an instruction for [`Simd::dot_pairs`].
+    pub(super) fn multiplies_pairs(self) -> bool {
+        matches!(self, Self::Avx512Bf16 | Self::Amx)
+    }
+
+    /// Whether it has an instruction for [`Simd::dot_bytes`].
+    pub(super) fn multiplies_bytes(self) -> bool {
+        matches!(self, Self::NeonDot | Self::Avx512Bf16 | Self::Amx)
+    }
+
     #[cfg(target_arch = "x86_64")]
     fn is_available(self) -> bool {
         match self {
             Self::Portable => true,
-            Self::Neon => false,
+            Self::Neon | Self::NeonDot => false,
             Self::Avx2 => avx2::Avx2::detect().is_some(),
             Self::Avx512 => avx512::Avx512::detect().is_some(),
             Self::Avx512Bf16 => avx512::Avx512Bf16::detect().is_some(),
@@ -86,9 +113,18 @@ impl Isa {
         }
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
     fn is_available(self) -> bool {
-        self == Self::Portable || (self == Self::Neon && cfg!(target_arch = "aarch64"))
+        match self {
+            Self::Portable | Self::Neon => true,
+            Self::NeonDot => neon::NeonDot::detect().is_some(),
+            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 | Self::Amx => false,
+        }
+    }
+
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    fn is_available(self) -> bool {
+        self == Self::Portable
     }
 }
 
@@ -112,7 +148,9 @@ impl FromStr for Isa {
 
 /// Code that is compiled once for each instruction set.
 ///
-/// `run` and what it calls are `#[inline(always)]`, so that they take on the instructions of their caller.
+/// `run` and what it calls are `#[inline(always)]`, so that they take on the instructions of their caller. A closure cannot be:
+/// where the compiler leaves one as a function of its own, each operation in it becomes a call (a product of blocks on
+/// AVX2 was ten times slower by one), so that vectors are computed in loops and by [`each`], never in closures.
 pub(super) trait Kernel {
     type Output;
     fn run<S: Simd>(self, s: S) -> Self::Output;
@@ -147,8 +185,15 @@ pub(super) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     #[cfg(target_arch = "aarch64")]
-    if isa >= Isa::Neon {
-        return kernel.run(neon::Neon);
+    {
+        if isa >= Isa::NeonDot
+            && let Some(s) = neon::NeonDot::detect()
+        {
+            return kernel.run(s);
+        }
+        if isa >= Isa::Neon {
+            return kernel.run(neon::Neon);
+        }
     }
     let _ = isa;
     kernel.run(portable::Portable)

@@ -12,6 +12,7 @@ pub(in crate::backend::cpu) const LANES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::backend::cpu) enum Shape {
     /// 8 rows of 3 vectors: 32 registers of 16 lanes.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AVX-512 has such registers"))]
     Wide,
     /// 6 rows of 1 vector: a vector is several registers.
     Narrow,
@@ -58,6 +59,10 @@ pub(in crate::backend::cpu) trait Simd: Copy {
     fn pairs(self, from: &[bf16; 32]) -> (Self::V, Self::V);
     /// Stores even and odd elements in turn, each rounded to the nearest, ties to even.
     #[inline(always)]
+    #[cfg_attr(
+        all(not(target_arch = "x86_64"), not(test)),
+        expect(dead_code, reason = "only a matrix unit multiplies pairs")
+    )]
     fn store_pairs(self, even: Self::V, odd: Self::V, to: &mut [bf16; 32]) {
         let mut halves = [[bf16::ZERO; 16]; 2];
         self.store_bf16(even, &mut halves[0]);
@@ -79,6 +84,10 @@ pub(in crate::backend::cpu) trait Simd: Copy {
     fn dot_bytes(self, sum: Self::I, bytes: &[u8; 64], x: [i8; 4]) -> Self::I;
     /// Codes of lanes of four bytes, without the 128 that they are offset by, as two vectors of pairs: exact.
     #[inline(always)]
+    #[cfg_attr(
+        all(not(target_arch = "x86_64"), not(test)),
+        expect(dead_code, reason = "only a matrix unit multiplies pairs")
+    )]
     fn widen_codes(self, codes: &[u8; 64], to: &mut [[bf16; 32]; 2]) {
         for (lane, codes) in codes.as_chunks::<4>().0.iter().enumerate() {
             for (i, code) in codes.iter().enumerate() {
@@ -105,6 +114,12 @@ pub(in crate::backend::cpu) trait Simd: Copy {
     #[inline(always)]
     fn zero(self) -> Self::V {
         self.splat(0.0)
+    }
+
+    /// |x|; 0 of what is not a number.
+    #[inline(always)]
+    fn magnitude(self, x: Self::V) -> Self::V {
+        self.max(x, self.sub(self.zero(), x))
     }
 
     /// e^x to about 2 units in the last place; 1.2e-38 below -87.3, as results that are not normal take a hundred times

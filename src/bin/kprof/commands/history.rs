@@ -3,22 +3,31 @@
 use crate::args::HistoryArgs;
 use crate::exit::usage;
 use crate::output::{self, Export};
-use kprof::compare::{Aspect, Series, history, unlike};
+use kprof::compare::{Aspect, Launch, history, slowest_history, unlike};
 use kprof::profile::{Run, RunFile, read_run_file};
-use kprof::render;
+use kprof::render::{self, History};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub(crate) fn run(args: &HistoryArgs) -> anyhow::Result<()> {
     output::check_writable(args.export.paths())?;
-    let (mut all, mut notes): (Vec<Series>, Vec<String>) = (Vec::new(), Vec::new());
+    let (mut all, mut kept, mut notes) = (History::default(), Vec::new(), Vec::new());
     for runs in by_rank(read(&args.runs)?, &args.allow) {
-        let (series, said) = of_one_rank(runs, args);
-        all.extend(series);
+        let (runs, said) = of_one_rank(runs, args);
         notes.extend(said);
+        let series = history(&runs, args.threshold.0);
+        if let Some(last) = runs.last().filter(|_| series.is_empty()) {
+            let lacks = "without a run before it that is like it and has a version of it";
+            notes.push(format!("{}, {lacks}", last.file));
+        }
+        all.series.extend(series);
+        kept.extend(runs);
     }
+    let (launches, said) = launches(&kept);
+    notes.extend(said);
+    all.slowest = slowest_history(&launches, args.threshold.0);
     let notes: String = notes.iter().map(|note| format!("left out: {note}\n")).collect();
-    if all.is_empty() {
+    if all.series.is_empty() {
         return Err(usage(format!("{notes}a history needs two runs that have a version in common")));
     }
     let exports = [
@@ -59,10 +68,9 @@ fn by_rank(runs: Vec<Run>, allowed: &[Aspect]) -> impl Iterator<Item = Vec<Run>>
     groups.into_values()
 }
 
-/// The series of the runs that can be compared with the latest, and which are left out, and why.
-fn of_one_rank(mut runs: Vec<Run>, args: &HistoryArgs) -> (Vec<Series>, Vec<String>) {
-    let started = |run: &Run| run.manifest.as_ref().map(|m| m.started.clone());
-    runs.sort_by_key(started);
+/// The runs that can be compared with the latest, in the order of time, and which are left out, and why.
+fn of_one_rank(mut runs: Vec<Run>, args: &HistoryArgs) -> (Vec<Run>, Vec<String>) {
+    runs.sort_by_key(|run| started(run).map(ToString::to_string));
     let mut left_out = Vec::new();
     // A rank's own file often lies beside the merged one.
     let is_same = |a: &Run, b: &Run| a.rank().is_some() && a.manifest == b.manifest && a.steps == b.steps;
@@ -73,7 +81,7 @@ fn of_one_rank(mut runs: Vec<Run>, args: &HistoryArgs) -> (Vec<Series>, Vec<Stri
             None => unique.push(run),
         }
     }
-    let Some(latest) = unique.pop() else { return (Vec::new(), left_out) };
+    let Some(latest) = unique.pop() else { return (unique, left_out) };
     // Only what can be compared with the latest run is its history.
     let refused = |run: &Run| unlike(run, &latest).iter().any(|u| !args.allow.contains(&u.aspect));
     let (unlikes, mut kept): (Vec<Run>, Vec<Run>) = unique.into_iter().partition(refused);
@@ -81,11 +89,47 @@ fn of_one_rank(mut runs: Vec<Run>, args: &HistoryArgs) -> (Vec<Series>, Vec<Stri
         let differs: Vec<String> = unlike(run, &latest).iter().map(ToString::to_string).collect();
         format!("{}, unlike {} in {}", run.file, latest.file, differs.join(", "))
     }));
-    let last = latest.file.clone();
     kept.push(latest);
-    let series = history(&kept, args.threshold.0);
-    if series.is_empty() {
-        left_out.push(format!("{last}, without a run before it that is like it and has a version of it"));
+    (kept, left_out)
+}
+
+fn started(run: &Run) -> Option<&str> {
+    run.manifest.as_ref().map(|m| m.started.as_str())
+}
+
+/// The launches of several ranks among the runs, in the order of time, and which are left out because a rank is missing, which
+/// may be the slowest, or for having other ranks than the latest.
+fn launches(runs: &[Run]) -> (Vec<Launch<'_>>, Vec<String>) {
+    let rank = |run: &Run| run.rank().map(|info| info.rank);
+    let mut by_file: BTreeMap<&str, Vec<&Run>> = BTreeMap::new();
+    for run in runs {
+        let merged = rank(run).and_then(|rank| run.file.strip_suffix(&format!("@{rank}")));
+        if let Some(file) = merged {
+            by_file.entry(file).or_default().push(run);
+        }
     }
-    (series, left_out)
+    let mut all: Vec<Launch<'_>> = Vec::new();
+    for (file, mut runs) in by_file {
+        runs.sort_by_key(|run| rank(run));
+        all.push(Launch { file, started: runs.iter().filter_map(|run| started(run)).min(), runs });
+    }
+    all.sort_by_key(|launch| launch.started);
+    let ranks = |launch: &Launch<'_>| launch.runs.iter().map(|run| rank(run)).collect::<Vec<_>>();
+    let Some(latest) = all.iter().rfind(|launch| is_whole(launch)).map(ranks) else {
+        return (Vec::new(), Vec::new());
+    };
+    let (all, others): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|launch| is_whole(launch) && ranks(launch) == latest);
+    let note = |launch: &Launch<'_>| {
+        let why = if is_whole(launch) { "has other ranks than the latest" } else { "lacks a rank" };
+        format!("{} from the history of the slowest rank: it {why}", launch.file)
+    };
+    let notes = others.iter().map(note).collect();
+    (all, notes)
+}
+
+/// Whether a launch has several ranks, and all of them.
+fn is_whole(launch: &Launch<'_>) -> bool {
+    let size = launch.runs.iter().find_map(|run| run.rank()?.world_size);
+    launch.runs.len() > 1 && size.is_none_or(|size| size == launch.runs.len())
 }

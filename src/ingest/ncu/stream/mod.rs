@@ -12,6 +12,7 @@
 mod chunk;
 mod crew;
 mod head;
+mod program;
 mod rows;
 mod shape;
 

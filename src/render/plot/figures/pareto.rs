@@ -111,9 +111,8 @@ fn draw(canvas: &mut Canvas, plane: &Plane, marks: &[Mark<'_>], quality: bool) {
         obstacles.add_area(Area::around(at.0, at.1, radius(mark, most)));
         let color = mark.series.color;
         if let Some(i) = mark.point.tpot_interval {
-            let (x0, x1) = (plane.x.pixel(i.low), plane.x.pixel(i.high));
-            canvas.line((x0, at.1), (x1, at.1), color, 1);
-            obstacles.add_line((x0, at.1), (x1, at.1));
+            plane.whisker_across(canvas, at.1, (i.low, i.high), color);
+            obstacles.add_line((plane.x.pixel(i.low), at.1), (plane.x.pixel(i.high), at.1));
         }
         if let Some(i) = mark.y_interval(quality) {
             plane.whisker(canvas, at.0, (i.low, i.high), color);

@@ -54,19 +54,13 @@ impl Task for Measurement<'_> {
             run.push(record);
             Ok(())
         };
-        let mut manifest = manifest(args, plan, &backend, started);
-        if let (Some(config), Some(counting)) = (&mut manifest.config, &counting) {
-            config.counters = Some(counting.described.clone());
+        let counters = counting.as_ref().map(|counting| counting.described.clone());
+        for first in first_records(args, plan, &backend, started, counters) {
+            record(first)?;
         }
-        record(Record::Manifest(Box::new(manifest)))?;
-        if let Some(tool) = Presence::of_process().tool {
-            record(Record::Finding(under(&tool)))?;
-        }
-        let probes = !args.no_ceilings;
-        let before = if probes {
-            session::ceilings(&plan.chosen.device, backend.threads(), line)?
-        } else {
-            Vec::new()
+        let before = match args.no_ceilings {
+            true => Vec::new(),
+            false => session::ceilings(&plan.chosen.device, backend.threads(), line)?,
         };
         for ceiling in &before {
             record(Record::Ceiling(ceiling.clone()))?;
@@ -129,6 +123,22 @@ pub(super) fn create(args: &PhaseArgs, plan: &Plan, started: &str) -> Result<Run
 fn place<'a>(args: &PhaseArgs, plan: &'a Plan) -> session::Place<'a> {
     let (device, model) = (&plan.chosen.device, plan.chosen.spec.name.as_str());
     session::Place { benchmark: "phase", device, model, dtype: args.model.dtype }
+}
+
+/// What a run file begins with: the manifest, and who else profiles this process.
+fn first_records(
+    args: &PhaseArgs,
+    plan: &Plan,
+    backend: &impl Backend,
+    started: String,
+    counters: Option<String>,
+) -> Vec<Record> {
+    let mut manifest = manifest(args, plan, backend, started);
+    if let Some(config) = &mut manifest.config {
+        config.counters = counters;
+    }
+    let profiler = Presence::of_process().tool.map(|tool| Record::Finding(under(&tool)));
+    [Record::Manifest(Box::new(manifest))].into_iter().chain(profiler).collect()
 }
 
 fn manifest(args: &PhaseArgs, plan: &Plan, backend: &impl Backend, started: String) -> Manifest {

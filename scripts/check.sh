@@ -29,6 +29,19 @@ doc() {
     RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --locked
 }
 
+# The kernels that are carried are those of the sources; skipped by name where the compiler's wheels cannot be had. Its compiler
+# takes one core for a minute, and cargo the others.
+kernels=$(mktemp)
+trap 'rm -f "$kernels"' EXIT
+scripts/kernels.sh --check >"$kernels" 2>&1 &
+kernels_job=$!
+kernels_result() {
+    local code=0
+    wait "$kernels_job" || code=$?
+    cat "$kernels"
+    return "$code"
+}
+
 # One style, so that a diff shows what changed.
 step_if_installed rustfmt fmt 'format' cargo fmt --check
 # No warning survives, in tests and benches either.
@@ -39,11 +52,10 @@ step 'documentation' doc
 if [ "${1:-}" = --no-clone ] || [ -n "$(git status --porcelain)" ]; then
     step 'tests' cargo test --locked
 fi
-# The kernels that are carried are those of the sources; skipped by name where the compiler's wheels cannot be had.
-step 'kernels: PTX' scripts/kernels.sh --check
+step 'kernels: PTX' kernels_result
 # What the default build leaves out still builds, and writes files that can be read.
 step 'feature parquet: lints' cargo clippy --all-targets --locked --features parquet -- -D warnings
-step 'feature parquet: tests' cargo test --locked --features parquet parquet
+step 'feature parquet: tests' cargo test --locked --features parquet --lib parquet
 
 if [ "${1:-}" = --no-clone ]; then
     exit 0
@@ -51,7 +63,7 @@ fi
 
 # What a stranger types after a clone. The target folder is shared: dependencies are not built again.
 clone=$(mktemp -d)
-trap 'rm -rf "$clone"' EXIT
+trap 'rm -rf "$clone" "$kernels"' EXIT
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
 if ! git diff-index --quiet HEAD -- 2>/dev/null; then
     printf '\nnote: the working tree differs from HEAD; the clone has what is committed\n'

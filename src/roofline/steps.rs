@@ -70,7 +70,8 @@ fn op_floor(op: &PlannedOp, shape: &StepShape, ceilings: &CeilingSet) -> Option<
 
 /// Matrix products are held against the matrix units where the device has them for the type, everything else against vector
 /// units. In f32 the vector units may be the faster ones (a matrix unit of bfloat16 takes six products for one): products
-/// are held against the higher peak then, as a bound must not be too low. A half type without a vector ceiling of its own is computed in single precision after widening.
+/// are held against the higher peak then, as a bound must not be too low. A half type without a vector ceiling of its own is
+/// computed in single precision after widening.
 fn demands(work: &Work, dtype: DType, ceilings: &CeilingSet) -> [Demand; 2] {
     let precision = precision(dtype);
     let demand = |unit, precision, flops| Demand { unit, precision, accumulate: None, flops };

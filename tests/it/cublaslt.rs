@@ -90,15 +90,26 @@ fn the_library_is_checked_like_a_kernel_and_whole_models_as_graphs_too() {
     assert!(said.contains("tiny-llama bf16 v4 graph"), "{said}");
 }
 
-/// Runs `kprof phase` and gives its records and what was counted.
+/// Runs `kprof phase` on nine sequences, whose decode steps are products of many rows too.
 fn phase(environment: &[(&str, &str)], extra: &[&str]) -> Option<(Vec<serde_json::Value>, String)> {
+    phase_of("9", environment, extra)
+}
+
+/// Runs `kprof phase` and gives its records and what was counted.
+fn phase_of(
+    batch: &str,
+    environment: &[(&str, &str)],
+    extra: &[&str],
+) -> Option<(Vec<serde_json::Value>, String)> {
     let mut command = kprof("phase")?;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let products = folder.path().join("products");
     command.current_dir(folder.path()).env("KPROF_LEAST_PROBES", "1").envs(environment.iter().copied());
     command.env("KPROF_STAND_IN_PRODUCTS", &products);
-    let base =
-        ["phase", "--device", "cuda", "--preset", "tiny", "--dtype", "f32", "-p", "11", "-n", "2", "-b", "9"];
+    let base = [
+        "phase", "--device", "cuda", "--preset", "tiny", "--dtype", "bf16", "-p", "11", "-n", "2", "-b",
+        batch,
+    ];
     let schedule = ["-r", "2", "--warmup", "1", "-q", "--no-telemetry", "--version", "v1", "-o", "run.jsonl"];
     let found = output(&mut command, &[&base[..], &schedule, extra].concat());
     assert!(found.status.success(), "{}", text(&found.stderr));
@@ -163,7 +174,7 @@ fn a_library_that_does_not_serve_is_named_and_not_used() {
         (vec![("KPROF_STAND_IN_CUBLASLT_FAILS", "1")], "cublasLtCreate: the library was not initialized"),
     ];
     for (environment, says) in cases {
-        let Some((records, _)) = phase(&environment, &[]) else { return };
+        let Some((records, _)) = phase_of("1", &environment, &[]) else { return };
         assert_eq!(gemm(&records), "own", "{environment:?}");
         let notes = findings(&records);
         assert!(notes.len() == 1 && notes[0].contains(says), "{environment:?}: {notes:?}");

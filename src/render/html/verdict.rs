@@ -140,23 +140,31 @@ fn kernels(roofline: &Roofline) -> Option<String> {
     let total: f64 = timed.iter().map(|(_, t)| t).sum();
     let (longest, time) = timed.iter().max_by(|a, b| a.1.total_cmp(&b.1)).filter(|_| total > 0.0)?;
     let bound = |b: Bound| timed.iter().filter(|(p, _)| p.bound == b).map(|(_, t)| t).sum::<f64>() / total;
-    let shares =
-        [(Bound::Memory, "by memory"), (Bound::Compute, "by arithmetic"), (Bound::Latency, "by neither")];
+    let shares = [
+        (Bound::Memory, "by memory"),
+        (Bound::Compute, "by arithmetic"),
+        (Bound::Latency, "by neither memory nor arithmetic"),
+    ];
     let shares = shares.into_iter().map(|(b, words)| (words, bound(b))).filter(|(_, s)| *s > 0.0);
-    let shares: Vec<String> = shares.map(|(words, s)| format!("{:.0} % {words}", 100.0 * s)).collect();
+    let share = |i: usize, (words, s): (&str, f64)| {
+        format!("{:.0} %{} {words}", 100.0 * s, if i == 0 { " is bound" } else { "" })
+    };
+    let shares: Vec<String> = shares.enumerate().map(|(i, of)| share(i, of)).collect();
     let bounds = if shares.is_empty() {
         "what bounds them cannot be told from these files".to_string()
     } else {
-        format!("of that time is bound {}", shares.join(", "))
+        format!("of that time, {}", shares.join(", "))
     };
-    let s = if timed.len() == 1 { "" } else { "s" };
-    Some(format!(
-        "{} kernel{s} take {} in all; the longest is {} with {:.0} %; {bounds}.",
-        timed.len(),
-        Seconds(total),
-        longest.label(),
-        100.0 * time / total
-    ))
+    let (total_time, label) = (Seconds(total), longest.label());
+    Some(match timed.len() {
+        1 => format!("One kernel, {label}, takes {total_time}; {bounds}."),
+        n => {
+            let share = 100.0 * time / total;
+            format!(
+                "{n} kernels take {total_time} in all; the longest is {label} with {share:.0} %; {bounds}."
+            )
+        }
+    })
 }
 
 #[cfg(test)]
@@ -206,5 +214,17 @@ mod tests {
             "{all:?}"
         );
         assert!(all[0].contains("cannot be told"), "{all:?}");
+    }
+
+    #[test]
+    fn one_kernel_is_told_in_the_singular_with_what_bounds_it() {
+        let run =
+            Run { kernels: vec![kernel("gemm", 3e-3, 1e9, 1e9)], file: "x.csv".into(), ..Run::default() };
+        let mut roofline = analyse(std::slice::from_ref(&run), By::Kernel, &Ceilings::default());
+        roofline.points[0].bound = Bound::Latency;
+        let all = sentences(&[told(None, &run, None)], &roofline, &[]);
+        let want =
+            "One kernel, gemm, takes 3.00 ms; of that time, 100 % is bound by neither memory nor arithmetic.";
+        assert_eq!(all, [want]);
     }
 }

@@ -32,9 +32,9 @@ doc() {
 # The kernels that are carried are those of the sources; skipped by name where the compiler's wheels cannot be had. Its compiler
 # takes one core for a minute, and cargo the others.
 kernels=$(mktemp)
-trap 'rm -f "$kernels"' EXIT
 scripts/kernels.sh --check >"$kernels" 2>&1 &
 kernels_job=$!
+trap 'kill "$kernels_job" 2>/dev/null || true; rm -f "$kernels"' EXIT
 kernels_result() {
     local code=0
     wait "$kernels_job" || code=$?

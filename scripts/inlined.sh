@@ -13,9 +13,18 @@ if ! command -v nm >/dev/null 2>&1 || [ "$(uname -m)" != x86_64 ]; then
     exit 0
 fi
 
+symbols=$(mktemp)
+trap 'rm -f "$symbols"' EXIT
+nm -C "$kprof" >"$symbols"
+# Without names there would be nothing to find.
+if ! grep -q 'kprof::backend::cpu' "$symbols"; then
+    echo "$kprof has no names of functions: it was stripped" >&2
+    exit 1
+fi
+
 # What other crates have of their own: candle's bfloat16, which has no kernel of ours in it, and searches for bytes.
 theirs='_mm256_(cvtneps_pbh|cvtpbh_ps|loadu_ps|storeu_ps|loadu_si256)$'
-calls=$(nm -C "$kprof" | grep -oE 'core_arch::x86::avx[a-z0-9_]*::_mm[0-9a-z_]*' | sort -u | grep -vE "$theirs" || true)
+calls=$(grep -oE 'core_arch::x86::avx[a-z0-9_]*::_mm[0-9a-z_]*' "$symbols" | sort -u | grep -vE "$theirs" || true)
 if [ -n "$calls" ]; then
     printf 'these vector instructions are calls somewhere in %s (objdump -d --no-show-raw-insn -C shows where):\n%s\n' \
         "$kprof" "$calls" >&2

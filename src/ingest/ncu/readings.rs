@@ -208,7 +208,7 @@ fn negative(about: String, metric: &str, raw: &str) -> Finding {
     Finding::new(FindingCode::MetricMissing, about, message)
 }
 
-/// No launch takes no time: it was inexact away, or not measured.
+/// No launch takes no time: it was rounded away, or not measured.
 fn is_possible(metric: &str, value: f64) -> bool {
     value != 0.0 || !metric.starts_with("gpu__time")
 }

@@ -116,7 +116,7 @@ pub(in crate::backend::cpu) trait Simd: Copy {
         self.splat(0.0)
     }
 
-    /// |x|; 0 of what is not a number.
+    /// |x|; not a number where x is none.
     #[inline(always)]
     fn magnitude(self, x: Self::V) -> Self::V {
         self.max(x, self.sub(self.zero(), x))
